@@ -1,0 +1,23 @@
+"""The port under the archive: named immutable objects, as in a bucket or a folder."""
+
+from typing import Protocol
+
+
+class Objects(Protocol):
+    """Objects under slash-separated names. A put is durable and all or nothing."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Store ``content`` under ``name``, replacing what was there; durable on return."""
+
+    def get(self, name: str) -> bytes:
+        """The content.
+
+        Raises:
+            FileNotFoundError: when there is no such object.
+        """
+
+    def names(self, prefix: str) -> list[str]:
+        """Names that start with ``prefix``, ascending."""
+
+    def delete(self, name: str) -> None:
+        """Remove the object; no error if it is not there."""

@@ -1,0 +1,89 @@
+"""A hit: one interaction decoded from a request (a batch holds many), and the dead letter."""
+
+from typing import Final
+
+import polars as pl
+
+PARAM = pl.Struct({"key": pl.String, "text": pl.String, "micros": pl.Int64})
+ITEM = pl.Struct(
+    {
+        "item_id": pl.String,
+        "item_name": pl.String,
+        "item_brand": pl.String,
+        "item_variant": pl.String,
+        "item_category": pl.String,
+        "price_micros": pl.Int64,
+        "quantity": pl.Int64,
+        "coupon": pl.String,
+    }
+)
+
+HIT_SCHEMA: Final = pl.Schema(
+    {
+        "hit_id": pl.String,  # request id, "-", four-digit index within the request
+        "has_balancer_id": pl.Boolean,
+        "received_at": pl.Int64,  # UTC µs
+        "event_at": pl.Int64,  # UTC µs, never after received_at
+        "measurement_id": pl.String,
+        "property_id": pl.Int64,
+        "client_id": pl.String,
+        "client_hash": pl.UInt64,  # xxh3-64 of the raw client id, before rules
+        "user_id": pl.String,
+        "event_name": pl.String,
+        "opens_session": pl.Boolean,
+        "client_session_id": pl.String,  # the client's own session number; a fact, not used
+        "host": pl.String,
+        "path": pl.String,  # of the page, without query; "/" at least where a location was sent
+        "page_query": pl.String,
+        "title": pl.String,
+        "referrer": pl.String,
+        "source": pl.String,  # "" = this hit names no source (direct, or inside the site)
+        "medium": pl.String,
+        "campaign": pl.String,
+        "term": pl.String,
+        "content": pl.String,
+        "click_id": pl.String,
+        "channel": pl.String,  # default channel group of source, medium, campaign; "" without source
+        "engagement_ms": pl.Int64,
+        "is_first_visit": pl.Boolean,
+        "is_page_view": pl.Boolean,
+        "is_key_event": pl.Boolean,
+        "device_category": pl.String,  # desktop, mobile, tablet, "" = not known
+        "browser": pl.String,
+        "operating_system": pl.String,
+        "language": pl.String,
+        "screen_resolution": pl.String,
+        "country": pl.String,
+        "transaction_id": pl.String,
+        "value_micros": pl.Int64,
+        "currency": pl.String,
+        "items": pl.List(ITEM),
+        "params": pl.List(PARAM),
+        "user_properties": pl.List(PARAM),
+        "excluded_by": pl.String,  # "" = counts; else the filter that tagged it
+        "rules_version": pl.Int32,
+        "slot_minutes": pl.Int32,  # length of the property's slot: 60, 30 or 15
+        "session_gap_ms": pl.Int64,  # session settings in force at event_at
+        "engagement_threshold_ms": pl.Int64,
+        "settings_from": pl.Int64,  # UTC µs since when they are in force: chains are cut there
+    }
+)
+"""Columns of a hit frame. Text is never null: what was not sent is the empty string; numbers that
+were not sent are 0."""
+
+DEAD_LETTER_SCHEMA: Final = pl.Schema(
+    {
+        "request_id": pl.String,
+        "received_at": pl.Int64,
+        "step": pl.String,  # decode, rules, …
+        "reason": pl.String,  # one of a closed set, snake_case
+        "detail": pl.String,  # what was expected and what came
+        "request": pl.String,  # the request as JSON, so that it can be replayed
+    }
+)
+"""The one shape of everything that could not be counted and may be replayed."""
+
+
+def empty_hits() -> pl.DataFrame:
+    """A hit frame without rows."""
+    return pl.DataFrame(schema=HIT_SCHEMA)

@@ -1,0 +1,84 @@
+"""Rollups: the named aggregates that cells hold, as one declarative table.
+
+Adding a rollup is adding a row. Numbers of hits lie in the slot of the hit, numbers of sessions in
+the slot in which the session starts (GA4 counts a session over midnight on both days).
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Grain = Literal["piece", "page", "event"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollup:
+    """One aggregate.
+
+    Attributes:
+        name: Part of the row key.
+        number: Schema number that stands in front of each of its cells; raise it when keys, sums
+            or uniques change.
+        grain: The state table whose rows it sums: a client's ``piece``, its ``page`` views, or
+            its ``event`` names.
+        keys: Columns that tell its rows apart, all text.
+        sums: Columns that add up, all integers.
+        uniques: Columns that are sets of client hashes.
+        unique_k: How many of the least hashes a set keeps.
+        max_rows: Rows a cell may hold; beyond it the rows with the fewest events are folded into
+            one row whose keys are ``(other)``.
+    """
+
+    name: str
+    number: int
+    grain: Grain
+    keys: tuple[str, ...]
+    sums: tuple[str, ...]
+    uniques: tuple[str, ...]
+    unique_k: int
+    max_rows: int
+
+
+SESSION_SUMS: Final = (
+    "events",  # hits that count, each event name
+    "views",  # page_view and screen_view
+    "engagement_ms",  # time in the foreground, as clients report it
+    "key_events",
+    "value_micros",  # value of purchases less refunds, in the property's currency
+    "sessions",  # sessions that start in this slot
+    "engaged_sessions",
+    "session_duration_ms",  # wall time between a session's first and last hit
+)
+CLIENT_SETS: Final = ("users", "active_users", "new_users")
+
+ROLLUPS: Final = (
+    Rollup(
+        name="totals", number=1, grain="piece", keys=(),
+        sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=4096, max_rows=1,
+    ),
+    Rollup(
+        name="acquisition", number=1, grain="piece",
+        keys=("source", "medium", "campaign", "channel"),
+        sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
+    ),
+    Rollup(
+        name="landing", number=1, grain="piece", keys=("landing_host", "landing_page"),
+        sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
+    ),
+    Rollup(
+        name="technology", number=1, grain="piece",
+        keys=("device_category", "browser", "operating_system"),
+        sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
+    ),
+    Rollup(
+        name="pages", number=1, grain="page", keys=("host", "path"),
+        # sessions: those that viewed the page; entrances and exits: those that began or ended there
+        sums=("events", "views", "engagement_ms", "sessions", "entrances", "exits"),
+        uniques=("users",), unique_k=1024, max_rows=2000,
+    ),
+    Rollup(
+        name="events", number=1, grain="event", keys=("event_name",),
+        sums=("events", "key_events", "value_micros"),
+        uniques=("users",), unique_k=1024, max_rows=1000,
+    ),
+)  # fmt: skip
+BY_NAME: Final = {rollup.name: rollup for rollup in ROLLUPS}

@@ -1,0 +1,82 @@
+"""Row keys: where a cell lies. Keys sort so that one range read answers one rollup's days.
+
+``hash#property#rollup#yyyymmdd#lineage#sub-shard``, all ASCII. The hash spreads properties over the
+key space; the day is the UTC day of the slot's start; the sub-shard is ``00`` until a giant
+property is split.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import polars as pl
+import xxhash
+
+SEPARATOR: Final = "#"
+CONTROL_PREFIX: Final = "~"
+"""Rows that hold no cells (control rows, the pointer map, announcements) sort after all others."""
+
+
+def property_hash(property_id: int) -> str:
+    """Four hex digits that spread properties evenly."""
+    return f"{xxhash.xxh3_64_intdigest(str(property_id).encode()) & 0xFFFF:04x}"
+
+
+def shard_of(property_id: int, shards: int) -> int:
+    """The shard that counts a property: whole properties, spread by the same hash as their rows."""
+    return xxhash.xxh3_64_intdigest(str(property_id).encode()) % shards
+
+
+def rollup_prefix(property_id: int, rollup: str) -> str:
+    """What all rows of a property's rollup start with."""
+    return f"{property_hash(property_id)}{SEPARATOR}{property_id}{SEPARATOR}{rollup}{SEPARATOR}"
+
+
+def rollup_range(property_id: int, rollup: str, first_us: int, end_us: int) -> tuple[bytes, bytes]:
+    """Half-open key range of the rows whose UTC day meets [first_us, end_us), every lineage."""
+    prefix = rollup_prefix(property_id, rollup)
+    return (
+        (prefix + _day(first_us) + SEPARATOR).encode(),
+        (prefix + _day(end_us - 1) + SEPARATOR + "\x7f").encode(),
+    )
+
+
+def with_row_keys(
+    cells: pl.DataFrame, rollup: str, lineage: str, sub_shard: str = "00"
+) -> pl.DataFrame:
+    """``cells`` (``property_id``, ``slot_start`` in µs) with their ``row_key`` (Binary) added."""
+    owners = cells.get_column("property_id").unique().to_list()
+    prefixes = pl.DataFrame(
+        {"property_id": owners, "prefix": [rollup_prefix(owner, rollup) for owner in owners]},
+        schema={"property_id": pl.Int64, "prefix": pl.String},
+    )
+    day = pl.from_epoch("slot_start", time_unit="us").dt.strftime("%Y%m%d")
+    key = pl.concat_str("prefix", day, pl.lit(f"{SEPARATOR}{lineage}{SEPARATOR}{sub_shard}"))
+    return (
+        cells.join(prefixes, on="property_id", how="left", maintain_order="left")
+        .with_columns(row_key=key.cast(pl.Binary))
+        .drop("prefix")
+    )
+
+
+def lineage_of(row_keys: pl.Expr) -> pl.Expr:
+    """The lineage named in an expression of row keys (Binary)."""
+    return row_keys.cast(pl.String).str.split(SEPARATOR).list.get(4)
+
+
+def control_key(lineage: str, shard: int) -> bytes:
+    """Row of the control document of a (lineage, shard)."""
+    return f"{CONTROL_PREFIX}control{SEPARATOR}{lineage}{SEPARATOR}{shard:04d}".encode()
+
+
+POINTER_MAP_KEY: Final = f"{CONTROL_PREFIX}pointers".encode()
+LINEAGES_KEY: Final = f"{CONTROL_PREFIX}lineages".encode()
+
+
+def announcement_key(hour_us: int, property_id: int) -> bytes:
+    """Row of the announcements that an hour of a property has to be computed again."""
+    moment = datetime.fromtimestamp(hour_us / 1e6, UTC).strftime("%Y%m%dT%H")
+    return f"{CONTROL_PREFIX}late{SEPARATOR}{moment}{SEPARATOR}{property_id}".encode()
+
+
+def _day(instant_us: int) -> str:
+    return datetime.fromtimestamp(instant_us / 1e6, UTC).strftime("%Y%m%d")
