@@ -43,7 +43,7 @@ HIT_SCHEMA: Final = pl.Schema(
         "term": pl.String,
         "content": pl.String,
         "click_id": pl.String,
-        "channel": pl.String,  # default channel group of source, medium, campaign; "" without source
+        "channel": pl.String,  # default channel group of source, medium, campaign; "" if none
         "engagement_ms": pl.Int64,
         "is_first_visit": pl.Boolean,
         "is_page_view": pl.Boolean,

@@ -58,7 +58,7 @@ class Property:
 
 
 def secret_hash(secret: str) -> str:
-    """What is stored of a secret. Secrets are 128 random bits or more, so a plain hash is enough."""
+    """What is stored of a secret. Secrets have 128 random bits, a plain hash is enough."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
