@@ -7,7 +7,7 @@ the slot in which the session starts (GA4 counts a session over midnight on both
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Grain = Literal["piece", "page", "event"]
+Grain = Literal["piece", "page", "event", "minute"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,8 @@ class Rollup:
         name: Part of the row key.
         number: Schema number that stands in front of each of its cells; raise it when keys, sums
             or uniques change.
-        grain: The state table whose rows it sums: a client's ``piece``, its ``page`` views, or
-            its ``event`` names.
+        grain: The state table whose rows it sums: a client's ``piece``, its ``page`` views,
+            its ``event`` names, or the ``minute`` it was there.
         keys: Columns that tell its rows apart, all text.
         sums: Columns that add up, all integers.
         uniques: Columns that are sets of client hashes.
@@ -79,6 +79,10 @@ ROLLUPS: Final = (
         name="events", number=1, grain="event", keys=("event_name",),
         sums=("events", "key_events", "value_micros"),
         uniques=("users",), unique_k=1024, max_rows=1000,
+    ),
+    Rollup(
+        name="minutes", number=1, grain="minute", keys=("minute",),  # "00" to "59" of the UTC hour
+        sums=("events", "views"), uniques=("users",), unique_k=1024, max_rows=60,
     ),
 )  # fmt: skip
 BY_NAME: Final = {rollup.name: rollup for rollup in ROLLUPS}

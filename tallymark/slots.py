@@ -8,6 +8,26 @@ MINUTE_US: Final = 60_000_000
 HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SESSION_ALIGNMENT_US: Final = 4 * HOUR_US
+"""L: session settings take effect, and long sessions are cut, at UTC multiples of it."""
+LATE_US: Final = HOUR_US
+"""D: a hit whose event is older than this when it is received is late."""
+
+
+def sealed_at(hour_us: int, late_us: int = LATE_US) -> int:
+    """UTC µs after which no on-time hit can change the sessions that start in an hour."""
+    return hour_us + HOUR_US + 2 * SESSION_ALIGNMENT_US + late_us
+
+
+def window_start(hour_us: int, session_gap_us: int) -> int:
+    """UTC µs of the first hit on which the sessions that start in an hour may depend."""
+    aligned = hour_us // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US
+    return aligned - SESSION_ALIGNMENT_US - session_gap_us
+
+
+def window_end(hour_us: int) -> int:
+    """UTC µs before which all hits lie on which the sessions that start in an hour may depend."""
+    return hour_us + HOUR_US + 2 * SESSION_ALIGNMENT_US
 
 
 def instant_us(moment: datetime) -> int:
