@@ -106,8 +106,7 @@ def _number_values(rollup: Rollup, placed: pl.DataFrame, cells: int) -> pl.Serie
 def _escaped(key: str) -> pl.Expr:
     """Text without tab, newline and carriage return; lossless, the backslash escapes."""
     column = pl.col(key)
-    escaped = column.str.replace_many(["\\", "\t", "\n", "\r"], ["\\\\", "\\t", "\\n", "\\r"])
-    return escaped
+    return column.str.replace_many(["\\", "\t", "\n", "\r"], ["\\\\", "\\t", "\\n", "\\r"])
 
 
 def _unescaped(key: str) -> pl.Expr:

@@ -1,0 +1,173 @@
+"""From tables to the rows of rollups: every slot asked for is computed whole."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from tallymark.cells import SLOT_COLUMNS, encode
+from tallymark.pieces import CLIENT, PAGE_KEYS, Tables, latest_before
+from tallymark.rollups import CLIENT_SETS, ROLLUPS, Rollup
+from tallymark.uniques import least_hashes
+
+OTHER: Final = "(other)"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What rollups are computed from: the tables of ``Tables``, joined with their sessions.
+
+    ``joined`` replaces the pieces (``sessions.JOINED_SCHEMA``); ``pages`` has ``session_start``
+    and ``session_slot`` added (null outside sessions).
+    """
+
+    joined: pl.DataFrame
+    pages: pl.DataFrame
+    events: pl.DataFrame
+    minutes: pl.DataFrame
+
+
+def page_sessions(pages: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
+    """Page rows with the session that their piece belongs to."""
+    marks = joined.select(
+        *CLIENT,
+        "opens_session",
+        pl.col("start").alias("at"),
+        pl.struct("session_start", "session_slot").alias("session"),
+    )
+    return latest_before(pages, marks, "session").unnest("session")
+
+
+def counted(tables: Tables, joined: pl.DataFrame) -> Counted:
+    """Everything that the rollups of ``tables`` need, its pieces being joined already."""
+    return Counted(joined, page_sessions(tables.pages, joined), tables.events, tables.minutes)
+
+
+def rollup_rows(facts: Counted, touched: pl.DataFrame) -> Iterator[tuple[Rollup, pl.DataFrame]]:
+    """For each rollup its rows in the touched slots, as ``cells.encode`` takes them.
+
+    Args:
+        facts: Holds all rows that lie in, or belong to sessions that start in, those slots.
+        touched: ``SLOT_COLUMNS``, without duplicates.
+    """
+    for rollup in ROLLUPS:
+        rows = _GRAINS[rollup.grain](rollup, facts, touched)
+        yield rollup, _capped(rollup, rows)
+
+
+def cell_frame(
+    facts: Counted, touched: pl.DataFrame, *, lineage: str, version: int
+) -> pl.DataFrame:
+    """The cells of all rollups in the touched slots."""
+    return pl.concat(
+        encode(rollup, rows, touched, lineage=lineage, version=version)
+        for rollup, rows in rollup_rows(facts, touched)
+    )
+
+
+def _in_slots(rows: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
+    return rows.join(touched, on=list(SLOT_COLUMNS), how="semi")
+
+
+def _piece_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
+    rows = _in_slots(facts.joined, touched)
+    begins = pl.col("begins_session")
+    counted_once = {
+        "sessions": begins.cast(pl.Int64),
+        "engaged_sessions": (begins & pl.col("is_engaged")).cast(pl.Int64),
+        "session_duration_ms": pl.when(begins).then("session_duration_ms").otherwise(0),
+    }
+    members = {
+        "users": pl.col("client_hash"),
+        "active_users": pl.col("client_hash").filter("is_active"),
+        "new_users": pl.col("client_hash").filter("is_new"),
+    }
+    sums = rows.with_columns(**counted_once)
+    return sums.group_by(*SLOT_COLUMNS, *rollup.keys).agg(
+        pl.col(*rollup.sums).sum(),
+        *(least_hashes(members[name], rollup.unique_k).alias(name) for name in CLIENT_SETS),
+    )
+
+
+def _page_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
+    keys = [*SLOT_COLUMNS, *PAGE_KEYS]
+    rows = _in_slots(facts.pages, touched)
+    hits = rows.group_by(keys).agg(
+        pl.col("events", "views", "engagement_ms").sum(),
+        least_hashes(pl.col("client_hash"), rollup.unique_k).alias("users"),
+    )
+    parts = [hits, _viewing_sessions(facts.pages, touched)]
+    begun = _in_slots(facts.joined.filter("begins_session"), touched)
+    for sum_name, host, path in (
+        ("entrances", "landing_host", "landing_page"),
+        ("exits", "exit_host", "exit_page"),
+    ):
+        ended = begun.filter((pl.col(host) != "") | (pl.col(path) != ""))
+        parts.append(
+            ended.group_by(
+                *SLOT_COLUMNS, pl.col(host).alias("host"), pl.col(path).alias("path")
+            ).agg(pl.len().cast(pl.Int64).alias(sum_name))
+        )
+    together = pl.concat(parts, how="diagonal")
+    return together.group_by(keys).agg(
+        pl.col(*rollup.sums).sum(), pl.col("users").drop_nulls().first().fill_null([])
+    )
+
+
+def _viewing_sessions(pages: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
+    """Sessions that viewed a page, in the slot in which they start."""
+    viewed = pages.filter((pl.col("views") > 0) & pl.col("session_start").is_not_null())
+    moved = viewed.with_columns(slot_start=pl.col("session_slot"))
+    once = _in_slots(moved, touched).unique([*CLIENT, "session_start", *PAGE_KEYS])
+    return once.group_by(*SLOT_COLUMNS, *PAGE_KEYS).agg(pl.len().cast(pl.Int64).alias("sessions"))
+
+
+def _event_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
+    return _client_rows(rollup, facts.events, touched)
+
+
+def _minute_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
+    text = pl.col("minute").cast(pl.String).str.zfill(2)
+    return _client_rows(
+        rollup, _in_slots(facts.minutes, touched).with_columns(minute=text), touched
+    )
+
+
+def _client_rows(rollup: Rollup, table: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
+    return (
+        _in_slots(table, touched)
+        .group_by(*SLOT_COLUMNS, *rollup.keys)
+        .agg(
+            pl.col(*rollup.sums).sum(),
+            least_hashes(pl.col("client_hash"), rollup.unique_k).alias("users"),
+        )
+    )
+
+
+_GRAINS: Final[dict[str, Callable[[Rollup, Counted, pl.DataFrame], pl.DataFrame]]] = {
+    "piece": _piece_rows,
+    "page": _page_rows,
+    "event": _event_rows,
+    "minute": _minute_rows,
+}
+
+
+def _capped(rollup: Rollup, rows: pl.DataFrame) -> pl.DataFrame:
+    """At most ``max_rows`` rows a cell; the ones with the fewest events become one ``(other)``."""
+    sizes = rows.group_by(SLOT_COLUMNS).len()
+    if sizes.is_empty() or int(sizes.get_column("len").max() or 0) <= rollup.max_rows:  # type: ignore[call-overload]
+        return rows
+    order = pl.struct(-pl.col("events"), *rollup.keys).rank("ordinal").over(SLOT_COLUMNS)
+    ranked = rows.with_columns(rank=order)
+    kept = ranked.filter(pl.col("rank") < rollup.max_rows).drop("rank")
+    rest = ranked.filter(pl.col("rank") >= rollup.max_rows)
+    folded = rest.group_by(SLOT_COLUMNS).agg(
+        *(pl.lit(OTHER).alias(key) for key in rollup.keys),
+        pl.col(*rollup.sums).sum(),
+        *(
+            least_hashes(pl.col(name).explode(empty_as_null=False), rollup.unique_k).alias(name)
+            for name in rollup.uniques
+        ),
+    )
+    return pl.concat([kept, folded.select(kept.columns)])

@@ -1,0 +1,96 @@
+"""Shard frames: the hits of some blocks for one shard, with the names of all those blocks.
+
+Every shard is told of every block, with no hits if need be, so every shard knows the frontiers.
+"""
+
+import io
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import orjson
+import polars as pl
+
+from tallymark.hits import HIT_SCHEMA
+from tallymark.pieces import NEEDED_OF_HITS
+from tallymark.row_keys import shard_of
+from tallymark.vectors import BlockMark
+
+SHARD_HIT_SCHEMA: Final = pl.Schema(
+    {
+        "block": pl.UInt32,  # which of the frame's blocks
+        "received_at": pl.Int64,
+        "has_balancer_id": pl.Boolean,
+        **{name: HIT_SCHEMA[name] for name in NEEDED_OF_HITS},
+    }
+)
+_LENGTH: Final = struct.Struct("<Q")
+
+
+@dataclass(frozen=True)
+class ShardFrame:
+    """Blocks and the hits in them (``SHARD_HIT_SCHEMA``) that one shard counts."""
+
+    blocks: tuple[BlockMark, ...]
+    hits: pl.DataFrame
+
+
+def split(hits: pl.DataFrame, blocks: Sequence[BlockMark], shards: int) -> list[ShardFrame]:
+    """One frame a shard. Hits that a filter tagged are not counted and stay behind."""
+    counting = hits.filter(pl.col("excluded_by") == "").select(list(SHARD_HIT_SCHEMA))
+    if shards == 1:
+        return [ShardFrame(tuple(blocks), counting)]
+    owners = counting.get_column("property_id").unique().to_list()
+    shard = pl.DataFrame(
+        {"property_id": owners, "shard": [shard_of(owner, shards) for owner in owners]},
+        schema={"property_id": pl.Int64, "shard": pl.Int64},
+    )
+    parts = counting.join(shard, on="property_id", how="left").partition_by(
+        "shard", as_dict=True, include_key=False
+    )
+    empty = counting.clear()
+    return [ShardFrame(tuple(blocks), parts.get((index,), empty)) for index in range(shards)]
+
+
+def encode_frame(frame: ShardFrame) -> bytes:
+    """Bytes of a shard frame; ``decode_frame`` reads them."""
+    header = orjson.dumps([asdict(mark) for mark in frame.blocks])
+    return pack([header, ipc_bytes(frame.hits)])
+
+
+def decode_frame(payload: bytes) -> ShardFrame:
+    """The shard frame in bytes of ``encode_frame``."""
+    header, hits = unpack(payload)
+    blocks = tuple(BlockMark(**mark) for mark in orjson.loads(header))
+    return ShardFrame(blocks, ipc_frame(hits, SHARD_HIT_SCHEMA))
+
+
+def ipc_bytes(frame: pl.DataFrame, compression: Any = "uncompressed") -> bytes:
+    """A frame as an Arrow IPC stream; nothing for no rows."""
+    if frame.is_empty():
+        return b""
+    buffer = io.BytesIO()
+    frame.write_ipc_stream(buffer, compression=compression)
+    return buffer.getvalue()
+
+
+def ipc_frame(payload: bytes, schema: pl.Schema) -> pl.DataFrame:
+    """The frame in bytes of ``ipc_bytes``."""
+    return pl.read_ipc_stream(io.BytesIO(payload)) if payload else pl.DataFrame(schema=schema)
+
+
+def pack(parts: Sequence[bytes]) -> bytes:
+    """Several byte strings as one."""
+    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+
+
+def unpack(payload: bytes) -> list[bytes]:
+    """The byte strings in bytes of ``pack``."""
+    parts, at = [], 0
+    while at < len(payload):
+        (length,) = _LENGTH.unpack_from(payload, at)
+        at += _LENGTH.size
+        parts.append(payload[at : at + length])
+        at += length
+    return parts

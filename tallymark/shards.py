@@ -1,0 +1,292 @@
+"""A shard's state: what it has seen and holds, how it takes hits in, and which cells it owes.
+
+The state is the fold of its log: each entry is a ``Delta`` (the blocks taken in and the tables of
+their new hits). Whoever folds the same deltas, in any order, holds the same state, so the log may
+lie in a runner's state or in a snapshot while the folded form is a cache.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Final
+
+import orjson
+import polars as pl
+
+from tallymark.aggregates import Counted, cell_frame, page_sessions
+from tallymark.cells import SLOT_COLUMNS
+from tallymark.pieces import (
+    CLIENT,
+    PAGE_SCHEMA,
+    SCHEMAS,
+    Tables,
+    compact,
+    empty_tables,
+    merge_pages,
+    merge_pieces,
+    tables_of,
+)
+from tallymark.sessions import JOINED_SCHEMA, join_sessions
+from tallymark.shard_frames import ShardFrame, ipc_bytes, ipc_frame, pack, unpack
+from tallymark.slots import HOUR_US, LATE_US, SESSION_ALIGNMENT_US, sealed_at
+from tallymark.vectors import BlockMark, Vector
+
+IDS_KEPT_US: Final = 600_000_000
+"""How long ids of requests that a balancer may have run twice are remembered: ten minutes."""
+ID_SCHEMA: Final = pl.Schema({"hit_id": pl.String, "received_at": pl.Int64})
+LATE_SCHEMA: Final = pl.Schema(
+    {"property_id": pl.Int64, "event_hour": pl.Int64, "spool_id": pl.String, "number": pl.Int64}
+)
+"""Announcements: blocks that hold hits which a live lineage does not count, by hour of event."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One entry of a shard's log.
+
+    Attributes:
+        vector: The whole vector as a base, or None for an entry that only adds.
+        blocks: The blocks that were new.
+        tables: The tables of their hits.
+        ids: Ids of hits that a balancer may send again (``ID_SCHEMA``).
+    """
+
+    vector: Vector | None
+    blocks: tuple[BlockMark, ...]
+    tables: Tables
+    ids: pl.DataFrame
+
+
+def encode_delta(delta: Delta) -> bytes:
+    """Bytes of a log entry; ``decode_delta`` reads them."""
+    vector = None if delta.vector is None else delta.vector.to_json()
+    header = orjson.dumps({"vector": vector, "blocks": [asdict(mark) for mark in delta.blocks]})
+    tables = [ipc_bytes(getattr(delta.tables, name)) for name in SCHEMAS]
+    return pack([header, ipc_bytes(delta.ids), *tables])
+
+
+def decode_delta(payload: bytes) -> Delta:
+    """The log entry in bytes of ``encode_delta``."""
+    header, ids, *tables = unpack(payload)
+    document = orjson.loads(header)
+    return Delta(
+        vector=None if document["vector"] is None else Vector.from_json(document["vector"]),
+        blocks=tuple(BlockMark(**mark) for mark in document["blocks"]),
+        tables=Tables(
+            **{
+                name: ipc_frame(part, schema)
+                for (name, schema), part in zip(SCHEMAS.items(), tables, strict=True)
+            }
+        ),
+        ids=ipc_frame(ids, ID_SCHEMA),
+    )
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a shard frame: the log entry, announcements (``LATE_SCHEMA``), counts."""
+
+    delta: Delta
+    late: pl.DataFrame
+    hits: int
+    repeated_blocks: int
+    repeated_hits: int
+
+
+@dataclass
+class Shard:
+    """The folded state of one shard.
+
+    Attributes:
+        reads_whole_from: UTC µs since when the job has read everything; hours whose window begins
+            earlier are not written.
+        late_us: D, the lateness that a live lineage still counts.
+    """
+
+    reads_whole_from: int
+    late_us: int = LATE_US
+    vector: Vector = field(default_factory=Vector)
+    tables: Tables = field(default_factory=empty_tables)
+    joined: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=JOINED_SCHEMA))
+    pages: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(
+            schema={**PAGE_SCHEMA, "session_start": pl.Int64, "session_slot": pl.Int64}
+        )
+    )
+    ids: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ID_SCHEMA))
+    pending: list[Tables] = field(default_factory=list)
+    dirty: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema={n: JOINED_SCHEMA[n] for n in SLOT_COLUMNS})
+    )
+
+    def take(self, frame: ShardFrame) -> Taken:
+        """Count the hits of blocks that are new. The frame's log entry is already folded in."""
+        blocks, fresh, repeated_blocks = self._fresh(frame)
+        fresh, repeated_hits = self._without_repeated_ids(fresh)
+        is_late = self._is_late()
+        late = _announcements(fresh.filter(is_late), frame.blocks)
+        counting = fresh.filter(~is_late)
+        ids = fresh.filter("has_balancer_id").select(list(ID_SCHEMA))
+        delta = Delta(None, blocks, tables_of(counting), ids)
+        self.fold(delta)
+        return Taken(delta, late, counting.height, repeated_blocks, repeated_hits)
+
+    def fold(self, delta: Delta) -> None:
+        """Take a log entry in. Blocks of one delta must be new to this state."""
+        if delta.vector is not None:
+            self.vector = delta.vector
+        for mark in delta.blocks:
+            self.vector.observe(mark)
+        self.vector.advance()
+        if delta.tables.pieces.height:
+            self.pending.append(delta.tables)
+        if delta.ids.height:
+            self.ids = pl.concat([self.ids, delta.ids])
+
+    def settle(self) -> None:
+        """Merge what was taken in; slots whose rows changed become dirty."""
+        if not self.pending:
+            return
+        fresh = Tables(
+            *(pl.concat([getattr(part, table.name) for part in self.pending])
+              for table in fields(Tables))
+        )  # fmt: skip
+        self.pending = []
+        clients = fresh.pieces.select(CLIENT).unique()
+        mine = {"on": list(CLIENT), "how": "semi"}
+        others = {"on": list(CLIENT), "how": "anti"}
+        pieces = merge_pieces(pl.concat([self.tables.pieces.join(clients, **mine), fresh.pieces]))  # type: ignore[arg-type]
+        pages = merge_pages(
+            pl.concat([self.tables.pages.join(clients, **mine), fresh.pages]),  # type: ignore[arg-type]
+            pieces,
+        )
+        joined = join_sessions(pieces)
+        before = self.joined.join(clients, **mine)  # type: ignore[arg-type]
+        self._mark_dirty(_changed_slots(before, joined))
+        self.joined = pl.concat([self.joined.join(clients, **others), joined])  # type: ignore[arg-type]
+        self.pages = pl.concat(
+            [self.pages.join(clients, **others), page_sessions(pages, joined)]  # type: ignore[arg-type]
+        )
+        self.tables = Tables(
+            pieces=pl.concat([self.tables.pieces.join(clients, **others), pieces]),  # type: ignore[arg-type]
+            pages=pl.concat([self.tables.pages.join(clients, **others), pages]),  # type: ignore[arg-type]
+            events=pl.concat([self.tables.events, fresh.events]),
+            minutes=pl.concat([self.tables.minutes, fresh.minutes]),
+        )
+
+    def prune(self) -> None:
+        """Let go of what no unsealed hour depends on, and of ids older than ten minutes."""
+        first = self.first_unsealed_hour()
+        needed = first // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US - 2 * SESSION_ALIGNMENT_US
+        still = pl.col("slot_start") >= first
+        self.tables = Tables(
+            pieces=self.tables.pieces.filter(pl.col("slot_start") >= needed),
+            pages=self.tables.pages.filter(pl.col("slot_start") >= needed),
+            events=self.tables.events.filter(still),
+            minutes=self.tables.minutes.filter(still),
+        )
+        self.joined = self.joined.filter(pl.col("slot_start") >= needed)
+        self.pages = self.pages.filter(pl.col("slot_start") >= needed)
+        self.dirty = self.dirty.filter(still)
+        self.ids = self.ids.filter(pl.col("received_at") >= self.vector.clock - IDS_KEPT_US)
+
+    def base(self) -> Delta:
+        """The whole state as one log entry, as small as it can be; equal states, equal bytes."""
+        self.settle()
+        self.prune()
+        self.tables = compact(self.tables)
+        return Delta(self.vector, (), self.tables, self.ids.sort("received_at", "hit_id"))
+
+    def owed(self) -> pl.DataFrame:
+        """Slots (``SLOT_COLUMNS``) whose cells are not written yet and may be."""
+        self.settle()
+        return self.dirty.filter(self._may_be_written())
+
+    def cells(self, touched: pl.DataFrame, *, lineage: str, version: int) -> pl.DataFrame:
+        """The cells of all rollups in the touched slots, whole."""
+        facts = Counted(self.joined, self.pages, self.tables.events, self.tables.minutes)
+        return cell_frame(facts, touched, lineage=lineage, version=version)
+
+    def mark_written(self, touched: pl.DataFrame) -> None:
+        """The cells of these slots are stored."""
+        self.dirty = self.dirty.join(touched, on=list(SLOT_COLUMNS), how="anti")
+
+    def mark_all_dirty(self) -> None:
+        """Owe every cell that is held: who takes a shard up rewrites what it holds."""
+        self.settle()
+        self._mark_dirty(self.joined.select(SLOT_COLUMNS).unique())
+
+    def first_unsealed_hour(self) -> int:
+        """UTC µs of the first hour that on-time hits may still change."""
+        age = sealed_at(0, self.late_us)
+        return (self.vector.clock - age) // HOUR_US * HOUR_US + HOUR_US
+
+    def _may_be_written(self) -> pl.Expr:
+        hour = pl.col("slot_start") // HOUR_US * HOUR_US
+        aligned = pl.col("slot_start") // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US
+        whole = aligned - 2 * SESSION_ALIGNMENT_US >= self.reads_whole_from
+        return whole & (hour >= self.first_unsealed_hour())
+
+    def _mark_dirty(self, slots: pl.DataFrame) -> None:
+        self.dirty = pl.concat([self.dirty, slots.select(SLOT_COLUMNS)]).unique()
+
+    def _is_late(self) -> pl.Expr:
+        late = pl.col("received_at") - pl.col("event_at") > self.late_us
+        sealed = pl.col("event_at") // HOUR_US * HOUR_US < self.first_unsealed_hour()
+        return late | sealed
+
+    def _fresh(self, frame: ShardFrame) -> tuple[tuple[BlockMark, ...], pl.DataFrame, int]:
+        """The blocks not seen before, once each, and their hits."""
+        names: set[tuple[str, int]] = set()
+        keep = []
+        for mark in frame.blocks:
+            name = (mark.spool_id, mark.number)
+            keep.append(not self.vector.has(*name) and name not in names)
+            names.add(name)
+        blocks = tuple(mark for mark, new in zip(frame.blocks, keep, strict=True) if new)
+        if all(keep):
+            return blocks, frame.hits, 0
+        new = pl.DataFrame(
+            {"block": [index for index, is_new in enumerate(keep) if is_new]},
+            schema={"block": pl.UInt32},
+        )
+        return blocks, frame.hits.join(new, on="block", how="semi"), keep.count(False)
+
+    def _without_repeated_ids(self, hits: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """Hits of requests that a balancer ran twice, once."""
+        if not hits.select(pl.col("has_balancer_id").any()).item():
+            return hits, 0
+        known = hits.join(self.ids.select("hit_id"), on="hit_id", how="anti")
+        once = known.sort("hit_id", "received_at").unique("hit_id", keep="first")
+        return once, hits.height - once.height
+
+
+def _changed_slots(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """The slots of rows that are in one of two frames (``JOINED_SCHEMA``) alone."""
+    columns = list(JOINED_SCHEMA)
+    once = pl.concat([before.select(columns), after.select(columns)])
+    digest = once.hash_rows()
+    changed = once.filter(digest.is_unique())
+    own = changed.select(SLOT_COLUMNS)
+    begun = changed.filter(pl.col("session_slot").is_not_null()).select(
+        "property_id", pl.col("session_slot").alias("slot_start"), "slot_minutes"
+    )
+    return pl.concat([own, begun]).unique()
+
+
+def _announcements(late: pl.DataFrame, blocks: tuple[BlockMark, ...]) -> pl.DataFrame:
+    """Which property's hours have to be computed again, because of which block."""
+    names = pl.DataFrame(
+        {
+            "block": range(len(blocks)),
+            "spool_id": [mark.spool_id for mark in blocks],
+            "number": [mark.number for mark in blocks],
+        },
+        schema={"block": pl.UInt32, "spool_id": pl.String, "number": pl.Int64},
+    )
+    hour = (pl.col("event_at") // HOUR_US * HOUR_US).alias("event_hour")
+    return (
+        late.select("property_id", hour, "block")
+        .unique()
+        .join(names, on="block", how="left")
+        .select(list(LATE_SCHEMA))
+        .sort(list(LATE_SCHEMA))
+    )
