@@ -1,0 +1,120 @@
+"""Creation of a property: settings checked, ids and secrets drawn, the file replaced."""
+
+import fcntl
+import os
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stores.rules_cache.documents import (
+    InvalidPropertyError,
+    decode_properties,
+    encode_properties,
+    settings_problems,
+)
+from tallymark.properties import Property, RulesVersion, secret_hash
+
+SECRET_BYTES: Final = 16
+_BASE_36: Final = string.digits + string.ascii_uppercase
+_FIRST_PROPERTY_ID: Final = 100_000_000
+_PROPERTY_IDS: Final = 900_000_000
+
+RandomBytes = Callable[[int], bytes]
+"""Gives so many random bytes, as ``secrets.token_bytes`` does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreatedProperty:
+    """A new property and its secrets, which are stored nowhere and cannot be shown again."""
+
+    created: Property
+    api_secret: str
+    read_key: str
+
+
+def create_property(
+    path: Path,
+    *,
+    name: str,
+    random_bytes: RandomBytes,
+    time_zone: str = "UTC",
+    currency: str = "USD",
+    session_gap_seconds: int = 1800,
+) -> CreatedProperty:
+    """Add a property to the file at ``path``, which is made where there is none.
+
+    Two creations at a time wait for one another; a reader sees the old or the new file whole.
+
+    Raises:
+        InvalidPropertyError: with every setting that is wrong, or when the file itself is broken
+            (it is left as it is).
+    """
+    first = RulesVersion(
+        version=1,
+        time_zone=time_zone,
+        currency=currency,
+        session_gap_seconds=session_gap_seconds,
+    )
+    problems = settings_problems({"name": name, **vars(first)})
+    if problems:
+        raise InvalidPropertyError(problems)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = decode_properties(path.read_bytes()) if path.exists() else []
+        new = _draw(name, first, known, random_bytes)
+        _replace(path, encode_properties([*known, new.created]))
+    return new
+
+
+def _draw(
+    name: str, first: RulesVersion, known: list[Property], random_bytes: RandomBytes
+) -> CreatedProperty:
+    taken = {owner.property_id for owner in known} | {owner.measurement_id for owner in known}
+    while (property_id := _FIRST_PROPERTY_ID + _number(random_bytes) % _PROPERTY_IDS) in taken:
+        pass
+    while (measurement_id := "G-" + _base_36(_number(random_bytes), 10)) in taken:
+        pass
+    api_secret = random_bytes(SECRET_BYTES).hex()
+    read_key = random_bytes(SECRET_BYTES).hex()
+    return CreatedProperty(
+        created=Property(
+            property_id=property_id,
+            name=name,
+            measurement_id=measurement_id,
+            api_secret_hash=secret_hash(api_secret),
+            read_key_hash=secret_hash(read_key),
+            versions=(first,),
+        ),
+        api_secret=api_secret,
+        read_key=read_key,
+    )
+
+
+def _number(random_bytes: RandomBytes) -> int:
+    return int.from_bytes(random_bytes(8))
+
+
+def _base_36(number: int, digits: int) -> str:
+    text = ""
+    for _ in range(digits):
+        number, digit = divmod(number, 36)
+        text = _BASE_36[digit] + text
+    return text
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Durable, all or nothing."""
+    temporary = path.with_suffix(".new")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

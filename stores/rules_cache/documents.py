@@ -1,0 +1,252 @@
+"""The document in which properties are kept: JSON to ``Property`` and back, with every check.
+
+``{"properties": [{"property_id", "name", "measurement_id", "api_secret_hash", "read_key_hash",
+"versions": [{"version", "effective_at", "time_zone", "currency", "session_gap_seconds",
+"engagement_threshold_seconds", "key_events"}]}]}``; an ``effective_at`` of null is "since ever".
+"""
+
+import re
+import zoneinfo
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from tallymark.properties import SINCE_EVER, Property, RulesVersion
+
+MAX_NAME_CHARACTERS: Final = 100
+MIN_SESSION_GAP_SECONDS: Final = 300
+MAX_SESSION_GAP_SECONDS: Final = 14_400
+MAX_ENGAGEMENT_THRESHOLD_SECONDS: Final = 60
+
+_MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{10}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_EVENT_NAME = re.compile(r"[A-Za-z]\w{0,39}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong: where it stands, what came, what is allowed."""
+
+    where: str
+    got: object
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: got {self.got!r}; allowed: {self.allowed}"
+
+
+class InvalidPropertyError(ValueError):
+    """All problems of a property or of a document of properties, together."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def decode_properties(content: bytes) -> list[Property]:
+    """The properties of a document, ascending by id.
+
+    Raises:
+        InvalidPropertyError: when it is no JSON, or with all that is wrong in it.
+    """
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        problem = Problem(where="document", got=str(error), allowed="a JSON document")
+        raise InvalidPropertyError([problem]) from error
+    rows = document.get("properties") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        shape = 'an object {"properties": […]}'
+        raise InvalidPropertyError([Problem(where="document", got=document, allowed=shape)])
+    problems = [
+        problem
+        for index, row in enumerate(rows)
+        for problem in _property_problems(row, f"properties[{index}]")
+    ]
+    if not problems:
+        problems = _repeated(rows, "property_id") + _repeated(rows, "measurement_id")
+    if problems:
+        raise InvalidPropertyError(problems)
+    return sorted((_property(row) for row in rows), key=lambda owner: owner.property_id)
+
+
+def encode_properties(properties: Iterable[Property]) -> bytes:
+    """The document of ``properties``; ``decode_properties`` gives them back."""
+    rows = [
+        {
+            "property_id": owner.property_id,
+            "name": owner.name,
+            "measurement_id": owner.measurement_id,
+            "api_secret_hash": owner.api_secret_hash,
+            "read_key_hash": owner.read_key_hash,
+            "versions": [_version_row(rules) for rules in owner.versions],
+        }
+        for owner in properties
+    ]
+    return orjson.dumps({"properties": rows}, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def settings_problems(settings: dict[str, Any], where: str = "") -> list[Problem]:
+    """What is wrong with the name and the first rules of a property to be."""
+    return _name_problems(settings.get("name"), where) + _rules_problems(settings, where)
+
+
+def _property_problems(row: object, where: str) -> list[Problem]:
+    if not isinstance(row, dict):
+        return [Problem(where=where, got=row, allowed="an object")]
+    prefix = where + "."
+    problems = _name_problems(row.get("name"), prefix)
+    if not _is_whole(row.get("property_id"), 1, 2**53 - 1):
+        problems.append(
+            Problem(
+                where=prefix + "property_id",
+                got=row.get("property_id"),
+                allowed="a whole number from 1",
+            )
+        )
+    for key, pattern, allowed in (
+        ("measurement_id", _MEASUREMENT_ID, "G- and ten of A-Z, 0-9"),
+        ("api_secret_hash", _HASH, "64 hex digits"),
+        ("read_key_hash", _HASH, "64 hex digits"),
+    ):
+        problems += _text_problems(row.get(key), pattern, prefix + key, allowed)
+    return problems + _versions_problems(row.get("versions"), prefix + "versions")
+
+
+def _versions_problems(versions: object, where: str) -> list[Problem]:
+    if not isinstance(versions, list) or not versions:
+        return [Problem(where=where, got=versions, allowed="a list of at least one version")]
+    problems: list[Problem] = []
+    last: tuple[int, int] = (0, SINCE_EVER - 1)
+    for index, row in enumerate(versions):
+        place = f"{where}[{index}]"
+        if not isinstance(row, dict):
+            problems.append(Problem(where=place, got=row, allowed="an object"))
+            continue
+        number: Any = row.get("version")
+        since: Any = row.get("effective_at", False)
+        since = SINCE_EVER if since is None else since
+        if not _is_whole(number, last[0] + 1, 2**31 - 1):
+            allowed = f"a whole number above {last[0]}"
+            problems.append(Problem(where=place + ".version", got=number, allowed=allowed))
+        elif not _is_whole(since, last[1] + 1, 2**62):
+            allowed = "UTC microseconds, ascending; null in the first version alone"
+            got = row.get("effective_at", "nothing")
+            problems.append(Problem(where=place + ".effective_at", got=got, allowed=allowed))
+        else:
+            last = (number, since)
+        problems += _rules_problems(row, place + ".")
+    return problems
+
+
+def _name_problems(name: object, prefix: str) -> list[Problem]:
+    allowed = f"1 to {MAX_NAME_CHARACTERS} printable characters"
+    fits = isinstance(name, str) and len(name) <= MAX_NAME_CHARACTERS
+    if fits and str(name).strip() and str(name).isprintable():
+        return []
+    return [Problem(where=prefix + "name", got=name, allowed=allowed)]
+
+
+def _rules_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
+    problems = []
+    if not _is_time_zone(row.get("time_zone")):
+        allowed = "a name of the IANA time zone database, such as Europe/Berlin"
+        problems.append(
+            Problem(where=prefix + "time_zone", got=row.get("time_zone"), allowed=allowed)
+        )
+    problems += _text_problems(
+        row.get("currency"),
+        _CURRENCY,
+        prefix + "currency",
+        "an ISO 4217 code of three capital letters, such as EUR",
+    )
+    for key, least, most in (
+        ("session_gap_seconds", MIN_SESSION_GAP_SECONDS, MAX_SESSION_GAP_SECONDS),
+        ("engagement_threshold_seconds", 1, MAX_ENGAGEMENT_THRESHOLD_SECONDS),
+    ):
+        if not _is_whole(row.get(key), least, most):
+            allowed = f"whole seconds from {least} to {most}"
+            problems.append(Problem(where=prefix + key, got=row.get(key), allowed=allowed))
+    return problems + _key_event_problems(row.get("key_events"), prefix + "key_events")
+
+
+def _key_event_problems(names: object, where: str) -> list[Problem]:
+    allowed = "a list of event names: a letter, then up to 39 letters, digits or _"
+    if not isinstance(names, list | tuple):
+        return [Problem(where=where, got=names, allowed=allowed)]
+    return [
+        problem
+        for index, name in enumerate(names)
+        for problem in _text_problems(name, _EVENT_NAME, f"{where}[{index}]", allowed)
+    ]
+
+
+def _text_problems(
+    text: object, pattern: re.Pattern[str], where: str, allowed: str
+) -> list[Problem]:
+    if isinstance(text, str) and pattern.fullmatch(text):
+        return []
+    return [Problem(where=where, got=text, allowed=allowed)]
+
+
+def _is_whole(number: object, least: int, most: int) -> bool:
+    return type(number) is int and least <= number <= most
+
+
+def _is_time_zone(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _repeated(rows: list[dict[str, Any]], key: str) -> list[Problem]:
+    seen: set[object] = set()
+    problems = []
+    for index, row in enumerate(rows):
+        if row[key] in seen:
+            where = f"properties[{index}].{key}"
+            problems.append(Problem(where=where, got=row[key], allowed="one that is not taken"))
+        seen.add(row[key])
+    return problems
+
+
+def _property(row: dict[str, Any]) -> Property:
+    return Property(
+        property_id=row["property_id"],
+        name=row["name"],
+        measurement_id=row["measurement_id"],
+        api_secret_hash=row["api_secret_hash"],
+        read_key_hash=row["read_key_hash"],
+        versions=tuple(_version(version) for version in row["versions"]),
+    )
+
+
+def _version(row: dict[str, Any]) -> RulesVersion:
+    return RulesVersion(
+        version=row["version"],
+        effective_at=SINCE_EVER if row["effective_at"] is None else row["effective_at"],
+        time_zone=row["time_zone"],
+        currency=row["currency"],
+        session_gap_seconds=row["session_gap_seconds"],
+        engagement_threshold_seconds=row["engagement_threshold_seconds"],
+        key_events=tuple(row["key_events"]),
+    )
+
+
+def _version_row(rules: RulesVersion) -> dict[str, Any]:
+    return {
+        "version": rules.version,
+        "effective_at": None if rules.effective_at == SINCE_EVER else rules.effective_at,
+        "time_zone": rules.time_zone,
+        "currency": rules.currency,
+        "session_gap_seconds": rules.session_gap_seconds,
+        "engagement_threshold_seconds": rules.engagement_threshold_seconds,
+        "key_events": list(rules.key_events),
+    }

@@ -1,0 +1,152 @@
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stores.rules_cache.documents import (
+    InvalidPropertyError,
+    decode_properties,
+    encode_properties,
+)
+from tallymark.properties import SINCE_EVER, Property, RulesVersion, secret_hash
+
+HASH = secret_hash("x")
+
+
+def a_row(**changes: object) -> dict[str, object]:
+    return {
+        "property_id": 1,
+        "name": "Shop",
+        "measurement_id": "G-ABCDE12345",
+        "api_secret_hash": HASH,
+        "read_key_hash": HASH,
+        "versions": [a_version()],
+    } | changes
+
+
+def a_version(**changes: object) -> dict[str, object]:
+    return {
+        "version": 1,
+        "effective_at": None,
+        "time_zone": "UTC",
+        "currency": "EUR",
+        "session_gap_seconds": 1800,
+        "engagement_threshold_seconds": 10,
+        "key_events": ["purchase"],
+    } | changes
+
+
+def problems_of(*rows: object) -> list[str]:
+    with pytest.raises(InvalidPropertyError) as caught:
+        decode_properties(orjson.dumps({"properties": rows}))
+    return [problem.where for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"property_id": 0}, "property_id"),
+        ({"property_id": "1"}, "property_id"),
+        ({"property_id": True}, "property_id"),
+        ({"name": ""}, "name"),
+        ({"name": " "}, "name"),
+        ({"name": "a" * 101}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"measurement_id": "UA-1-1"}, "measurement_id"),
+        ({"measurement_id": "G-ABCDE1234"}, "measurement_id"),
+        ({"api_secret_hash": "secret"}, "api_secret_hash"),
+        ({"read_key_hash": None}, "read_key_hash"),
+        ({"versions": []}, "versions"),
+        ({"versions": [1]}, "versions[0]"),
+    ],
+)
+def test_a_property_with_a_wrong_field_is_refused_naming_the_field(changes, where):
+    assert problems_of(a_row(**changes)) == [f"properties[0].{where}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"version": 0}, "version"),
+        ({"effective_at": "now"}, "effective_at"),
+        ({"time_zone": "Mars/Olympus"}, "time_zone"),
+        ({"time_zone": "../etc/passwd"}, "time_zone"),
+        ({"time_zone": None}, "time_zone"),
+        ({"currency": "eur"}, "currency"),
+        ({"currency": "EURO"}, "currency"),
+        ({"session_gap_seconds": 299}, "session_gap_seconds"),
+        ({"session_gap_seconds": 14_401}, "session_gap_seconds"),
+        ({"session_gap_seconds": 1800.0}, "session_gap_seconds"),
+        ({"engagement_threshold_seconds": 0}, "engagement_threshold_seconds"),
+        ({"key_events": "purchase"}, "key_events"),
+        ({"key_events": ["sign up"]}, "key_events[0]"),
+    ],
+)
+def test_a_version_with_a_wrong_field_is_refused_naming_the_field(changes, where):
+    rows = a_row(versions=[a_version(**changes)])
+    assert problems_of(rows) == [f"properties[0].versions[0].{where}"]
+
+
+@pytest.mark.parametrize("gap", [300, 14_400])
+def test_the_bounds_of_the_session_gap_are_allowed(gap):
+    document = orjson.dumps({"properties": [a_row(versions=[a_version(session_gap_seconds=gap)])]})
+    assert decode_properties(document)[0].current.session_gap_seconds == gap
+
+
+def test_all_problems_are_reported_together():
+    assert problems_of(a_row(name="", property_id=-1), 7) == [
+        "properties[0].name",
+        "properties[0].property_id",
+        "properties[1]",
+    ]
+
+
+def test_versions_must_ascend_in_number_and_time():
+    later = a_version(version=2, effective_at=10)
+    assert problems_of(a_row(versions=[a_version(), later, a_version(version=2, effective_at=20)]))
+    assert problems_of(a_row(versions=[a_version(), later, a_version(version=3, effective_at=10)]))
+
+
+def test_ids_may_not_repeat():
+    other = a_row(property_id=2)
+    assert problems_of(a_row(), other) == ["properties[1].measurement_id"]
+    assert problems_of(a_row(), a_row(measurement_id="G-ABCDE12346")) == [
+        "properties[1].property_id"
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"properties": {}}'])
+def test_a_document_of_another_shape_is_refused(content):
+    with pytest.raises(InvalidPropertyError, match="document"):
+        decode_properties(content)
+
+
+VERSIONS = st.builds(
+    RulesVersion,
+    version=st.just(1),
+    effective_at=st.sampled_from([SINCE_EVER, 0, 1_700_000_000_000_000]),
+    time_zone=st.sampled_from(["UTC", "Asia/Kathmandu"]),
+    currency=st.from_regex(r"[A-Z]{3}", fullmatch=True),
+    session_gap_seconds=st.integers(300, 14_400),
+    engagement_threshold_seconds=st.integers(1, 60),
+    key_events=st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)).map(tuple),
+)
+PROPERTIES = st.builds(
+    Property,
+    property_id=st.integers(1, 2**53 - 1),
+    name=st.from_regex(r"[A-Za-z ]{0,20}[a-z]", fullmatch=True),
+    measurement_id=st.from_regex(r"G-[A-Z0-9]{10}", fullmatch=True),
+    api_secret_hash=st.just(HASH),
+    read_key_hash=st.just(HASH),
+    versions=VERSIONS.map(lambda version: (version,)),
+)
+
+
+@given(
+    st.lists(
+        PROPERTIES, max_size=4, unique_by=(lambda p: p.property_id, lambda p: p.measurement_id)
+    )
+)
+def test_what_is_encoded_is_decoded_again_by_id(properties):
+    expected = sorted(properties, key=lambda owner: owner.property_id)
+    assert decode_properties(encode_properties(properties)) == expected
