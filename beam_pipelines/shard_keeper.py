@@ -1,0 +1,273 @@
+"""A shard in a worker process: state in the runner's hands, the folded form cached, cells written.
+
+The runner's state holds the shard's log and a token. The folded form is kept in the process, valid
+only if its token equals the one in the runner's state; else it is folded again from the log, or,
+where the runner has no state, from the newest snapshot.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import orjson
+import polars as pl
+
+from beam_pipelines.control import ReplacedError, ShardWriter
+from beam_pipelines.options import ShardSettings
+from stores.archive.snapshots import SnapshotStore
+from stores.failpoints import reach
+from stores.wide_rows.port import CELL_SCHEMA, WideRows, WideRowsUnavailableError
+from tallymark.row_keys import announcement_key
+from tallymark.shard_frames import ShardFrame
+from tallymark.shards import Delta, Shard, Taken, decode_delta, encode_delta
+from tallymark.vectors import Vector
+
+LOG = logging.getLogger(__name__)
+COMPACT_ENTRIES = 200
+"""After so many entries the log is replaced by one that holds the whole state."""
+RETRY_SECONDS = 2.0
+"""Pause before the next flush when the wide rows did not answer."""
+MAX_FLUSH_SHARE = 0.6
+"""At most this share of the time goes to flushes: a costly flush puts the next one off."""
+
+
+@dataclass
+class Counts:
+    """What a shard did since the process started; for status and metrics."""
+
+    hits: int = 0
+    late_hits: int = 0
+    repeated_blocks: int = 0
+    repeated_hits: int = 0
+    flushes: int = 0
+    cells: int = 0
+    flush_seconds: float = 0.0
+    failed_flushes: int = 0
+
+
+@dataclass
+class Unsaved:
+    """Log entries that no snapshot holds yet; ``is_whole`` when a base has to be saved."""
+
+    entries: list[bytes] = field(default_factory=list)
+    is_whole: bool = True
+
+
+class ShardKeeper:
+    """One shard of one lineage in this process.
+
+    Args:
+        settings: Where and how to write.
+        index: Number of the shard.
+        wide_rows: Store of the cells.
+        snapshots: Store of the snapshots.
+        now: Seconds of a clock; only for pacing.
+    """
+
+    def __init__(
+        self,
+        settings: ShardSettings,
+        index: int,
+        *,
+        wide_rows: WideRows,
+        snapshots: SnapshotStore,
+        now: Callable[[], float],
+    ) -> None:
+        self.lock = threading.RLock()
+        self.counts = Counts()
+        self.shard = self._empty(settings)
+        self._settings = settings
+        self._index = index
+        self._wide_rows = wide_rows
+        self._snapshots = snapshots
+        self._now = now
+        self._token = b""
+        self._sequence = 0
+        self._log_entries = 0
+        self._unsaved = Unsaved()
+        self._unwritten_since: float | None = None
+        self._not_before = 0.0
+        self._saved_at = now()
+        self._writer = self._new_writer()
+
+    @staticmethod
+    def _empty(settings: ShardSettings) -> Shard:
+        return Shard(reads_whole_from=settings.reads_whole_from, late_us=settings.late_us)
+
+    def _new_writer(self) -> ShardWriter:
+        return ShardWriter(
+            self._wide_rows,
+            self._settings.lineage,
+            self._index,
+            reads_from=self._settings.reads_from,
+        )
+
+    def resume(self, token: bytes | None, log: Iterable[bytes]) -> list[bytes]:
+        """Bring the folded form to what the runner's state says.
+
+        Args:
+            token: The token in the runner's state, None where it has no state.
+            log: The entries in the runner's state; read only if needed.
+
+        Returns:
+            Entries that the runner's state has to be started with, none as a rule.
+        """
+        if token is not None and token == self._token:
+            return []
+        if token is None:
+            entries = self._snapshots.latest(
+                self._settings.lineage, self._index, self._settings.code_version
+            )
+            self._fold(entries)
+            return entries
+        self._fold(list(log))
+        return []
+
+    def _fold(self, entries: list[bytes]) -> None:
+        self.shard = self._empty(self._settings)
+        for entry in entries:
+            self.shard.fold(decode_delta(entry))
+        self._log_entries = len(entries)
+        self._unsaved = Unsaved()
+        self._writer = self._new_writer()
+        if entries:
+            self.shard.mark_all_dirty()
+            self._unwritten_since = self._now()
+
+    def take(self, frame: ShardFrame) -> bytes:
+        """Count a shard frame; the entry to be added to the runner's log."""
+        taken = self.shard.take(frame)
+        self._announce(taken.late)
+        self._note(taken)
+        if taken.delta.tables.pieces.height and self._unwritten_since is None:
+            self._unwritten_since = self._now()
+        entry = encode_delta(taken.delta)
+        self._unsaved.entries.append(entry)
+        self._log_entries += 1
+        return entry
+
+    def commit(self) -> bytes:
+        """The token under which the runner's state now equals the folded form."""
+        self._sequence += 1
+        self._token = b"%d-%d" % (id(self), self._sequence)
+        return self._token
+
+    def compacted(self) -> bytes | None:
+        """An entry that replaces the whole log, when the log has grown long."""
+        if self._log_entries < COMPACT_ENTRIES:
+            return None
+        self._log_entries = 1
+        return encode_delta(self.shard.base())
+
+    def flush_when_due(self, *, at_once: bool = False) -> float | None:
+        """Write the owed cells if it is time.
+
+        Returns:
+            Seconds after which to ask again, or None when nothing is owed.
+        """
+        self._save_when_due()
+        if self._unwritten_since is None:
+            return None
+        now = self._now()
+        due = max(self._unwritten_since + self._settings.flush_seconds, self._not_before)
+        if now < due and not at_once:
+            return due - now
+        return self._flush(now)
+
+    def _flush(self, started: float) -> float | None:
+        try:
+            if not self._writer.is_taken_up:
+                self._writer.take_up()
+            if not self._writer.may_write(self.shard.vector):
+                return RETRY_SECONDS
+            written = self._write_owed()
+        except WideRowsUnavailableError as error:
+            self.counts.failed_flushes += 1
+            LOG.warning("wide rows unavailable, the state is kept: %s", error)
+            self._not_before = started + RETRY_SECONDS
+            return RETRY_SECONDS
+        took = self._now() - started
+        self._unwritten_since = None
+        self._not_before = self._now() + took * (1 / MAX_FLUSH_SHARE - 1)
+        self.counts.flushes += 1
+        self.counts.cells += written
+        self.counts.flush_seconds += took
+        return None
+
+    def _write_owed(self) -> int:
+        owed = self.shard.owed()
+        if owed.is_empty():
+            return 0
+        reach("stream.before-flush")
+        written = self._writer.write(
+            self.shard.vector,
+            lambda lineage, version: self.shard.cells(owed, lineage=lineage, version=version),
+        )
+        self.shard.mark_written(owed)
+        return written
+
+    def _save_when_due(self) -> None:
+        pause = self._settings.snapshot_seconds
+        if pause and self._now() - self._saved_at >= pause:
+            self.save()
+
+    def save(self) -> None:
+        """Save a snapshot: a base, or the entries since the last one."""
+        self._saved_at = self._now()
+        if not (self._unsaved.entries or self._unsaved.is_whole):
+            return
+        names = self._settings.lineage, self._index, self._settings.code_version
+        self.shard.prune()
+        vector: Vector = self.shard.vector
+        if self._unsaved.is_whole or self._snapshots.increments(*names) >= COMPACT_ENTRIES // 10:
+            base: Delta = self.shard.base()
+            self._snapshots.save_base(*names, encode_delta(base), published=vector.published)
+        else:
+            self._snapshots.save_increment(
+                *names, self._unsaved.entries, published=vector.published
+            )
+        self._unsaved = Unsaved(is_whole=False)
+
+    def _announce(self, late: pl.DataFrame) -> None:
+        """Tell who replays which hours of which property a late block touches."""
+        if late.is_empty():
+            return
+        cells = pl.DataFrame(
+            [
+                (announcement_key(hour, owner), "c", f"{spool}-{number:010d}".encode(), 1, b"")
+                for owner, hour, spool, number in late.iter_rows()
+            ],
+            schema=CELL_SCHEMA,
+            orient="row",
+        )
+        try:
+            self._wide_rows.write(cells)
+        except WideRowsUnavailableError as error:
+            # The block is in the archive with its received hour: the audit finds it there.
+            LOG.warning("late hits could not be announced: %s", error)
+
+    def _note(self, taken: Taken) -> None:
+        self.counts.hits += taken.hits
+        self.counts.late_hits += taken.late.height
+        self.counts.repeated_blocks += taken.repeated_blocks
+        self.counts.repeated_hits += taken.repeated_hits
+
+    def status(self) -> bytes:
+        """What an operator wants to know, as JSON."""
+        vector = self.shard.vector
+        document = {
+            "shard": self._index,
+            "clock": vector.clock,
+            "published": vector.published,
+            "spools": len(vector.spools),
+            "detached": vector.detached(),
+            "holes": vector.holes()[:10],
+            "pieces": self.shard.tables.pieces.height,
+            "unwritten": self._unwritten_since is not None,
+            **vars(self.counts),
+        }
+        return orjson.dumps(document)
+
+
+__all__ = ["Counts", "ReplacedError", "ShardKeeper"]
