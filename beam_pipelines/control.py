@@ -47,7 +47,9 @@ class Control:
         return cls(document["epoch"], document["flush"], vector)
 
 
-def read_control(wide_rows: WideRows, lineage: str, shard: int) -> tuple[Control | None, bytes | None]:
+def read_control(
+    wide_rows: WideRows, lineage: str, shard: int
+) -> tuple[Control | None, bytes | None]:
     """The control document of a shard and its bytes; nothing where nobody has taken it up."""
     rows = wide_rows.read_rows([control_key(lineage, shard)], ("c",))
     value = next(

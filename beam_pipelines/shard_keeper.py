@@ -207,6 +207,10 @@ class ShardKeeper:
         self.shard.mark_written(owed)
         return written
 
+    def flush_now(self) -> None:
+        """Write the owed cells without waiting for their time."""
+        self.flush_when_due(at_once=True)
+
     def _save_when_due(self) -> None:
         pause = self._settings.snapshot_seconds
         if pause and self._now() - self._saved_at >= pause:

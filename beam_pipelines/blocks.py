@@ -1,0 +1,101 @@
+"""Blocks to shard frames: what ``ProcessHits`` does to the blocks of a bundle, without Beam."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import orjson
+import polars as pl
+
+from tallymark.blocks import Block
+from tallymark.hits import DEAD_LETTER_SCHEMA
+from tallymark.processing import process_requests
+from tallymark.requests import empty_requests
+from tallymark.shard_frames import ShardFrame, split
+from tallymark.vectors import BlockMark
+
+
+@dataclass(frozen=True)
+class ProcessedBlocks:
+    """One frame a shard, and the dead letters (``DEAD_LETTER_SCHEMA``) by the block's name."""
+
+    frames: list[ShardFrame]
+    dead_letters: list[tuple[str, pl.DataFrame]]
+
+
+def process_blocks(
+    blocks: Sequence[Block], properties_of: Callable[[list[str]], pl.DataFrame], shards: int
+) -> ProcessedBlocks:
+    """Decode, enrich and rule all blocks together, then split them by shard.
+
+    Args:
+        blocks: Any number; one given twice counts once, one that cannot be read becomes a dead
+            letter.
+        properties_of: Rules of the measurement ids it is given (``PROPERTY_SCHEMA``).
+        shards: How many frames to make.
+    """
+    blocks = list({block.name: block for block in reversed(blocks)}.values())[::-1]
+    frames, broken = _frames(blocks)
+    requests = pl.concat([frame for _, frame in frames]) if frames else empty_requests()
+    owners = _owners(frames)
+    processed = process_requests(requests, properties_of, with_params=False)
+    request_id = pl.col("hit_id").str.slice(0, 32)
+    hits = processed.hits.with_columns(request_id=request_id).join(
+        owners, on="request_id", how="left", maintain_order="left"
+    )
+    marks = [_mark(block) for block in blocks]
+    letters = processed.dead_letters.join(owners, on="request_id", how="left")
+    return ProcessedBlocks(split(hits, marks, shards), broken + _by_block(letters, blocks))
+
+
+def _frames(
+    blocks: Sequence[Block],
+) -> tuple[list[tuple[int, pl.DataFrame]], list[tuple[str, pl.DataFrame]]]:
+    frames, broken = [], []
+    for index, block in enumerate(blocks):
+        if not block.payload:
+            continue
+        try:
+            frames.append((index, block.frame()))
+        except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+            broken.append((block.name, _broken_block(block, error)))
+    return frames, broken
+
+
+def _broken_block(block: Block, error: Exception) -> pl.DataFrame:
+    letter = {
+        "request_id": "",
+        "received_at": block.frontier,
+        "step": "block",
+        "reason": "unreadable_block",
+        "detail": f"expected an Arrow stream of requests: {error}",
+        "request": orjson.dumps({"block": block.name, "attributes": block.attributes()}).decode(),
+    }
+    return pl.DataFrame([letter], schema=DEAD_LETTER_SCHEMA)
+
+
+def _owners(frames: list[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
+    """Which block each request came in; a request that came twice belongs to the first."""
+    schema = {"request_id": pl.String, "block": pl.UInt32}
+    parts = [frame.select("request_id", block=pl.lit(index, pl.UInt32)) for index, frame in frames]
+    if not parts:
+        return pl.DataFrame(schema=schema)
+    together = pl.concat(parts)
+    return together.unique("request_id", keep="first", maintain_order=True)
+
+
+def _by_block(letters: pl.DataFrame, blocks: Sequence[Block]) -> list[tuple[str, pl.DataFrame]]:
+    parts = letters.partition_by("block", as_dict=True, include_key=False)
+    return [
+        (blocks[int(str(index))].name, part.select(list(DEAD_LETTER_SCHEMA)))
+        for (index,), part in parts.items()
+    ]
+
+
+def _mark(block: Block) -> BlockMark:
+    return BlockMark(
+        spool_id=block.spool_id,
+        number=block.number,
+        kind=block.kind,
+        frontier=block.frontier,
+        published_at=block.published_at,
+    )

@@ -1,0 +1,164 @@
+"""The streaming pipeline: blocks from Pub/Sub, hits counted, cells written, until it is stopped."""
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipelines import workers
+from beam_pipelines.code_version import code_version
+from beam_pipelines.control import read_control
+from beam_pipelines.lineages import Lineage, live_lineage
+from beam_pipelines.options import ShardSettings
+from beam_pipelines.transforms import ProcessHits, RollUp
+from stores.archive.opening import open_objects
+from stores.archive.snapshots import SnapshotStore
+from stores.bus.pubsub import BusAddress, PubSubBus, emulator_environment
+from tallymark.blocks import Block, block_of_message
+from tallymark.properties import SINCE_EVER
+from tallymark.slots import HOUR_US
+
+LOG = logging.getLogger(__name__)
+TOPIC: Final = "hits"
+OVERLAP_US: Final = 120_000_000
+"""A job that loads a snapshot seeks this far behind it: blocks may have been read out of order."""
+RESTART_US: Final = 24 * HOUR_US
+"""How far back a job reads that has no snapshot it may use."""
+RETENTION_US: Final = 48 * HOUR_US
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSettings:
+    """What the streaming service is told. Paths and URLs as in ``ShardSettings``."""
+
+    data_dir: Path
+    bus_url: str
+    wide_rows_url: str
+    archive_url: str
+    rules_path: Path
+    shards: int = 2
+    flush_seconds: float = 5.0
+    snapshot_seconds: float = 60.0
+    runner: str = "DirectRunner"
+    runner_options: tuple[str, ...] = ()
+
+
+def run(settings: StreamSettings) -> None:
+    """Run until SIGTERM or SIGINT; then write what is owed, save the state, end."""
+    now_us = time.time_ns() // 1000
+    address = BusAddress.parse(settings.bus_url)
+    os.environ.update(emulator_environment(address))
+    shard_settings, lineage = prepare(settings, PubSubBus(address), now_us)
+    _stop_on_signals()
+    threading.Thread(target=_report, args=(settings.data_dir,), daemon=True).start()
+    options = PipelineOptions(
+        [f"--runner={settings.runner}", "--streaming", *settings.runner_options]
+    )
+    subscription = f"projects/{address.project}/subscriptions/{lineage.subscription}"
+    LOG.info("lineage %s reads %s", lineage.name, subscription)
+    with beam.Pipeline(options=options) as pipeline:
+        (
+            pipeline
+            | "Read" >> ReadFromPubSub(subscription=subscription, with_attributes=True)
+            | "Name blocks" >> beam.FlatMap(blocks_of_message)
+            | "Process hits" >> ProcessHits(shard_settings)
+            | "Roll up" >> RollUp(shard_settings)
+        )
+
+
+def prepare(settings: StreamSettings, bus: PubSubBus, now_us: int) -> tuple[ShardSettings, Lineage]:
+    """Find the lineage to go on with and put its subscription where the state ends."""
+    version = code_version()
+    wide_rows = workers.wide_rows(settings.wide_rows_url)
+    bus.ensure_topic(TOPIC)
+    lineage, is_first = live_lineage(wide_rows, shards=settings.shards, now_us=now_us)
+    is_new = bus.ensure_subscription(TOPIC, lineage.subscription)
+    snapshots = SnapshotStore(open_objects(settings.archive_url))
+    seek_us, whole_from = SINCE_EVER, lineage.reads_whole_from
+    manifests = [snapshots.manifest(lineage.name, shard) for shard in range(lineage.shards)]
+    usable = [found for found in manifests if found and found.code_version == version]
+    if is_first or is_new:
+        seek_us = now_us - RETENTION_US
+    elif len(usable) == lineage.shards:
+        seek_us = min(manifest.published for manifest in usable) - OVERLAP_US
+    elif any(read_control(wide_rows, lineage.name, shard)[0] for shard in range(lineage.shards)):
+        seek_us = now_us - RESTART_US
+        whole_from = max(whole_from, seek_us) if lineage.created_at < seek_us else whole_from
+    else:
+        seek_us = lineage.created_at - RETENTION_US
+    bus.seek(lineage.subscription, max(seek_us, now_us - RETENTION_US))
+    shard_settings = ShardSettings(
+        lineage=lineage.name,
+        shards=lineage.shards,
+        wide_rows_url=settings.wide_rows_url,
+        archive_url=settings.archive_url,
+        rules_path=str(settings.rules_path),
+        flush_seconds=settings.flush_seconds,
+        snapshot_seconds=settings.snapshot_seconds,
+        reads_whole_from=whole_from,
+        reads_from=seek_us,
+        code_version=version,
+    )
+    return shard_settings, lineage
+
+
+def blocks_of_message(message: PubsubMessage) -> list[Block]:
+    """The block in a message; a message that is none is logged and left out."""
+    published = message.publish_time
+    published_us = int(published.timestamp() * 1e6) if published else 0
+    try:
+        return [block_of_message(message.data, message.attributes, published_us)]
+    except ValueError as error:
+        LOG.error("not a block, left out: %s", error)
+        return []
+
+
+def _stop_on_signals() -> None:
+    def stop(_signal: int, _frame: Any) -> None:
+        threading.Thread(target=_stop, daemon=True).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _stop() -> None:
+    """Everything taken in is written and saved, then the process ends.
+
+    The runner has acknowledged more than it has processed; the next start seeks back for that.
+    """
+    for keeper in workers.keepers():
+        _attempt(keeper.lock, keeper.flush_now)
+        _attempt(keeper.lock, keeper.save)
+    LOG.info("stopped")
+    os._exit(0)
+
+
+def _attempt(lock: threading.RLock, act: Callable[[], None]) -> None:
+    with lock:
+        try:
+            act()
+        except Exception:
+            LOG.exception("not saved on the way out; the next start reads it again")
+
+
+def _report(data_dir: Path) -> None:
+    """The status of all shards, each second, for operators and ``tallymark status``."""
+    path = data_dir / "run" / "stream.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        time.sleep(1)
+        shards = [json.loads(keeper.status()) for keeper in workers.keepers()]
+        document = {"service": "stream", "pid": os.getpid(), "at": time.time(), "shards": shards}
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(document))
+        temporary.replace(path)

@@ -1,0 +1,195 @@
+"""The two composites that streaming and replay share, and nothing else that imports Beam's core.
+
+``ProcessHits`` turns blocks into shard frames and dead letters; ``RollUp`` turns shard frames into
+written cells. Frames are the elements; what happens to them is in ``tallymark``.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.coders import BytesCoder
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import (
+    BagRuntimeState,
+    BagStateSpec,
+    ReadModifyWriteRuntimeState,
+    ReadModifyWriteStateSpec,
+    RuntimeTimer,
+    TimerSpec,
+    on_timer,
+)
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_pipelines import workers
+from beam_pipelines.blocks import process_blocks
+from beam_pipelines.control import ReplacedError
+from beam_pipelines.options import ShardSettings
+from beam_pipelines.shard_keeper import ShardKeeper
+from tallymark.blocks import Block
+from tallymark.shard_frames import decode_frame, encode_frame
+
+DEAD_LETTERS: Final = "dead_letters"
+FRAMES: Final = "frames"
+
+
+class ProcessBlocksFn(beam.DoFn):
+    """Blocks of a bundle, together, to one frame a shard. Splitting them one by one is dear."""
+
+    def __init__(self, settings: ShardSettings) -> None:
+        self._settings = settings
+        self._blocks: list[Block] = []
+
+    def start_bundle(self) -> None:
+        self._blocks = []
+
+    def process(self, element: Block) -> None:
+        self._blocks.append(element)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        rules = workers.rules(self._settings.rules_path)
+        done = process_blocks(self._blocks, rules.frame, self._settings.shards)
+        for shard, frame in enumerate(done.frames):
+            yield _globally((shard, encode_frame(frame)))
+        for block_name, letters in done.dead_letters:
+            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, _globally((block_name, letters)))
+
+
+def _globally(value: Any) -> WindowedValue:
+    return WindowedValue(value, GlobalWindow().max_timestamp(), (GlobalWindow(),))
+
+
+class WriteDeadLettersFn(beam.DoFn):
+    """Dead letters to the archive, named by lineage and block, so that a re-read overwrites."""
+
+    def __init__(self, settings: ShardSettings) -> None:
+        self._settings = settings
+
+    def process(self, element: tuple[str, Any]) -> None:
+        block_name, letters = element
+        store = workers.dead_letters(self._settings.archive_url)
+        store.write(self._settings.lineage, block_name, letters)
+
+
+@dataclass
+class ProcessHits(beam.PTransform):  # type: ignore[misc]
+    """Decode, enrich and apply the rules; hits go to their shards, the rest to the dead letters."""
+
+    settings: ShardSettings
+
+    def expand(self, blocks: beam.PCollection) -> beam.PCollection:
+        processed = blocks | "Process blocks" >> beam.ParDo(
+            ProcessBlocksFn(self.settings)
+        ).with_outputs(DEAD_LETTERS, main=FRAMES)
+        _ = processed[DEAD_LETTERS] | "Write dead letters" >> beam.ParDo(
+            WriteDeadLettersFn(self.settings)
+        )
+        return processed[FRAMES].with_output_types(tuple[int, bytes])
+
+
+class CountShardFn(beam.DoFn):
+    """The state of a shard in the runner's hands; what it means is the keeper's."""
+
+    LOG = BagStateSpec("log", BytesCoder())
+    TOKEN = ReadModifyWriteStateSpec("token", BytesCoder())
+    FLUSH = TimerSpec("flush", TimeDomain.REAL_TIME)
+    END = TimerSpec("end", TimeDomain.WATERMARK)
+
+    def __init__(self, settings: ShardSettings) -> None:
+        self._settings = settings
+
+    def process(
+        self,
+        element: tuple[int, bytes],
+        log: BagRuntimeState = beam.DoFn.StateParam(LOG),
+        token: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(TOKEN),
+        flush: RuntimeTimer = beam.DoFn.TimerParam(FLUSH),
+        end: RuntimeTimer = beam.DoFn.TimerParam(END),
+    ) -> None:
+        shard, payload = element
+        keeper = workers.keeper(self._settings, shard)
+        with keeper.lock:
+            self._resume(keeper, log, token)
+            log.add(keeper.take(decode_frame(payload)))
+            compacted = keeper.compacted()
+            if compacted is not None:
+                log.clear()
+                log.add(compacted)
+            token.write(keeper.commit())
+            self._flush(keeper, flush)
+        end.set(GlobalWindow().max_timestamp())
+
+    @on_timer(FLUSH)
+    def on_flush(
+        self,
+        shard: int = beam.DoFn.KeyParam,
+        log: BagRuntimeState = beam.DoFn.StateParam(LOG),
+        token: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(TOKEN),
+        flush: RuntimeTimer = beam.DoFn.TimerParam(FLUSH),
+    ) -> None:
+        keeper = workers.keeper(self._settings, shard)
+        with keeper.lock:
+            self._resume(keeper, log, token)
+            self._flush(keeper, flush)
+
+    @on_timer(END)
+    def on_end(
+        self,
+        shard: int = beam.DoFn.KeyParam,
+        log: BagRuntimeState = beam.DoFn.StateParam(LOG),
+        token: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(TOKEN),
+    ) -> None:
+        """The input has ended (batch): everything is written now."""
+        keeper = workers.keeper(self._settings, shard)
+        with keeper.lock:
+            self._resume(keeper, log, token)
+            if keeper.flush_when_due(at_once=True) is not None:
+                raise RuntimeError(f"shard {shard}: the input has ended and cells are unwritten")
+
+    @staticmethod
+    def _resume(
+        keeper: ShardKeeper, log: BagRuntimeState, token: ReadModifyWriteRuntimeState
+    ) -> None:
+        known: bytes | None = token.read()
+        entries: Iterable[bytes] = keeper.resume(known, _LazyLog(log))
+        for entry in entries:
+            log.add(entry)
+        if entries:
+            token.write(keeper.commit())
+
+    @staticmethod
+    def _flush(keeper: ShardKeeper, flush: RuntimeTimer) -> None:
+        try:
+            wait_seconds = keeper.flush_when_due()
+        except ReplacedError as error:
+            workers.stop_replaced(error)
+            return
+        if wait_seconds is not None:
+            flush.set(Timestamp.now() + max(wait_seconds, 0.05))
+
+
+class _LazyLog:
+    """Reads the bag only when it is asked for."""
+
+    def __init__(self, log: BagRuntimeState) -> None:
+        self._log = log
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._log.read())
+
+
+@dataclass
+class RollUp(beam.PTransform):  # type: ignore[misc]
+    """Count shard frames and write the cells: while they flow, and when the input ends."""
+
+    settings: ShardSettings
+
+    def expand(self, frames: beam.PCollection) -> beam.PCollection:
+        return (
+            frames
+            | "In one window" >> beam.WindowInto(GlobalWindows())
+            | "Count" >> beam.ParDo(CountShardFn(self.settings))
+        )

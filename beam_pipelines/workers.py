@@ -1,0 +1,78 @@
+"""What a worker process holds once: stores, the rules, the shards it keeps.
+
+A DoFn is unpickled for every bundle on some runners, so everything heavy lives here, keyed by the
+settings it was made from.
+"""
+
+import logging
+import os
+import threading
+import time
+from functools import cache
+from pathlib import Path
+
+from beam_pipelines.options import ShardSettings
+from beam_pipelines.shard_keeper import ReplacedError, ShardKeeper
+from stores.archive.dead_letters import DeadLetters
+from stores.archive.opening import open_objects
+from stores.archive.snapshots import SnapshotStore
+from stores.rules_cache.file import FileRulesCache
+from stores.rules_cache.port import RulesCache
+from stores.wide_rows.opening import open_wide_rows
+from stores.wide_rows.port import WideRows
+
+LOG = logging.getLogger(__name__)
+_LOCK = threading.Lock()
+_KEEPERS: dict[tuple[ShardSettings, int], ShardKeeper] = {}
+
+
+@cache
+def wide_rows(url: str) -> WideRows:
+    """The wide rows at ``url``, opened once."""
+    return open_wide_rows(url)
+
+
+@cache
+def rules(path: str) -> RulesCache:
+    """The cache of the rules in the file at ``path``."""
+    return FileRulesCache(Path(path))
+
+
+@cache
+def dead_letters(url: str) -> DeadLetters:
+    """The dead letters in the archive at ``url``."""
+    return DeadLetters(open_objects(url))
+
+
+def keeper(settings: ShardSettings, index: int) -> ShardKeeper:
+    """The keeper of a shard in this process."""
+    with _LOCK:
+        found = _KEEPERS.get((settings, index))
+        if found is None:
+            found = ShardKeeper(
+                settings,
+                index,
+                wide_rows=wide_rows(settings.wide_rows_url),
+                snapshots=SnapshotStore(open_objects(settings.archive_url)),
+                now=time.monotonic,
+            )
+            _KEEPERS[settings, index] = found
+        return found
+
+
+def keepers() -> list[ShardKeeper]:
+    """All shards of this process."""
+    with _LOCK:
+        return list(_KEEPERS.values())
+
+
+def forget() -> None:
+    """Let all shards of this process go, for a pipeline that follows another in one process."""
+    with _LOCK:
+        _KEEPERS.clear()
+
+
+def stop_replaced(error: ReplacedError) -> None:
+    """End this process: another job owns the shard, and nothing this one holds may be written."""
+    LOG.error("stopping: %s", error)
+    os._exit(3)
