@@ -1,0 +1,1 @@
+"""The simulator: visits to a shop, drawn from a seed and played over HTTP."""
