@@ -7,20 +7,15 @@ keeps the contiguous number and the holes above it can drop what it has seen bef
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
 
 import polars as pl
 
+from tallymark.block_limits import HOUR_US as HOUR_US
+from tallymark.block_limits import MAX_AGE_SECONDS as MAX_AGE_SECONDS
+from tallymark.block_limits import MAX_BLOCK_BYTES as MAX_BLOCK_BYTES
+from tallymark.block_limits import MAX_REQUESTS as MAX_REQUESTS
+from tallymark.block_limits import BlockKind as BlockKind
 from tallymark.requests import REQUEST_SCHEMA, empty_requests
-
-BlockKind = Literal["opening", "requests", "heartbeat", "closing"]
-
-MAX_REQUESTS: Final = 5_000
-MAX_BLOCK_BYTES: Final = 4_000_000
-"""Bytes of recorded requests after which a segment is closed, whatever it counts: a block has to
-fit into one Pub/Sub message (10 MB) with room to spare."""
-MAX_AGE_SECONDS: Final = 1.0
-HOUR_US: Final = 3_600_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
