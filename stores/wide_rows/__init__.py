@@ -1,0 +1,1 @@
+"""Wide rows: versioned cells in rows ordered by key, over SQLite or Bigtable."""

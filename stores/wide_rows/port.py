@@ -23,7 +23,17 @@ MAX_VERSION: Final = 2**53 - 1
 
 
 class WideRowsUnavailableError(Exception):
-    """The store cannot be reached or is too slow; the same call may succeed later."""
+    """The store cannot be reached or is too slow; the same call may succeed later.
+
+    What was to be written may have been written or not.
+
+    Attributes:
+        retry_after_seconds: When it makes sense to try again.
+    """
+
+    def __init__(self, message: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class WideRows(Protocol):
@@ -42,7 +52,9 @@ class WideRows(Protocol):
     ) -> pl.DataFrame:
         """The newest cells of all rows in the half-open key ranges, ordered by key.
 
-        No ``families`` means all. The answer is a frame of ``CELL_SCHEMA``.
+        Ranges may overlap; a row is returned once. A range whose end is not above its start holds
+        nothing. Within a row the cells are ordered by family and qualifier. No ``families`` means
+        all. The answer is a frame of ``CELL_SCHEMA``.
         """
 
     def read_rows(self, row_keys: list[bytes], families: tuple[str, ...] = ()) -> pl.DataFrame:
@@ -59,8 +71,9 @@ class WideRows(Protocol):
     ) -> bool:
         """Write a control document (family ``c``) if its newest value is ``expected``.
 
-        ``None`` expects that there is none. Returns whether it was written. ``version`` must be
-        above the one held.
+        ``None`` expects that there is none. Returns whether it was written; it is not, either,
+        when the version held is ``version`` or above. A document that is set this way must be
+        written in no other.
         """
 
     def delete(self, ranges: list[tuple[bytes, bytes]]) -> None:
