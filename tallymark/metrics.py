@@ -1,0 +1,267 @@
+"""Report dimensions and metrics: how each name of the GA4 Data API is computed from rollups.
+
+Adding a name is adding a row. A dimension is made of rollup keys or of the slot's local time; a
+metric is a measure, or a ratio of measures. Which rollups can answer follows from their columns.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import polars as pl
+
+from tallymark.rollups import ROLLUPS, Rollup
+
+NOT_SET: Final = "(not set)"
+LOCAL: Final = "local_time"
+"""Column of a slot's start in the property's time zone, what time dimensions are computed from."""
+
+MetricType = Literal["TYPE_INTEGER", "TYPE_FLOAT", "TYPE_SECONDS", "TYPE_CURRENCY"]
+Category = Literal["Time", "Traffic source", "Page", "Event", "Platform", "User", "Session"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """One report dimension.
+
+    Attributes:
+        name: As requests name it.
+        title: As people call it.
+        category: Where a catalogue shows it.
+        keys: Rollup keys it is made of; none for a dimension of time.
+        value: Its text, computed from the key columns or from ``LOCAL``.
+    """
+
+    name: str
+    title: str
+    category: Category
+    keys: tuple[str, ...]
+    value: Callable[[], pl.Expr]
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it says when, and so goes with every rollup."""
+        return not self.keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One report metric: ``(of - less) / scale / per``, as far as these are given.
+
+    Attributes:
+        name: As requests name it.
+        title: As people call it.
+        type: GA's type of its values.
+        category: Where a catalogue shows it.
+        of: A measure: a column of sums or of unique sets.
+        less: A measure that is taken off.
+        per: A measure that is divided by; nothing counted per nothing is 0.
+        scale: How many units of the measure make one of the metric.
+    """
+
+    name: str
+    title: str
+    type: MetricType
+    category: Category
+    of: str
+    less: str = ""
+    per: str = ""
+    scale: int = 1
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures it needs."""
+        return tuple(dict.fromkeys(name for name in (self.of, self.less, self.per) if name))
+
+    def value(self) -> pl.Expr:
+        """Its value from columns of measures: Int64 for integers, Float64 otherwise."""
+        measure = pl.col(self.of) - pl.col(self.less) if self.less else pl.col(self.of)
+        if self.type == "TYPE_INTEGER":
+            return measure.cast(pl.Int64)
+        scaled = measure.cast(pl.Float64) / self.scale
+        if not self.per:
+            return scaled
+        return pl.when(pl.col(self.per) == 0).then(0.0).otherwise(scaled / pl.col(self.per))
+
+
+def _key(name: str) -> Callable[[], pl.Expr]:
+    return lambda: pl.when(pl.col(name) == "").then(pl.lit(NOT_SET)).otherwise(pl.col(name))
+
+
+def _source_medium() -> pl.Expr:
+    return pl.concat_str(_key("source")(), pl.lit(" / "), _key("medium")())
+
+
+def _digits(number: pl.Expr, width: int) -> pl.Expr:
+    return number.cast(pl.Int64).cast(pl.String).str.zfill(width)
+
+
+def _part(name: str, width: int) -> Callable[[], pl.Expr]:
+    return lambda: _digits(getattr(pl.col(LOCAL).dt, name)(), width)
+
+
+def _year_month() -> pl.Expr:
+    return pl.concat_str(_part("year", 4)(), _part("month", 2)())
+
+
+def _date() -> pl.Expr:
+    return pl.concat_str(_year_month(), _part("day", 2)())
+
+
+def _date_hour() -> pl.Expr:
+    return pl.concat_str(_date(), _part("hour", 2)())
+
+
+def _weekday() -> pl.Expr:
+    """0 for Sunday to 6 for Saturday."""
+    return pl.col(LOCAL).dt.weekday().cast(pl.Int64) % 7
+
+
+def _week() -> pl.Expr:
+    """Weeks begin on Sunday, and January 1st is always in week 1."""
+    day = pl.col(LOCAL).dt.ordinal_day().cast(pl.Int64) - 1
+    weekday_of_january_1st = (_weekday() - day) % 7
+    return _digits((day + weekday_of_january_1st) // 7 + 1, 2)
+
+
+def _day_of_week() -> pl.Expr:
+    return _digits(_weekday(), 1)
+
+
+def _by_time(name: str, title: str, value: Callable[[], pl.Expr]) -> Dimension:
+    return Dimension(name=name, title=title, category="Time", keys=(), value=value)
+
+
+def _by_key(name: str, title: str, category: Category, key: str) -> Dimension:
+    return Dimension(name=name, title=title, category=category, keys=(key,), value=_key(key))
+
+
+_DIMENSIONS: Final = (
+    _by_time("date", "Date", _date),
+    _by_time("dateHour", "Date + hour", _date_hour),
+    _by_time("hour", "Hour", _part("hour", 2)),
+    _by_time("dayOfWeek", "Day of week", _day_of_week),
+    _by_time("week", "Week", _week),
+    _by_time("month", "Month", _part("month", 2)),
+    _by_time("yearMonth", "Year month", _year_month),
+    _by_time("year", "Year", _part("year", 4)),
+    _by_key("sessionSource", "Session source", "Traffic source", "source"),
+    _by_key("sessionMedium", "Session medium", "Traffic source", "medium"),
+    Dimension(
+        name="sessionSourceMedium", title="Session source / medium", category="Traffic source",
+        keys=("source", "medium"), value=_source_medium,
+    ),
+    _by_key("sessionCampaignName", "Session campaign", "Traffic source", "campaign"),
+    _by_key(
+        "sessionDefaultChannelGroup", "Session default channel group", "Traffic source", "channel"
+    ),
+    _by_key("landingPage", "Landing page", "Page", "landing_page"),
+    _by_key("hostName", "Hostname", "Page", "host"),
+    _by_key("pagePath", "Page path", "Page", "path"),
+    _by_key("eventName", "Event name", "Event", "event_name"),
+    _by_key("deviceCategory", "Device category", "Platform", "device_category"),
+    _by_key("browser", "Browser", "Platform", "browser"),
+    _by_key("operatingSystem", "Operating system", "Platform", "operating_system"),
+)  # fmt: skip
+
+_COUNT: Final = "TYPE_INTEGER"
+_RATE: Final = "TYPE_FLOAT"
+_TIME: Final = "TYPE_SECONDS"
+_MONEY: Final = "TYPE_CURRENCY"
+
+
+def _metric(
+    name: str, title: str, kind: MetricType, category: Category, of: str,
+    *, less: str = "", per: str = "", scale: int = 1,
+) -> Metric:  # fmt: skip
+    return Metric(
+        name=name, title=title, type=kind, category=category,
+        of=of, less=less, per=per, scale=scale,
+    )  # fmt: skip
+
+
+_METRICS: Final = (
+    _metric("activeUsers", "Active users", _COUNT, "User", "active_users"),
+    _metric("newUsers", "New users", _COUNT, "User", "new_users"),
+    _metric("totalUsers", "Total users", _COUNT, "User", "users"),
+    _metric("sessions", "Sessions", _COUNT, "Session", "sessions"),
+    _metric("engagedSessions", "Engaged sessions", _COUNT, "Session", "engaged_sessions"),
+    _metric(
+        "engagementRate", "Engagement rate", _RATE, "Session", "engaged_sessions", per="sessions"
+    ),
+    _metric(
+        "bounceRate", "Bounce rate", _RATE, "Session", "sessions",
+        less="engaged_sessions", per="sessions",
+    ),
+    _metric(
+        "sessionsPerUser", "Sessions per user", _RATE, "Session", "sessions", per="active_users"
+    ),
+    _metric(
+        "averageSessionDuration", "Average session duration", _TIME, "Session",
+        "session_duration_ms", per="sessions", scale=1000,
+    ),
+    _metric(
+        "userEngagementDuration", "User engagement", _TIME, "User", "engagement_ms", scale=1000
+    ),
+    _metric("screenPageViews", "Views", _COUNT, "Page", "views"),
+    _metric(
+        "screenPageViewsPerSession", "Views per session", _RATE, "Page", "views", per="sessions"
+    ),
+    _metric(
+        "screenPageViewsPerUser", "Views per active user", _RATE, "Page", "views",
+        per="active_users",
+    ),
+    _metric("entrances", "Entrances", _COUNT, "Page", "entrances"),
+    _metric("exits", "Exits", _COUNT, "Page", "exits"),
+    _metric("eventCount", "Event count", _COUNT, "Event", "events"),
+    _metric(
+        "eventCountPerUser", "Event count per active user", _RATE, "Event", "events",
+        per="active_users",
+    ),
+    _metric("eventsPerSession", "Events per session", _RATE, "Event", "events", per="sessions"),
+    _metric("keyEvents", "Key events", _COUNT, "Event", "key_events"),
+    _metric(
+        "totalRevenue", "Total revenue", _MONEY, "Event", "value_micros", scale=1_000_000
+    ),
+    _metric(
+        "purchaseRevenue", "Purchase revenue", _MONEY, "Event", "value_micros", scale=1_000_000
+    ),
+)  # fmt: skip
+
+DIMENSIONS: Final = {dimension.name: dimension for dimension in _DIMENSIONS}
+METRICS: Final = {metric.name: metric for metric in _METRICS}
+
+NOT_ADDITIVE: Final = {("pages", "sessions"): "pagePath"}
+"""(rollup, sum) → the dimension without which it does not add up: a session that viewed two pages
+counts for both, so rows by page are right, and everything coarser would count it twice."""
+
+TOTALS: Final = next(rollup for rollup in ROLLUPS if not rollup.keys)
+"""The rollup without breakdown: what is whole is best counted there."""
+_REPORTING: Final = sorted(
+    (rollup for rollup in ROLLUPS if rollup.grain != "minute"), key=lambda rollup: rollup.max_rows
+)
+
+
+def missing(
+    rollup: Rollup, dimensions: Iterable[Dimension], metrics: Iterable[Metric]
+) -> list[str]:
+    """The names that ``rollup`` cannot answer in this combination."""
+    dimensions = list(dimensions)
+    names = {dimension.name for dimension in dimensions}
+    measures = {
+        measure
+        for measure in (*rollup.sums, *rollup.uniques)
+        if NOT_ADDITIVE.get((rollup.name, measure)) in (None, *names)
+    }
+    return [
+        dimension.name for dimension in dimensions if not set(dimension.keys) <= set(rollup.keys)
+    ] + [metric.name for metric in metrics if not set(metric.measures) <= measures]
+
+
+def smallest_rollup(
+    dimensions: Iterable[Dimension], metrics: Iterable[Metric]
+) -> tuple[Rollup, list[str]]:
+    """The smallest rollup that answers most of the names, and the names that it cannot answer."""
+    dimensions, metrics = list(dimensions), list(metrics)
+    best = min(_REPORTING, key=lambda rollup: len(missing(rollup, dimensions, metrics)))
+    return best, missing(best, dimensions, metrics)
