@@ -1,0 +1,59 @@
+"""The data folder: where each part of a local stack keeps its files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """Places under one folder. Nothing is created by asking for them."""
+
+    path: Path
+
+    @property
+    def rules_path(self) -> Path:
+        """The properties and their rules."""
+        return self.path / "rules" / "properties.json"
+
+    @property
+    def spools(self) -> Path:
+        """Segments of the collector's workers that are yet to be shipped."""
+        return self.path / "spools"
+
+    @property
+    def bus(self) -> Path:
+        """The embedded bus."""
+        return self.path / "bus"
+
+    @property
+    def run(self) -> Path:
+        """What running processes say of themselves, and the lock of ``up``."""
+        return self.path / "run"
+
+    @property
+    def demo(self) -> Path:
+        """Ids and secrets of the demo's property; for its owner's eyes only."""
+        return self.path / "demo.json"
+
+    @property
+    def wide_rows_url(self) -> str:
+        """The wide rows of a stack that names no other store."""
+        return f"sqlite:{self.path / 'wide_rows.sqlite'}"
+
+    @property
+    def archive_url(self) -> str:
+        """The raw archive."""
+        return f"file:{self.path / 'archive'}"
+
+
+data_option = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    envvar="TALLYMARK_DATA",
+    metavar="FOLDER",
+    help="Where everything is kept.",
+)

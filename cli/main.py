@@ -1,0 +1,56 @@
+"""The ``tallymark`` command."""
+
+import importlib
+from typing import Final
+
+import click
+
+_COMMANDS: Final = {
+    "up": "cli.commands.up:up",
+    "status": "cli.commands.status:status",
+    "property": "cli.commands.property:property_group",
+    "simulate": "cli.commands.simulate:simulate",
+    "serve": "cli.commands.serve:serve",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads the module of a command when it is called for: services start fast and small."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names, in the order in which a newcomer meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of this name."""
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command(cls=LazyGroup, context_settings={"auto_envvar_prefix": "TALLYMARK"})
+@click.version_option(package_name="tallymark")
+def main() -> None:
+    """Web analytics whose history can be computed again.
+
+    \b
+    Begin with a whole stack on this machine, and visits to look at:
+      tallymark up --demo
+
+    \b
+    Then, with a property of your own:
+      tallymark property create --name "My shop"
+      tallymark simulate --to http://127.0.0.1:8000 --measurement-id G-…
+      tallymark status
+
+    Every option can be given as an environment variable too: TALLYMARK_, the command, the
+    option, as in TALLYMARK_UP_COLLECTOR_PORT.
+    """
+
+
+if __name__ == "__main__":
+    main()
