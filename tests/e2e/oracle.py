@@ -1,0 +1,295 @@
+"""The oracle: what the cells should hold, computed one hit at a time from the written definitions.
+
+It shares no code with the project and knows no frames, pieces or state: it sees all hits at once,
+makes sessions of them by walking, and counts by adding.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import xxhash
+
+from .cells_reader import LAYOUTS, Cells, Row, Rows, Slot
+
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+HOUR_US = 60 * MINUTE_US
+ALIGNMENT_US = 4 * HOUR_US
+LATE_US = HOUR_US
+TOO_OLD_US = 72 * HOUR_US
+
+DIRECT = ("(direct)", "(none)", "(direct)", "Direct")
+NO_SESSION = ("(not set)", "(not set)", "(not set)", "Unassigned")
+CHANNELS = {
+    ("google", "organic"): "Organic Search",
+    ("bing", "organic"): "Organic Search",
+    ("google", "cpc"): "Paid Search",
+    ("newsletter", "email"): "Email",
+    ("instagram", "paid_social"): "Paid Social",
+    ("m.facebook.com", "referral"): "Organic Social",
+    ("blog.example.org", "referral"): "Referral",
+    ("partner_net", "affiliate"): "Affiliates",
+}
+"""Default channel group of every source and medium that the simulated visits name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a property's rules say of its sessions and slots."""
+
+    slot_minutes: int = 60
+    session_gap_seconds: int = 1800
+    engagement_threshold_ms: int = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OracleHit:
+    """One hit that was accepted, as it was meant. Times are UTC µs."""
+
+    hit_id: str
+    property_id: int
+    client_id: str
+    received_at: int
+    event_at: int
+    event_name: str
+    opens_session: bool = True
+    host: str = ""
+    path: str = ""
+    source: tuple[str, str, str, str] | None = None  # source, medium, campaign, channel
+    engagement_ms: int = 0
+    is_first_visit: bool = False
+    device: tuple[str, str, str] = ("", "", "")
+    value_micros: int = 0
+
+    @property
+    def is_view(self) -> bool:
+        """A page or screen was seen."""
+        return self.event_name in ("page_view", "screen_view")
+
+    @property
+    def is_key_event(self) -> bool:
+        """Key events are purchases unless a property says otherwise; ours do not."""
+        return self.event_name == "purchase"
+
+    @property
+    def client_hash(self) -> int:
+        """How sets name the client."""
+        return xxhash.xxh3_64_intdigest(self.client_id.encode())
+
+    @property
+    def counts_live(self) -> bool:
+        """Neither late nor too old."""
+        return self.received_at - self.event_at <= LATE_US
+
+
+@dataclass
+class Session:
+    """A session: the hits that made it, and those that joined it."""
+
+    gap_us: int
+    opening: list[OracleHit]
+    joined: list[OracleHit] = field(default_factory=list)
+
+    @property
+    def hits(self) -> list[OracleHit]:
+        """All of them."""
+        return self.opening + self.joined
+
+    @property
+    def start(self) -> int:
+        """UTC µs of the first hit."""
+        return self.opening[0].event_at
+
+    @property
+    def end(self) -> int:
+        """UTC µs of the last hit that could have opened it."""
+        return self.opening[-1].event_at
+
+    @property
+    def duration_ms(self) -> int:
+        """Wall time."""
+        return (self.end - self.start) // 1000
+
+    @property
+    def source(self) -> tuple[str, str, str, str]:
+        """What the earliest hit that names a source names."""
+        return next((hit.source for hit in self.opening if hit.source), DIRECT)
+
+    @property
+    def views(self) -> list[OracleHit]:
+        """Page views, in order."""
+        return [hit for hit in self.opening if hit.is_view]
+
+    @property
+    def landing(self) -> tuple[str, str]:
+        """Host and path of the first page view."""
+        return (self.views[0].host, self.views[0].path) if self.views else ("", "")
+
+    @property
+    def exit(self) -> tuple[str, str]:
+        """Host and path of the last page view."""
+        return (self.views[-1].host, self.views[-1].path) if self.views else ("", "")
+
+    def is_engaged(self, threshold_ms: int) -> bool:
+        """Long enough, or a key event, or two page views."""
+        foreground_ms = sum(hit.engagement_ms for hit in self.hits)
+        return (
+            (foreground_ms or self.duration_ms) >= threshold_ms
+            or any(hit.is_key_event for hit in self.hits)
+            or sum(hit.is_view for hit in self.hits) >= 2
+        )
+
+
+def sessions_of(hits: list[OracleHit], gap_us: int) -> tuple[list[Session], list[OracleHit]]:
+    """Sessions of one client of one property, and the hits that belong to none."""
+    opening = sorted((hit for hit in hits if hit.opens_session), key=_in_order)
+    sessions: list[Session] = []
+    chain_start = 0
+    for hit in opening:
+        last = sessions[-1] if sessions else None
+        if last is None or hit.event_at - last.end >= gap_us:
+            chain_start = hit.event_at
+            sessions.append(Session(gap_us, [hit]))
+            continue
+        multiple = hit.event_at // ALIGNMENT_US * ALIGNMENT_US
+        if last.end < multiple and chain_start <= multiple - ALIGNMENT_US:
+            sessions.append(Session(gap_us, [hit]))
+        else:
+            last.opening.append(hit)
+    outside = []
+    for hit in sorted((hit for hit in hits if not hit.opens_session), key=_in_order):
+        begun = [session for session in sessions if session.start <= hit.event_at]
+        if begun and hit.event_at < begun[-1].end + gap_us:
+            begun[-1].joined.append(hit)
+        else:
+            outside.append(hit)
+    return sessions, outside
+
+
+def _in_order(hit: OracleHit) -> tuple[int, str]:
+    return hit.event_at, hit.hit_id
+
+
+def expected_cells(
+    hits: Iterable[OracleHit], settings: dict[int, Settings], *, live: bool = True
+) -> Cells:
+    """What every rollup of every slot should hold; ``live`` leaves late hits out."""
+    by_client: dict[tuple[int, str], list[OracleHit]] = defaultdict(list)
+    for hit in hits:
+        if not live or hit.counts_live:
+            by_client[hit.property_id, hit.client_id].append(hit)
+    counter = _Counter(settings)
+    for (property_id, _), mine in by_client.items():
+        gap_us = settings[property_id].session_gap_seconds * SECOND_US
+        sessions, outside = sessions_of(mine, gap_us)
+        for session in sessions:
+            counter.count_session(session)
+        for hit in outside:
+            counter.count_hit(hit, None)
+    return counter.cells()
+
+
+class _Counter:
+    """Adds hits and sessions up."""
+
+    def __init__(self, settings: dict[int, Settings]) -> None:
+        self._settings = settings
+        self._rows: dict[tuple[str, Slot, tuple[str, ...]], Row] = {}
+        self._sets: dict[tuple[str, Slot, tuple[str, ...], str], set[int]] = defaultdict(set)
+
+    def count_session(self, session: Session) -> None:
+        first = session.opening[0]
+        threshold_ms = self._settings[first.property_id].engagement_threshold_ms
+        engaged = session.is_engaged(threshold_ms)
+        slot = self._slot(first.property_id, session.start)
+        for rollup, keys in _piece_keys(session, first):
+            self._add(rollup, slot, keys, "sessions", 1)
+            self._add(rollup, slot, keys, "engaged_sessions", int(engaged))
+            self._add(rollup, slot, keys, "session_duration_ms", session.duration_ms)
+        for page in {(hit.host, hit.path) for hit in session.hits if hit.is_view}:
+            self._add("pages", slot, page, "sessions", 1)
+        if session.views:
+            self._add("pages", slot, session.landing, "entrances", 1)
+            self._add("pages", slot, session.exit, "exits", 1)
+        for hit in session.hits:
+            self.count_hit(hit, session)
+
+    def count_hit(self, hit: OracleHit, session: Session | None) -> None:
+        slot = self._slot(hit.property_id, hit.event_at)
+        threshold_ms = self._settings[hit.property_id].engagement_threshold_ms
+        engaged = session is not None and session.is_engaged(threshold_ms)
+        active = engaged or hit.is_first_visit or hit.engagement_ms > 0
+        minute = f"{hit.event_at // MINUTE_US % 60:02d}"
+        for rollup, keys in (
+            *_piece_keys(session, hit),
+            ("pages", (hit.host, hit.path)),
+            ("events", (hit.event_name,)),
+            ("minutes", (minute,)),
+        ):
+            self._add(rollup, slot, keys, "events", 1)
+            self._add(rollup, slot, keys, "views", int(hit.is_view))
+            self._add(rollup, slot, keys, "engagement_ms", hit.engagement_ms)
+            self._add(rollup, slot, keys, "key_events", int(hit.is_key_event))
+            self._add(rollup, slot, keys, "value_micros", hit.value_micros)
+            members = {"users": True, "active_users": active, "new_users": hit.is_first_visit}
+            for name in LAYOUTS[rollup].sets:
+                if members[name]:
+                    self._sets[rollup, slot, keys, name].add(hit.client_hash)
+
+    def cells(self) -> Cells:
+        cells: Cells = {name: {} for name in LAYOUTS}
+        for (rollup, slot, keys), row in self._rows.items():
+            layout = LAYOUTS[rollup]
+            sets: Row = {
+                name: frozenset(sorted(self._sets[rollup, slot, keys, name])[: layout.k])
+                for name in layout.sets
+            }
+            rows: Rows = cells[rollup].setdefault(slot, {})
+            rows[keys] = {name: row.get(name, 0) for name in layout.sums} | sets
+        return cells
+
+    def _slot(self, property_id: int, at: int) -> Slot:
+        minutes = self._settings[property_id].slot_minutes
+        return property_id, at // (minutes * MINUTE_US) * minutes * MINUTE_US, minutes
+
+    def _add(self, rollup: str, slot: Slot, keys: tuple[str, ...], name: str, amount: int) -> None:
+        row = self._rows.setdefault((rollup, slot, keys), {})
+        if name in LAYOUTS[rollup].sums:
+            held = row.get(name, 0)
+            assert isinstance(held, int)
+            row[name] = held + amount
+
+
+def _piece_keys(session: Session | None, hit: OracleHit) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Keys of the rollups that say of a hit what its session says."""
+    yield "totals", ()
+    yield "acquisition", session.source if session else NO_SESSION
+    yield "landing", session.landing if session else ("", "")
+    yield "technology", session.opening[0].device if session else hit.device
+
+
+def differences(
+    expected: Cells, found: Cells, *, shown: int = 20, name: Callable[[int], str] = str
+) -> list[str]:
+    """Every number that differs, in words; at most ``shown`` of them."""
+    problems: list[str] = []
+    for rollup, layout in LAYOUTS.items():
+        slots = expected[rollup].keys() | found[rollup].keys()
+        for slot in sorted(slots):
+            ours, theirs = expected[rollup].get(slot, {}), found[rollup].get(slot, {})
+            for keys in sorted(ours.keys() | theirs.keys()):
+                for column in (*layout.sums, *layout.sets):
+                    want = _shown(ours.get(keys, {}).get(column))
+                    got = _shown(theirs.get(keys, {}).get(column))
+                    if want != got:
+                        problems.append(
+                            f"{rollup} of {name(slot[0])} at {slot[1:]} {keys} {column}:"
+                            f" expected {want}, found {got}"
+                        )
+    extra = [f"… and {len(problems) - shown} more"] if len(problems) > shown else []
+    return problems[:shown] + extra
+
+
+def _shown(value: int | frozenset[int] | None) -> object:
+    return f"{len(value)} clients {sorted(value)}" if isinstance(value, frozenset) else value
