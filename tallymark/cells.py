@@ -11,6 +11,7 @@ A whole flush is encoded in one vectorised pass and a whole read parsed in one. 
 that no row grows beyond what Bigtable can serve; the day's row then holds the number of chunks.
 """
 
+import codecs
 import io
 import struct
 from dataclasses import dataclass
@@ -271,8 +272,9 @@ def _decode_numbers(rollup: Rollup, numbers: pl.DataFrame) -> pl.DataFrame:
 def _parsed(text: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
     if not text:
         return pl.DataFrame(schema=schema)
+    # The parser drops one byte order mark at the beginning, so that the first key may be one.
     frame = pl.read_csv(
-        io.BytesIO(text),
+        io.BytesIO(codecs.BOM_UTF8 + text),
         has_header=False,
         separator="\t",
         quote_char=None,
