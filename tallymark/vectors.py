@@ -44,7 +44,7 @@ class SpoolView:
         first_published: UTC µs of publication of the first block that was seen.
         published: UTC µs of publication of the newest.
         closing: Number of the closing block, 0 while unknown.
-        is_ahead: Whether its clock was seen running ahead of the bus's.
+        is_ahead: Whether its clock ran ahead of the bus's in the block with the highest number.
     """
 
     contiguous: int = 0
@@ -90,11 +90,12 @@ class Vector:
         if self.has(mark.spool_id, mark.number):
             return False
         view = self.spools.setdefault(mark.spool_id, SpoolView(first_published=mark.published_at))
+        if mark.number > max(view.contiguous, max(view.above, default=0)):
+            view.is_ahead = mark.frontier > mark.published_at + AHEAD_US
         view.above[mark.number] = mark.frontier
         view.published = max(view.published, mark.published_at)
         view.first_published = min(view.first_published, mark.published_at)
         view.is_based = view.is_based or mark.number == 1
-        view.is_ahead = mark.frontier > mark.published_at + AHEAD_US
         if mark.kind == "closing":
             view.closing = mark.number
         if view.is_based:
