@@ -91,7 +91,10 @@ class ShardWriter:
 
     def may_write(self, vector: Vector) -> bool:
         """Whether a state with this vector holds all that the stored cells include."""
-        return vector.reaches(self._must_reach, self._reads_from)
+        if not vector.reaches(self._must_reach, self._reads_from):
+            return False
+        self._must_reach = Vector()  # once is for good: spools are forgotten when they are closed
+        return True
 
     def write(self, vector: Vector, encode: Callable[[str, int], pl.DataFrame]) -> int:
         """One flush: the control document, then the cells that ``encode(lineage, version)`` gives.
