@@ -50,7 +50,7 @@ class BigtableWideRows:
         instance: Instance id; any name with the emulator.
         table: Table id.
         emulator: ``HOST:PORT`` of an emulator, else Bigtable with the default credentials.
-        creates: Whether a table that is missing is created; always with the emulator.
+        creates: Whether a table that is missing is created.
         deadline_seconds: How long a call, with its repetitions, may take.
     """
 
@@ -68,7 +68,7 @@ class BigtableWideRows:
         self._table_id = table
         self._table = f"{self._parent}/tables/{table}"
         self._emulator = emulator
-        self._creates = creates or bool(emulator)
+        self._creates = creates
         self._deadline_seconds = deadline_seconds
         self._client = bigtable_v2.BigtableClient(transport=self._transport(BigtableGrpcTransport))
 

@@ -143,7 +143,7 @@ def merged_cells(responses: Iterable[Any]) -> Iterator[_Cell]:
             row.append((row_key, family, qualifier, version, value))
             value = b""
             if chunk.commit_row:
-                yield from row
+                yield from sorted(row)  # Bigtable orders qualifiers, not families
                 row = []
 
 

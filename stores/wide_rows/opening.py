@@ -1,5 +1,6 @@
 """Wide rows by URL, so that a deployment chooses its store by one setting."""
 
+from math import inf
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -17,7 +18,8 @@ def open_wide_rows(url: str) -> WideRows:
 
     ``sqlite:PATH`` is a file on this host, ``bigtable://PROJECT/INSTANCE/TABLE`` a table, of the
     emulator if ``?emulator=HOST:PORT`` names one. Bigtable is reached at the first call, not here.
-    Its other options are ``create=true``, to create a missing table, and ``deadline_seconds=10``.
+    Its other options are ``create=true``, to create a missing table (with the emulator that is so
+    unless ``create=false``), and ``deadline_seconds=10`` for a call with its repetitions.
 
     Raises:
         ValueError: when the URL is of neither form.
@@ -41,12 +43,13 @@ def _open_bigtable(url: str) -> WideRows:
     if len(names) != 3 or not all(names) or unknown:
         raise ValueError(f"wide rows URL: {EXPECTED}, got {url!r}")
     project, instance, table = names
+    emulator = options.get("emulator", "")
     return BigtableWideRows(
         project,
         instance,
         table,
-        emulator=options.get("emulator", ""),
-        creates=options.get("create") == "true",
+        emulator=emulator,
+        creates=options.get("create", "true" if emulator else "false") == "true",
         deadline_seconds=_seconds(options.get("deadline_seconds", "10"), url),
     )
 
@@ -56,6 +59,6 @@ def _seconds(text: str, url: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if seconds <= 0:
+    if not 0 < seconds < inf:
         raise ValueError(f"deadline_seconds: expected a number above 0, got {text!r} in {url!r}")
     return seconds

@@ -1,9 +1,11 @@
 """Wide rows in one SQLite file: many processes read beside those that write."""
 
+import os
 import sqlite3
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +25,7 @@ MAPPED_BYTES: Final = 1 << 30
 CHECKPOINT_PAGES: Final = 4_000
 
 _CREATE: Final = """
-CREATE TABLE IF NOT EXISTS cells (
+CREATE TABLE cells (
   row_key BLOB NOT NULL, family TEXT NOT NULL, qualifier BLOB NOT NULL,
   version INTEGER NOT NULL, value BLOB NOT NULL,
   PRIMARY KEY (row_key, family, qualifier)
@@ -55,8 +57,8 @@ class SqliteWideRows:
         self._idle: deque[sqlite3.Connection] = deque()
         self._is_closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connection() as connection:
-            connection.execute(_CREATE)
+        if not path.exists():
+            self._create()
 
     def write(self, cells: pl.DataFrame) -> None:
         """Write a frame of cells in one transaction."""
@@ -108,6 +110,20 @@ class SqliteWideRows:
         while self._idle:
             self._idle.pop().close()
 
+    def _create(self) -> None:
+        """Make the file whole under another name: two that turn a file to WAL at once would fail."""
+        descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}-", dir=self._path.parent)
+        os.close(descriptor)
+        made = Path(name)
+        try:
+            with closing(self._connect(made)) as connection:
+                connection.execute(_CREATE)
+            made.chmod(0o644)
+            with suppress(FileExistsError):  # another process was quicker
+                self._path.hardlink_to(made)
+        finally:
+            made.unlink()
+
     def _select(
         self, where: str, parameters: Sequence[tuple[bytes, ...]], families: tuple[str, ...]
     ) -> pl.DataFrame:
@@ -135,7 +151,7 @@ class SqliteWideRows:
         """A connection of one call's own; it is closed, which rolls back, if the call fails."""
         connection = None
         try:
-            connection = self._idle_connection() or self._connect()
+            connection = self._idle_connection() or self._connect(self._path)
             yield connection
         except sqlite3.OperationalError as error:
             raise WideRowsUnavailableError(f"the wide rows in {self._path}: {error}") from error
@@ -153,11 +169,11 @@ class SqliteWideRows:
         except IndexError:
             return None
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, path: Path) -> sqlite3.Connection:
         if self._is_closed:
             raise ValueError(f"the wide rows in {self._path} are closed; open them again")
         connection = sqlite3.connect(
-            self._path,
+            path,
             timeout=self._busy_timeout_seconds,
             isolation_level=None,
             check_same_thread=False,
