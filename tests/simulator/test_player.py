@@ -141,14 +141,16 @@ def test_without_a_server_requests_are_logged_as_unsent():
 
 
 def test_stopping_ends_the_play_before_its_schedule():
+    requests = dues(200, rate=100.0)
+
     async def scenario():
         async with Server() as server:
             player = Player(server.url, connections=2, retry=False, log=lambda row: None)
-            asyncio.get_running_loop().call_later(0.2, player.stop)
-            await player.play(iter(dues(2_000, rate=100.0)))
+            asyncio.get_running_loop().call_later(0.3, player.stop)
+            await player.play(iter(requests))
             return len(server.targets)
 
-    assert 5 < asyncio.run(scenario()) < 60
+    assert 5 < asyncio.run(scenario()) < 200
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://", ""])

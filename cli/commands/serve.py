@@ -1,0 +1,186 @@
+"""``tallymark serve``: one process of the stack, for a machine that runs them one by one."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cli.data_folder import DataFolder, data_option
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+_BUS = click.option(
+    "--bus", default="pubsub://127.0.0.1:8085/tallymark", show_default=True, metavar="URL",
+    help="pubsub://HOST:PORT/PROJECT, or pubsub:///PROJECT for Google's own.",
+)  # fmt: skip
+_WIDE_ROWS = click.option(
+    "--wide-rows", metavar="URL",
+    help="sqlite:PATH or bigtable://PROJECT/INSTANCE/TABLE  [default: a file in --data]",
+)  # fmt: skip
+_ARCHIVE = click.option(
+    "--archive", metavar="URL", help="Where objects are kept  [default: a folder in --data]"
+)
+
+
+def _port(default: int) -> Callable[[Command], Command]:
+    return click.option("--port", type=click.IntRange(1, 65535), default=default, show_default=True)
+
+
+@click.group()
+def serve() -> None:
+    """Run one part of the stack in this process.
+
+    ``tallymark up`` runs all of them on one machine; these are for machines of their own.
+    SIGTERM ends each in order: what it has accepted it finishes or keeps on disk.
+    """
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+@serve.command()
+@data_option
+@_HOST
+@_port(8085)
+def pubsub(data: Path, host: str, port: int) -> None:
+    """The embedded bus, for where there is no Google Pub/Sub.
+
+    \b
+    Example:
+      tallymark serve pubsub --port 8085
+    """
+    from stores.bus.server import serve as serve_bus  # noqa: PLC0415
+
+    serve_bus(data_dir=DataFolder(data).bus, port=port, host=host)
+
+
+@serve.command()
+@data_option
+@_HOST
+@_port(8000)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option(
+    "--durability", type=click.Choice(["process", "host"]), default="process", show_default=True,
+    help="What an accepted hit survives; host syncs the disk before each answer.",
+)  # fmt: skip
+@click.option(
+    "--trusted-proxy", "trusted_proxies", multiple=True, metavar="NETWORK",
+    help="Believe the forwarding headers of this network (CIDR).",
+)  # fmt: skip
+def collector(data: Path, **settings: Any) -> None:
+    """The collector: takes hits from sites and keeps them on disk.
+
+    \b
+    Example:
+      tallymark serve collector --port 8000 --workers 2
+    """
+    from collector.server import serve as serve_collector  # noqa: PLC0415
+
+    from collector.settings import CollectorSettings  # noqa: PLC0415
+
+    try:
+        parsed = CollectorSettings(data_dir=data, **settings)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    serve_collector(parsed)
+
+
+@serve.command()
+@data_option
+@_BUS
+def shipper(data: Path, bus: str) -> None:
+    """The shipper: brings what collectors on this machine have kept to the bus.
+
+    \b
+    Example:
+      tallymark serve shipper --bus pubsub://127.0.0.1:8085/tallymark
+    """
+    from collector.shipper import run  # noqa: PLC0415
+
+    run(data_dir=data, bus_url=bus)
+
+
+@serve.command()
+@data_option
+@_BUS
+@_ARCHIVE
+def archiver(data: Path, bus: str, archive: str | None) -> None:
+    """The archiver: writes every recorded request to the raw archive.
+
+    \b
+    Example:
+      tallymark serve archiver --archive file:/var/lib/tallymark/archive
+    """
+    from collector.archiver import run  # noqa: PLC0415
+
+    run(data_dir=data, bus_url=bus, archive_url=archive or DataFolder(data).archive_url)
+
+
+@serve.command()
+@data_option
+@_BUS
+@_WIDE_ROWS
+@_ARCHIVE
+@click.option(
+    "--shards", type=click.IntRange(1, 256), default=2, show_default=True,
+    help="Fixed for the life of a lineage.",
+)  # fmt: skip
+@click.option("--flush-seconds", type=click.FloatRange(0.1, 600), default=5.0, show_default=True)
+def stream(
+    data: Path, bus: str, wide_rows: str | None, archive: str | None, **settings: Any
+) -> None:
+    """The streaming pipeline: counts hits and writes what reports read.
+
+    \b
+    Example:
+      tallymark serve stream --bus pubsub://127.0.0.1:8085/tallymark
+    """
+    from beam_pipelines.streaming import StreamSettings, run  # noqa: PLC0415
+
+    folder = DataFolder(data)
+    run(
+        StreamSettings(
+            data_dir=data,
+            bus_url=bus,
+            wide_rows_url=wide_rows or folder.wide_rows_url,
+            archive_url=archive or folder.archive_url,
+            rules_path=folder.rules_path,
+            **settings,
+        )
+    )
+
+
+@serve.command()
+@data_option
+@_HOST
+@_port(8001)
+@_WIDE_ROWS
+def reports(data: Path, host: str, port: int, wide_rows: str | None) -> None:
+    """The report API and the pages that merchants look at.
+
+    \b
+    Example:
+      tallymark serve reports --port 8001
+    """
+    from report_api.server import serve as serve_reports  # noqa: PLC0415
+
+    serve_reports(
+        data_dir=data,
+        host=host,
+        port=port,
+        wide_rows_url=wide_rows or DataFolder(data).wide_rows_url,
+    )
+
+
+@serve.command(hidden=True)
+@data_option
+@click.option("--collector", "collector_url", required=True)
+@click.option("--rate", type=float, default=10.0)
+def demo(data: Path, collector_url: str, rate: float) -> None:
+    """People who visit the demo's shop; started by ``tallymark up --demo``."""
+    from cli.demo import visit_demo  # noqa: PLC0415
+
+    visit_demo(DataFolder(data), collector_url, rate)

@@ -1,0 +1,211 @@
+"""The stack: the table of services of ``tallymark up``, in the order in which they start."""
+
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli import probes
+from cli.data_folder import DataFolder
+from cli.service import Service
+
+BUS_PROJECT = "tallymark"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackSettings:
+    """What a local stack is started with; ports are free when it starts."""
+
+    data: Path
+    host: str
+    collector_port: int
+    report_port: int
+    pubsub_port: int
+    wide_rows_url: str
+    collector_workers: int = 1
+    shards: int = 2
+    flush_seconds: float = 5.0
+    trusted_proxies: tuple[str, ...] = ()
+    demo_hits_per_second: float = 0.0
+
+    @property
+    def folder(self) -> DataFolder:
+        """Where everything is kept."""
+        return DataFolder(self.data)
+
+    @property
+    def collector_url(self) -> str:
+        """Where sites send hits."""
+        return f"http://{self.host}:{self.collector_port}"
+
+    @property
+    def report_url(self) -> str:
+        """Where merchants read reports."""
+        return f"http://{self.host}:{self.report_port}"
+
+    @property
+    def bus_url(self) -> str:
+        """The embedded bus."""
+        return f"pubsub://{self.host}:{self.pubsub_port}/{BUS_PROJECT}"
+
+
+def services_of(settings: StackSettings) -> list[Service]:
+    """The services; each stage needs those before it, so it stops before them."""
+    services = [
+        _bus(settings),
+        _stream(settings),
+        _archiver(settings),
+        _reports(settings),
+        _shipper(settings),
+        _collector(settings),
+    ]
+    return [*services, _demo(settings)] if settings.demo_hits_per_second else services
+
+
+def _bus(settings: StackSettings) -> Service:
+    return Service(
+        name="pubsub",
+        stage=1,
+        command=_serve(settings, "pubsub", port=settings.pubsub_port, host=settings.host),
+        address=settings.bus_url,
+        is_ready=lambda _pid: probes.accepts_connections(settings.host, settings.pubsub_port),
+    )
+
+
+def _reports(settings: StackSettings) -> Service:
+    return Service(
+        name="reports",
+        stage=2,
+        command=_serve(
+            settings,
+            "reports",
+            port=settings.report_port,
+            host=settings.host,
+            wide_rows=settings.wide_rows_url,
+        ),
+        address=settings.report_url,
+        is_ready=lambda _pid: probes.http_status(f"{settings.report_url}/healthz")[0] == 200,
+    )
+
+
+def _stream(settings: StackSettings) -> Service:
+    note = settings.folder.run / "stream.json"
+
+    def progress() -> object:
+        shards = probes.run_note(note).get("shards", [])
+        return [{name: shard.get(name) for name in _STREAM_PROGRESS} for shard in shards]
+
+    still = probes.Stillness(progress, seconds=2.5)
+    return Service(
+        name="stream",
+        stage=3,
+        command=_serve(
+            settings,
+            "stream",
+            bus=settings.bus_url,
+            wide_rows=settings.wide_rows_url,
+            shards=settings.shards,
+            flush_seconds=settings.flush_seconds,
+        ),
+        address=settings.wide_rows_url,
+        is_ready=probes.notes_of(note),
+        is_idle=lambda: still() and not _is_owing(note),
+        drain_seconds=30.0,
+        stop_seconds=30.0,
+    )
+
+
+_STREAM_PROGRESS = ("hits", "published", "flushes")
+
+
+def _is_owing(note: Path) -> bool:
+    return any(shard.get("unwritten") for shard in probes.run_note(note).get("shards", []))
+
+
+def _archiver(settings: StackSettings) -> Service:
+    return Service(
+        name="archiver",
+        stage=3,
+        command=_serve(settings, "archiver", bus=settings.bus_url),
+        address=settings.folder.archive_url,
+        is_ready=probes.notes_of(settings.folder.run / "archiver.json"),
+        stop_seconds=30.0,
+    )
+
+
+def _shipper(settings: StackSettings) -> Service:
+    return Service(
+        name="shipper",
+        stage=4,
+        command=_serve(settings, "shipper", bus=settings.bus_url),
+        address=settings.bus_url,
+        is_ready=probes.notes_of(settings.folder.run / "shipper.json"),
+        is_idle=lambda: not unshipped_spools(settings.folder.spools),
+        drain_seconds=20.0,
+    )
+
+
+def unshipped_spools(spools: Path) -> int:
+    """How many spools still hold blocks that the bus has not taken."""
+    return sum(path.is_dir() for path in spools.glob("*")) if spools.exists() else 0
+
+
+def _collector(settings: StackSettings) -> Service:
+    return Service(
+        name="collector",
+        stage=5,
+        command=_serve(
+            settings,
+            "collector",
+            port=settings.collector_port,
+            host=settings.host,
+            workers=settings.collector_workers,
+            trusted_proxy=settings.trusted_proxies,
+        ),
+        address=settings.collector_url,
+        is_ready=lambda _pid: probes.http_status(f"{settings.collector_url}/readyz")[0] == 200,
+    )
+
+
+def _demo(settings: StackSettings) -> Service:
+    return Service(
+        name="demo",
+        stage=6,
+        command=_serve(
+            settings,
+            "demo",
+            collector=settings.collector_url,
+            rate=settings.demo_hits_per_second,
+        ),
+        address=f"{settings.demo_hits_per_second:g} hits/s to {settings.collector_url}",
+        is_ready=lambda _pid: True,
+    )
+
+
+def _serve(settings: StackSettings, name: str, **options: object) -> tuple[str, ...]:
+    """The command line of one service; everything is said, nothing left to the environment."""
+    arguments = [sys.executable, "-m", "cli.main", "serve", name, "--data", str(settings.data)]
+    for option, value in options.items():
+        for item in value if isinstance(value, tuple) else (value,):
+            arguments += [f"--{option.replace('_', '-')}", str(item)]
+    return tuple(arguments)
+
+
+def port_problems(settings: StackSettings) -> list[str]:
+    """Ports that are taken, each with the option that chooses another."""
+    wanted = {
+        "--collector-port": settings.collector_port,
+        "--report-port": settings.report_port,
+        "--pubsub-port": settings.pubsub_port,
+    }
+    problems = []
+    for option, port in wanted.items():
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.host, port))
+            except OSError as error:
+                problems.append(f"port {port}: {error.strerror}; choose another with {option}")
+    if len(set(wanted.values())) < len(wanted):
+        problems.append(f"{', '.join(wanted)}: expected three different ports")
+    return problems
