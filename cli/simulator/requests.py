@@ -55,7 +55,7 @@ def requests_of(visit: Visit, first_number: int, started_at: int) -> Iterator[Pl
             parts = _web_request(visit, hits, index, page_number)
         else:
             at = started_at + (happened_ms - visit.back_ms) * 1000 if visit.back_ms else 0
-            parts = _server_request(visit, hits, at)
+            parts = _server_request(visit, hits, first_number + index, at)
         yield PlannedRequest(
             number=first_number + index,
             visit=visit.number,
@@ -191,13 +191,17 @@ def _proxy_headers(visit: Visit) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _server_request(visit: Visit, hits: list[Hit], at: int) -> _Parts:
-    """At ``at`` (UTC µs), 0 for when it is received."""
+def _server_request(visit: Visit, hits: list[Hit], number: int, at: int) -> _Parts:
+    """At ``at`` (UTC µs), 0 for when it is received.
+
+    Web hits tell by ``_p`` and ``_s`` which request of the script they are, these by a parameter.
+    """
     document: dict[str, Any] = {"client_id": visit.client.client_id}
     if at:
         document["timestamp_micros"] = at
     document["events"] = [
-        {"name": hit.event_name, "params": _server_params(visit, hit)} for hit in hits
+        {"name": hit.event_name, "params": {"request_number": number, **_server_params(visit, hit)}}
+        for hit in hits
     ]
     target = (
         f"{SERVER_PATH}?measurement_id={visit.site.measurement_id}"
