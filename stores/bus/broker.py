@@ -243,7 +243,7 @@ class Broker:
         for topic in self._storage.topics():
             rows = [r for r in self._storage.subscriptions() if r.topic_id == topic.topic_id]
             if not topic.name and not rows:
-                deleted += self._delete(topic.topic_id, now_us)
+                deleted += self._delete(topic.topic_id, self._newest[topic.topic_id])
                 self._storage.drop_topic(topic.topic_id)
                 continue
             kept_for_subscriptions = [
@@ -251,16 +251,16 @@ class Broker:
             ]
             topic_horizon = now_us - topic.retention_seconds * 1_000_000 - 1
             deleted += self._delete(topic.topic_id, min([topic_horizon, *kept_for_subscriptions]))
-            deleted += self._shrink(topic.topic_id, min([now_us, *(r.cursor for r in rows)]))
+            acknowledged_by_all = min([self._newest[topic.topic_id], *(r.cursor for r in rows)])
+            deleted += self._shrink(topic.topic_id, acknowledged_by_all)
         return deleted
 
     def _shrink(self, topic_id: int, through: int) -> int:
         deleted = 0
         while self._max_bytes is not None and self._storage.message_bytes > self._max_bytes:
-            messages = self._storage.delete_messages(topic_id, through, 1)
-            deleted += messages
-            if not messages:
+            if not self._storage.delete_messages(topic_id, through, 1):
                 break
+            deleted += 1
         return deleted
 
     def _delete(self, topic_id: int, through: int) -> int:
