@@ -218,7 +218,8 @@ def _opened(files: contextlib.ExitStack, path: Path | None) -> Callable[[dict[st
     if path is None:
         return lambda _row: None
     path.parent.mkdir(parents=True, exist_ok=True)
-    file: IO[bytes] = files.enter_context(path.open("wb"))
+    # Unbuffered: others read along while the play goes on.
+    file: IO[bytes] = files.enter_context(path.open("wb", buffering=0))
     return lambda row: _write(file, row)
 
 
