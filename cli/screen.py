@@ -51,8 +51,8 @@ class TableScreen:
 
     def line(self, name: str, text: str) -> None:
         """Print ``text`` behind the service's name."""
-        prefix = Text(f"{name:<{_NAME_COLUMNS}}| ", style="cyan")
-        self._live.console.print(prefix + Text(text), soft_wrap=True)
+        prefix = (f"{name:<{_NAME_COLUMNS}}| ", "cyan")
+        self._live.console.print(Text.assemble(prefix, text), soft_wrap=True)
 
     def update(self, children: list[Child]) -> None:
         """Draw the table again."""
