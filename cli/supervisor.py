@@ -147,8 +147,8 @@ class Supervisor:
         """Let a stage finish what the stages above it have left, within its bound."""
         started_at = time.monotonic()
         for child in stopping:
-            if child.pid is None and not child.service.drain_seconds:
-                continue
+            if child.state is State.WAITING:
+                continue  # it never ran: what it may have left is for the next start
             give_up_at = started_at + child.service.drain_seconds
             while not child.service.is_idle():
                 now = time.monotonic()

@@ -221,6 +221,14 @@ def test_draining_is_bounded(tmp_path):
     assert "up: sink still had work to do" in screen.lines
 
 
+def test_what_has_not_been_started_is_not_waited_for(tmp_path):
+    screen = RecordedScreen()
+    late = a_service(tmp_path, "late", 2, is_idle=lambda: False, drain_seconds=600)
+    supervisor = Supervisor([a_service(tmp_path, "sick", 1, kind="crash"), late], screen)
+    run_until(supervisor, lambda: eventually(lambda: "start sick" in events(tmp_path)))
+    assert "start late" not in events(tmp_path)
+
+
 def test_a_second_request_does_not_wait_for_what_is_left(tmp_path):
     supervisor = Supervisor(
         [a_service(tmp_path, "sink", is_idle=lambda: False, drain_seconds=600)], RecordedScreen()
