@@ -7,8 +7,10 @@ from typing import Final
 import polars as pl
 
 from tallymark.cells import SLOT_COLUMNS, encode
-from tallymark.pieces import CLIENT, PAGE_KEYS, Tables, latest_before
+from tallymark.pieces import CLIENT, Tables, latest_before
 from tallymark.rollups import CLIENT_SETS, ROLLUPS, Rollup
+from tallymark.sessions import DIRECT, NO_SESSION
+from tallymark.texts import NO_TEXT, TEXT_SCHEMA, text_id, with_texts
 from tallymark.uniques import least_hashes
 
 OTHER: Final = "(other)"
@@ -26,6 +28,7 @@ class Counted:
     pages: pl.DataFrame
     events: pl.DataFrame
     minutes: pl.DataFrame
+    texts: pl.DataFrame
 
 
 def page_sessions(pages: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
@@ -41,7 +44,9 @@ def page_sessions(pages: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
 
 def counted(tables: Tables, joined: pl.DataFrame) -> Counted:
     """Everything that the rollups of ``tables`` need, its pieces being joined already."""
-    return Counted(joined, page_sessions(tables.pages, joined), tables.events, tables.minutes)
+    return Counted(
+        joined, page_sessions(tables.pages, joined), tables.events, tables.minutes, tables.texts
+    )
 
 
 def rollup_rows(facts: Counted, touched: pl.DataFrame) -> Iterator[tuple[Rollup, pl.DataFrame]]:
@@ -51,9 +56,30 @@ def rollup_rows(facts: Counted, touched: pl.DataFrame) -> Iterator[tuple[Rollup,
         facts: Holds all rows that lie in, or belong to sessions that start in, those slots.
         touched: ``SLOT_COLUMNS``, without duplicates.
     """
+    texts = _with_constants(facts.texts, touched)
     for rollup in ROLLUPS:
         rows = _GRAINS[rollup.grain](rollup, facts, touched)
+        if rollup.text_id:
+            rows = with_texts(rows, rollup.text_id, rollup.keys, texts)
         yield rollup, _capped(rollup, rows)
+
+
+def _with_constants(texts: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
+    """The dictionary, and what sessions without a source and hits without a session are called."""
+    constants = pl.DataFrame(
+        [(text_id(*names), *names) for names in (DIRECT, NO_SESSION)],
+        schema=[(name, kind) for name, kind in TEXT_SCHEMA.items() if name != "property_id"],
+        orient="row",
+    )
+    owners = touched.select("property_id").unique()
+    wanted = texts.join(owners, on="property_id", how="semi")
+    named = owners.join(constants, how="cross").select(list(TEXT_SCHEMA))
+    return pl.concat([wanted, named]).unique(["property_id", "text_id"])
+
+
+def _keys(rollup: Rollup) -> list[str]:
+    """The columns that a rollup's rows are grouped by before texts take the place of ids."""
+    return [*SLOT_COLUMNS, *((rollup.text_id,) if rollup.text_id else rollup.keys)]
 
 
 def cell_frame(
@@ -84,14 +110,14 @@ def _piece_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.Dat
         "new_users": pl.col("client_hash").filter("is_new"),
     }
     sums = rows.with_columns(**counted_once)
-    return sums.group_by(*SLOT_COLUMNS, *rollup.keys).agg(
+    return sums.group_by(_keys(rollup)).agg(
         pl.col(*rollup.sums).sum(),
         *(least_hashes(members[name], rollup.unique_k).alias(name) for name in CLIENT_SETS),
     )
 
 
 def _page_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
-    keys = [*SLOT_COLUMNS, *PAGE_KEYS]
+    keys = _keys(rollup)
     rows = _in_slots(facts.pages, touched)
     hits = rows.group_by(keys).agg(
         pl.col("events", "views", "engagement_ms").sum(),
@@ -99,16 +125,10 @@ def _page_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.Data
     )
     parts = [hits, _viewing_sessions(facts.pages, touched)]
     begun = _in_slots(facts.joined.filter("begins_session"), touched)
-    for sum_name, host, path in (
-        ("entrances", "landing_host", "landing_page"),
-        ("exits", "exit_host", "exit_page"),
-    ):
-        ended = begun.filter((pl.col(host) != "") | (pl.col(path) != ""))
-        parts.append(
-            ended.group_by(
-                *SLOT_COLUMNS, pl.col(host).alias("host"), pl.col(path).alias("path")
-            ).agg(pl.len().cast(pl.Int64).alias(sum_name))
-        )
+    for sum_name, page in (("entrances", "landing_id"), ("exits", "exit_id")):
+        ended = begun.filter(pl.col(page) != NO_TEXT)
+        counts = ended.group_by(*SLOT_COLUMNS, pl.col(page).alias("page_id"))
+        parts.append(counts.agg(pl.len().cast(pl.Int64).alias(sum_name)))
     together = pl.concat(parts, how="diagonal")
     return together.group_by(keys).agg(
         pl.col(*rollup.sums).sum(), pl.col("users").drop_nulls().first().fill_null([])
@@ -119,8 +139,8 @@ def _viewing_sessions(pages: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFram
     """Sessions that viewed a page, in the slot in which they start."""
     viewed = pages.filter((pl.col("views") > 0) & pl.col("session_start").is_not_null())
     moved = viewed.with_columns(slot_start=pl.col("session_slot"))
-    once = _in_slots(moved, touched).unique([*CLIENT, "session_start", *PAGE_KEYS])
-    return once.group_by(*SLOT_COLUMNS, *PAGE_KEYS).agg(pl.len().cast(pl.Int64).alias("sessions"))
+    once = _in_slots(moved, touched).unique([*CLIENT, "session_start", "page_id"])
+    return once.group_by(*SLOT_COLUMNS, "page_id").agg(pl.len().cast(pl.Int64).alias("sessions"))
 
 
 def _event_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
@@ -137,7 +157,7 @@ def _minute_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.Da
 def _client_rows(rollup: Rollup, table: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
     return (
         _in_slots(table, touched)
-        .group_by(*SLOT_COLUMNS, *rollup.keys)
+        .group_by(_keys(rollup))
         .agg(
             pl.col(*rollup.sums).sum(),
             least_hashes(pl.col("client_hash"), rollup.unique_k).alias("users"),

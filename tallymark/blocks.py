@@ -10,12 +10,25 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tallymark.block_limits import HOUR_US as HOUR_US
-from tallymark.block_limits import MAX_AGE_SECONDS as MAX_AGE_SECONDS
-from tallymark.block_limits import MAX_BLOCK_BYTES as MAX_BLOCK_BYTES
-from tallymark.block_limits import MAX_REQUESTS as MAX_REQUESTS
-from tallymark.block_limits import BlockKind as BlockKind
+from tallymark.block_limits import (
+    HOUR_US,
+    MAX_AGE_SECONDS,
+    MAX_BLOCK_BYTES,
+    MAX_REQUESTS,
+    BlockKind,
+)
 from tallymark.requests import REQUEST_SCHEMA, empty_requests
+
+__all__ = [
+    "HOUR_US",
+    "MAX_AGE_SECONDS",
+    "MAX_BLOCK_BYTES",
+    "MAX_REQUESTS",
+    "Block",
+    "BlockKind",
+    "block_of_message",
+    "encode_requests",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

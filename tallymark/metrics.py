@@ -4,7 +4,7 @@ Adding a name is adding a row. A dimension is made of rollup keys or of the slot
 metric is a measure, or a ratio of measures. Which rollups can answer follows from their columns.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -243,25 +243,31 @@ _REPORTING: Final = sorted(
 
 
 def missing(
-    rollup: Rollup, dimensions: Iterable[Dimension], metrics: Iterable[Metric]
+    rollup: Rollup,
+    rows_by: Sequence[Dimension],
+    filtered_by: Sequence[Dimension],
+    metrics: Sequence[Metric],
 ) -> list[str]:
     """The names that ``rollup`` cannot answer in this combination."""
-    dimensions = list(dimensions)
-    names = {dimension.name for dimension in dimensions}
+    names = {dimension.name for dimension in rows_by}
     measures = {
         measure
         for measure in (*rollup.sums, *rollup.uniques)
         if NOT_ADDITIVE.get((rollup.name, measure)) in (None, *names)
     }
+    dimensions = dict.fromkeys((*rows_by, *filtered_by))
     return [
         dimension.name for dimension in dimensions if not set(dimension.keys) <= set(rollup.keys)
     ] + [metric.name for metric in metrics if not set(metric.measures) <= measures]
 
 
 def smallest_rollup(
-    dimensions: Iterable[Dimension], metrics: Iterable[Metric]
+    rows_by: Sequence[Dimension], filtered_by: Sequence[Dimension], metrics: Sequence[Metric]
 ) -> tuple[Rollup, list[str]]:
     """The smallest rollup that answers most of the names, and the names that it cannot answer."""
-    dimensions, metrics = list(dimensions), list(metrics)
-    best = min(_REPORTING, key=lambda rollup: len(missing(rollup, dimensions, metrics)))
-    return best, missing(best, dimensions, metrics)
+    unanswered = [
+        (len(lacking := missing(rollup, rows_by, filtered_by, metrics)), rollup, lacking)
+        for rollup in _REPORTING
+    ]
+    _, rollup, lacking = min(unanswered, key=lambda entry: entry[0])
+    return rollup, lacking

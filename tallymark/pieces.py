@@ -16,13 +16,46 @@ from typing import Final
 import polars as pl
 
 from tallymark.slots import MINUTE_US
+from tallymark.texts import NO_TEXT, TEXT_SCHEMA, with_text_ids
+from tallymark.texts import merged as merged_texts
 
 CLIENT: Final = ("property_id", "client_hash")
 RUN: Final = (*CLIENT, "opens_session", "slot_start", "settings_from")
 FACTS: Final = ("slot_minutes", "session_gap_ms", "engagement_threshold_ms")
 SUMS: Final = ("events", "views", "engagement_ms", "key_events", "value_micros")
-DEVICE: Final = ("device_category", "browser", "operating_system")
-SOURCE: Final = ("source", "medium", "campaign", "channel")
+
+NARROW_SCHEMA: Final = pl.Schema(
+    {
+        "received_at": pl.Int64,
+        "has_balancer_id": pl.Boolean,
+        "hit_order": pl.UInt128,  # orders hits as their ids do; the tie between equal instants
+        "event_at": pl.Int64,
+        "property_id": pl.Int64,
+        "client_hash": pl.UInt64,
+        "opens_session": pl.Boolean,
+        "event_id": pl.UInt64,  # text ids, see ``texts``
+        "page_id": pl.UInt64,
+        "source_id": pl.UInt64,  # 0: this hit names no source
+        "device_id": pl.UInt64,
+        "engagement_ms": pl.Int64,
+        "is_first_visit": pl.Boolean,
+        "is_page_view": pl.Boolean,
+        "is_key_event": pl.Boolean,
+        "value_micros": pl.Int64,
+        "slot_minutes": pl.Int32,
+        "session_gap_ms": pl.Int64,
+        "engagement_threshold_ms": pl.Int64,
+        "settings_from": pl.Int64,
+    }
+)
+"""A hit as counting needs it: numbers alone."""
+TEXT_IDS: Final = {
+    "event_id": ("event_name",),
+    "page_id": ("host", "path"),
+    "source_id": ("source", "medium", "campaign", "channel"),
+    "device_id": ("device_category", "browser", "operating_system"),
+}
+"""Which columns of a hit each text id stands for."""
 
 PIECE_SCHEMA: Final = pl.Schema(
     {
@@ -33,26 +66,24 @@ PIECE_SCHEMA: Final = pl.Schema(
         "settings_from": pl.Int64,
         "start": pl.Int64,  # UTC µs of the first hit
         "end": pl.Int64,  # UTC µs of the last hit
-        **dict.fromkeys(FACTS, pl.Int64),
         "slot_minutes": pl.Int32,
+        "session_gap_ms": pl.Int64,
+        "engagement_threshold_ms": pl.Int64,
         **dict.fromkeys(SUMS, pl.Int64),
         "is_new": pl.Boolean,  # holds a first visit
-        "first_hit": pl.String,  # id of the first hit: the tie between equal instants
-        **dict.fromkeys(DEVICE, pl.String),  # of the first hit
+        "first_order": pl.UInt128,  # of the first hit
+        "device_id": pl.UInt64,  # of the first hit
         "source_at": pl.Int64,  # of the first hit that names a source; null when none does
-        "source_hit": pl.String,
-        **dict.fromkeys(SOURCE, pl.String),
+        "source_order": pl.UInt128,
+        "source_id": pl.UInt64,
         "landing_at": pl.Int64,  # of the first page view; null when there is none
-        "landing_hit": pl.String,
-        "landing_host": pl.String,
-        "landing_page": pl.String,
+        "landing_order": pl.UInt128,
+        "landing_id": pl.UInt64,
         "exit_at": pl.Int64,  # of the last page view
-        "exit_hit": pl.String,
-        "exit_host": pl.String,
-        "exit_page": pl.String,
+        "exit_order": pl.UInt128,
+        "exit_id": pl.UInt64,
     }
 )
-PAGE_KEYS: Final = ("host", "path")
 PAGE_SUMS: Final = ("events", "views", "engagement_ms")
 PAGE_SCHEMA: Final = pl.Schema(
     {
@@ -62,8 +93,7 @@ PAGE_SCHEMA: Final = pl.Schema(
         "slot_start": pl.Int64,
         "slot_minutes": pl.Int32,
         "at": pl.Int64,  # UTC µs of an instant of the piece it belongs to
-        "host": pl.String,
-        "path": pl.String,
+        "page_id": pl.UInt64,
         **dict.fromkeys(PAGE_SUMS, pl.Int64),
     }
 )
@@ -74,7 +104,7 @@ EVENT_SCHEMA: Final = pl.Schema(
         "client_hash": pl.UInt64,
         "slot_start": pl.Int64,
         "slot_minutes": pl.Int32,
-        "event_name": pl.String,
+        "event_id": pl.UInt64,
         **dict.fromkeys(EVENT_SUMS, pl.Int64),
     }
 )
@@ -90,23 +120,16 @@ MINUTE_SCHEMA: Final = pl.Schema(
     }
 )
 
-NEEDED_OF_HITS: Final = (
-    "hit_id", "event_at", "property_id", "client_hash", "opens_session", "event_name",
-    "host", "path", *SOURCE, "engagement_ms", "is_first_visit", "is_page_view", "is_key_event",
-    *DEVICE, "value_micros", "slot_minutes", "session_gap_ms", "engagement_threshold_ms",
-    "settings_from",
-)  # fmt: skip
-"""The columns of a hit that counting needs; the rest need not travel to the shards."""
-
 
 @dataclass(frozen=True)
 class Tables:
-    """The four tables of a set of hits."""
+    """The four tables of a set of hits, and what the text ids in them mean."""
 
     pieces: pl.DataFrame
     pages: pl.DataFrame
     events: pl.DataFrame
     minutes: pl.DataFrame
+    texts: pl.DataFrame
 
     def plus(self, other: "Tables") -> "Tables":
         """Both, not compacted."""
@@ -123,6 +146,7 @@ SCHEMAS: Final = {
     "pages": PAGE_SCHEMA,
     "events": EVENT_SCHEMA,
     "minutes": MINUTE_SCHEMA,
+    "texts": TEXT_SCHEMA,
 }
 
 
@@ -131,11 +155,36 @@ def empty_tables() -> Tables:
     return Tables(**{name: pl.DataFrame(schema=schema) for name, schema in SCHEMAS.items()})
 
 
-def tables_of(hits: pl.DataFrame) -> Tables:
-    """The tables of hits (columns ``NEEDED_OF_HITS``); each hit must be given once."""
+def narrow(hits: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Hits (``HIT_SCHEMA``) as numbers, and the dictionary of their texts.
+
+    Returns:
+        A frame that has the columns of ``NARROW_SCHEMA`` (and those of ``hits``), and one of
+        ``TEXT_SCHEMA``.
+    """
+    numbered, texts = with_text_ids(hits, TEXT_IDS)
+    return numbered.with_columns(hit_order=_hit_order()), texts
+
+
+def _hit_order() -> pl.Expr:
+    """A number that orders hits as ``hit_id`` does.
+
+    The id is 32 hex digits of a UUIDv7 and a four-digit index, 142 bits. The first 14 bits, which
+    change every 198 days, are left out.
+    """
+    digits = pl.col("hit_id").str
+    high = digits.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64) % 2**50
+    low = digits.slice(16, 16).str.to_integer(base=16, dtype=pl.UInt64)
+    index = digits.slice(33).str.to_integer(dtype=pl.UInt64)
+    wide = high.cast(pl.UInt128) * 2**64 + low.cast(pl.UInt128)
+    return wide * 2**14 + index.cast(pl.UInt128)
+
+
+def tables_of(hits: pl.DataFrame, texts: pl.DataFrame) -> Tables:
+    """The tables of narrow hits (``NARROW_SCHEMA``); each hit must be given once."""
     slot_us = pl.col("slot_minutes").cast(pl.Int64) * MINUTE_US
     ordered = hits.with_columns(slot_start=pl.col("event_at") // slot_us * slot_us).sort(
-        *CLIENT, "opens_session", "event_at", "hit_id"
+        *CLIENT, "opens_session", "event_at", "hit_order"
     )
     numbered = ordered.with_columns(piece=_run_numbers(start="event_at", end="event_at"))
     return Tables(
@@ -143,6 +192,7 @@ def tables_of(hits: pl.DataFrame) -> Tables:
         pages=_pages(numbered),
         events=_events(ordered),
         minutes=_minutes(ordered),
+        texts=texts,
     )
 
 
@@ -154,35 +204,53 @@ def compact(tables: Tables) -> Tables:
         pages=merge_pages(tables.pages, pieces),
         events=_summed(tables.events, EVENT_SCHEMA, EVENT_SUMS),
         minutes=_summed(tables.minutes, MINUTE_SCHEMA, MINUTE_SUMS),
+        texts=merged_texts(tables.texts),
     )
 
 
 def merge_pieces(pieces: pl.DataFrame) -> pl.DataFrame:
     """Join pieces that overlap or follow each other with a pause below the gap."""
-    ordered = pieces.sort(*RUN, "start", "first_hit")
-    numbered = ordered.with_columns(reach=_reach()).with_columns(
-        piece=_run_numbers(start="start", end="reach")
-    )
+    ordered = pieces.sort(*RUN, "start", "first_order")
+    numbered = _with_reach(ordered).with_columns(piece=_run_numbers(start="start", end="reach"))
     if numbered.is_empty() or numbered.get_column("piece").item(-1) == numbered.height:
         return ordered
-    merged = numbered.group_by("piece", maintain_order=True).agg(
-        pl.col(*RUN, *FACTS, "start", "first_hit", *DEVICE).first(),
-        pl.col("end").max(),
-        pl.col(*SUMS).sum(),
-        pl.col("is_new").any(),
+    begins = pl.col("piece") != pl.col("piece").shift(1, fill_value=0)
+    merged = numbered.filter(begins).select(
+        "piece", *RUN, *FACTS, "start", "first_order", "device_id"
     )
-    for at, columns, descending in (
-        ("source", ("source_at", "source_hit", *SOURCE), False),
-        ("landing", ("landing_at", "landing_hit", "landing_host", "landing_page"), False),
-        ("exit", ("exit_at", "exit_hit", "exit_host", "exit_page"), True),
+    sums = numbered.group_by("piece", maintain_order=True).agg(
+        pl.col("end").max(), pl.col(*SUMS).sum(), pl.col("is_new").any()
+    )
+    merged = pl.concat([merged, sums.drop("piece")], how="horizontal")
+    for columns, is_last in (
+        (("source_at", "source_order", "source_id"), False),
+        (("landing_at", "landing_order", "landing_id"), False),
+        (("exit_at", "exit_order", "exit_id"), True),
     ):
-        candidates = numbered.filter(pl.col(f"{at}_at").is_not_null())
-        best = candidates.sort("piece", *columns[:2], descending=[False, descending, descending])
-        chosen = best.unique("piece", keep="first", maintain_order=True)
-        merged = merged.join(
-            chosen.select("piece", *columns), on="piece", how="left", maintain_order="left"
+        candidates = (
+            numbered.lazy().select("piece", *columns).filter(pl.col(columns[0]).is_not_null())
         )
+        chosen = (
+            candidates.sort("piece", *columns[:2], descending=[False, is_last, is_last])
+            .filter(begins)
+            .collect()
+        )
+        merged = merged.join(chosen, on="piece", how="left", maintain_order="left")
     return merged.select(list(PIECE_SCHEMA))
+
+
+def _with_reach(ordered: pl.DataFrame) -> pl.DataFrame:
+    """``reach``: the latest end so far of a run's pieces, which may lie within others.
+
+    A running maximum that starts anew with each run: the run's number stands in front of the
+    offset in the slot, which is less than an hour and so fits into 32 bits.
+    """
+    changed = pl.lit(value=False)
+    for column in RUN:
+        changed = changed | (pl.col(column) != pl.col(column).shift(1))
+    run = changed.fill_null(value=True).cum_sum().cast(pl.Int64)
+    highest = (run * 2**32 + pl.col("end") - pl.col("slot_start")).cum_max()
+    return ordered.with_columns(reach=pl.col("slot_start") + highest % 2**32)
 
 
 def merge_pages(pages: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
@@ -230,43 +298,42 @@ def _run_numbers(*, start: str, end: str) -> pl.Expr:
     return (changed | apart.otherwise(pause_us > 0)).fill_null(value=True).cum_sum()
 
 
-def _reach() -> pl.Expr:
-    """The latest end so far of a client's pieces in a slot: pieces may lie within others."""
-    return pl.col("end").cum_max().over(RUN)
-
-
 def _pieces(numbered: pl.DataFrame) -> pl.DataFrame:
-    merged = numbered.group_by("piece", maintain_order=True).agg(
-        pl.col(*RUN, *FACTS, *DEVICE).first(),
-        pl.col("event_at").first().alias("start"),
+    begins = pl.col("piece") != pl.col("piece").shift(1, fill_value=0)
+    firsts = numbered.filter(begins).select(
+        "piece",
+        *RUN,
+        *FACTS,
+        "device_id",
+        pl.col("event_at").alias("start"),
+        pl.col("hit_order").alias("first_order"),
+    )
+    sums = numbered.group_by("piece", maintain_order=True).agg(
         pl.col("event_at").last().alias("end"),
         pl.len().cast(pl.Int64).alias("events"),
         pl.col("is_page_view").sum().cast(pl.Int64).alias("views"),
         pl.col("is_key_event").sum().cast(pl.Int64).alias("key_events"),
         pl.col("engagement_ms", "value_micros").sum(),
         pl.col("is_first_visit").any().alias("is_new"),
-        pl.col("hit_id").first().alias("first_hit"),
     )
-    named = numbered.filter(pl.col("source") != "")
-    viewed = numbered.filter("is_page_view")
-    page = {"host": "host", "page": "path"}
-    facts = (
-        (named, "first", "source", dict(zip(SOURCE, SOURCE, strict=True))),
-        (viewed, "first", "landing", {f"landing_{name}": page[name] for name in page}),
-        (viewed, "last", "exit", {f"exit_{name}": page[name] for name in page}),
-    )
-    for rows, keep, fact, values in facts:
-        chosen = rows.unique("piece", keep=keep, maintain_order=True)  # type: ignore[arg-type]
-        columns = {f"{fact}_at": "event_at", f"{fact}_hit": "hit_id"} | values
+    merged = pl.concat([firsts, sums.drop("piece")], how="horizontal")
+    is_named, is_view = pl.col("source_id") != NO_TEXT, pl.col("is_page_view")
+    ends = pl.col("piece") != pl.col("piece").shift(-1, fill_value=0)
+    for fact, is_candidate, is_chosen, text in (
+        ("source", is_named, begins, "source_id"),
+        ("landing", is_view, begins, "page_id"),
+        ("exit", is_view, ends, "page_id"),
+    ):
+        columns = {f"{fact}_at": "event_at", f"{fact}_order": "hit_order", f"{fact}_id": text}
         named_columns = [pl.col(column).alias(name) for name, column in columns.items()]
-        merged = merged.join(
-            chosen.select("piece", *named_columns), on="piece", how="left", maintain_order="left"
-        )
+        candidates = numbered.lazy().filter(is_candidate).select("piece", *named_columns)
+        chosen = candidates.filter(is_chosen).collect()
+        merged = merged.join(chosen, on="piece", how="left", maintain_order="left")
     return merged.select(list(PIECE_SCHEMA)).cast(dict(PIECE_SCHEMA))
 
 
 def _pages(numbered: pl.DataFrame) -> pl.DataFrame:
-    rows = numbered.group_by("piece", *PAGE_KEYS).agg(
+    rows = numbered.group_by("piece", "page_id").agg(
         pl.col(*CLIENT, "opens_session", "slot_start", "slot_minutes").first(),
         pl.col("event_at").min().alias("at"),
         pl.len().alias("events"),
@@ -277,7 +344,7 @@ def _pages(numbered: pl.DataFrame) -> pl.DataFrame:
 
 
 def _events(hits: pl.DataFrame) -> pl.DataFrame:
-    rows = hits.group_by(*CLIENT, "slot_start", "slot_minutes", "event_name").agg(
+    rows = hits.group_by(*CLIENT, "slot_start", "slot_minutes", "event_id").agg(
         pl.len().alias("events"),
         pl.col("is_key_event").sum().alias("key_events"),
         pl.col("value_micros").sum(),

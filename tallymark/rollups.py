@@ -21,6 +21,7 @@ class Rollup:
         grain: The state table whose rows it sums: a client's ``piece``, its ``page`` views,
             its ``event`` names, or the ``minute`` it was there.
         keys: Columns that tell its rows apart, all text.
+        text_id: The column of the state table whose texts the keys are; "" where there is none.
         sums: Columns that add up, all integers.
         uniques: Columns that are sets of client hashes.
         unique_k: How many of the least hashes a set keeps.
@@ -32,6 +33,7 @@ class Rollup:
     number: int
     grain: Grain
     keys: tuple[str, ...]
+    text_id: str
     sums: tuple[str, ...]
     uniques: tuple[str, ...]
     unique_k: int
@@ -53,36 +55,37 @@ CLIENT_SETS: Final = ("users", "active_users", "new_users")
 ROLLUPS: Final = (
     Rollup(
         name="totals", number=1, grain="piece", keys=(),
-        sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=4096, max_rows=1,
+        text_id="", sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=4096, max_rows=1,
     ),
     Rollup(
         name="acquisition", number=1, grain="piece",
         keys=("source", "medium", "campaign", "channel"),
-        sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
+        text_id="source_id", sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
     ),
     Rollup(
         name="landing", number=1, grain="piece", keys=("landing_host", "landing_page"),
-        sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
+        text_id="landing_id", sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
     ),
     Rollup(
         name="technology", number=1, grain="piece",
         keys=("device_category", "browser", "operating_system"),
-        sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
+        text_id="device_id", sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
     ),
     Rollup(
         name="pages", number=1, grain="page", keys=("host", "path"),
         # sessions: those that viewed the page; entrances and exits: those that began or ended there
+        text_id="page_id",
         sums=("events", "views", "engagement_ms", "sessions", "entrances", "exits"),
         uniques=("users",), unique_k=1024, max_rows=2000,
     ),
     Rollup(
         name="events", number=1, grain="event", keys=("event_name",),
-        sums=("events", "key_events", "value_micros"),
+        text_id="event_id", sums=("events", "key_events", "value_micros"),
         uniques=("users",), unique_k=1024, max_rows=1000,
     ),
     Rollup(
         name="minutes", number=1, grain="minute", keys=("minute",),  # "00" to "59" of the UTC hour
-        sums=("events", "views"), uniques=("users",), unique_k=1024, max_rows=60,
+        text_id="", sums=("events", "views"), uniques=("users",), unique_k=1024, max_rows=60,
     ),
 )  # fmt: skip
 BY_NAME: Final = {rollup.name: rollup for rollup in ROLLUPS}

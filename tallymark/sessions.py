@@ -6,31 +6,23 @@ m − L. So none exceeds 2 L, none is cut at midnight, and the sessions that sta
 on the hits in [floor_L(E) − L − gap, E + 1 h + 2 L) alone.
 
 Only hits that open sessions form chains. The others (Measurement Protocol hits without a session
-id) join the session whose [start, end + gap) holds them, or none, as in GA4.
+id) join the session whose [start, end + gap) holds them, or none, as in GA4. The multiple
+of L at which a session is cut ends it for them too, whatever the gap.
 """
 
 from typing import Final
 
 import polars as pl
 
-from tallymark.pieces import CLIENT, DEVICE, PIECE_SCHEMA, SOURCE, SUMS, latest_before
+from tallymark.pieces import CLIENT, PIECE_SCHEMA, SUMS, latest_before
 from tallymark.slots import SESSION_ALIGNMENT_US
+from tallymark.texts import NO_TEXT, text_id
 
-NO_SESSION: Final = {
-    "source": "(not set)",
-    "medium": "(not set)",
-    "campaign": "(not set)",
-    "channel": "Unassigned",
-}
-"""What acquisition says of hits that belong to no session."""
-DIRECT: Final = {
-    "source": "(direct)",
-    "medium": "(none)",
-    "campaign": "(direct)",
-    "channel": "Direct",
-}
-"""What acquisition says of sessions none of whose hits names a source."""
-PAGES: Final = ("landing_host", "landing_page", "exit_host", "exit_page")
+NO_SESSION: Final = ("(not set)", "(not set)", "(not set)", "Unassigned")
+"""Source, medium, campaign and channel of hits that belong to no session."""
+DIRECT: Final = ("(direct)", "(none)", "(direct)", "Direct")
+"""Source, medium, campaign and channel of sessions none of whose hits names a source."""
+IDS: Final = ("source_id", "landing_id", "exit_id", "device_id")
 
 JOINED_SCHEMA: Final = pl.Schema(
     {
@@ -46,7 +38,7 @@ JOINED_SCHEMA: Final = pl.Schema(
         "begins_session": pl.Boolean,  # the first piece of its session, which counts it
         "is_engaged": pl.Boolean,  # of the session
         "session_duration_ms": pl.Int64,
-        **dict.fromkeys((*SOURCE, *PAGES, *DEVICE), pl.String),  # of the session
+        **dict.fromkeys(IDS, pl.UInt64),  # of the session; pages 0 where it viewed none
     }
 )
 """A piece together with what its session says of it; the grain of most rollups."""
@@ -95,18 +87,23 @@ def _attached(others: pl.DataFrame, opening: pl.DataFrame) -> pl.DataFrame:
     ends = opening.group_by("session", maintain_order=True).agg(
         pl.col(*CLIENT, "opens_session", "session_gap_ms").first(),
         pl.col("start").first().alias("at"),
+        pl.col("run_start").first(),
         pl.col("end").last(),
     )
     marks = ends.with_columns(opens_session=pl.lit(value=False))
     found = latest_before(others.with_columns(at=pl.col("start")), marks, "session")
-    reach_us = pl.col("session_end") + pl.col("session_gap_of_end") * 1000
+    aligned = pl.col("at") // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US
+    begun_within = (pl.col("run_start") > aligned).cast(pl.Int64)
     limits = ends.select(
         "session",
-        pl.col("end").alias("session_end"),
-        pl.col("session_gap_ms").alias("session_gap_of_end"),
+        # What would be cut off if it opened sessions lies beyond the window of the hour.
+        reach=pl.min_horizontal(
+            pl.col("end") + pl.col("session_gap_ms") * 1000,
+            aligned + SESSION_ALIGNMENT_US * (1 + begun_within),
+        ),
     )
     held = found.join(limits, on="session", how="left", maintain_order="left").with_columns(
-        session=pl.when(pl.col("start") < reach_us).then("session")
+        session=pl.when(pl.col("start") < pl.col("reach")).then("session")
     )
     return held.with_columns(begins_session=pl.lit(value=False)).select(
         *PIECE_SCHEMA, "begins_session", "session"
@@ -119,23 +116,18 @@ def _sessions(opening: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
         pl.col("start", "slot_start").first().name.prefix("session_"),
         ((pl.col("end").last() - pl.col("start").first()) // 1000).alias("session_duration_ms"),
         pl.col("engagement_threshold_ms").first(),
-        pl.col(*DEVICE).first().name.suffix("_of_session"),
+        pl.col("device_id").first().name.suffix("_of_session"),
     )
     sums = placed.group_by("session").agg(
         pl.col("views", "engagement_ms", "key_events").sum().name.suffix("_of_session")
     )
     table = facts.join(sums, on="session", how="left", maintain_order="left")
-    for marker, columns, keep in (
-        ("source_at", SOURCE, "first"),
-        ("landing_at", ("landing_host", "landing_page"), "first"),
-        ("exit_at", ("exit_host", "exit_page"), "last"),
-    ):
-        rows = opening.filter(pl.col(marker).is_not_null())
-        chosen = rows.unique("session", keep=keep, maintain_order=True)  # type: ignore[arg-type]
-        named = [pl.col(column).alias(f"{column}_of_session") for column in columns]
-        table = table.join(
-            chosen.select("session", *named), on="session", how="left", maintain_order="left"
-        )
+    for fact, is_first in (("source", True), ("landing", True), ("exit", False)):
+        named = pl.col(f"{fact}_id").alias(f"{fact}_id_of_session")
+        rows = opening.lazy().filter(pl.col(f"{fact}_at").is_not_null()).select("session", named)
+        neighbour = pl.col("session").shift(1 if is_first else -1, fill_value=0)
+        chosen = rows.filter(pl.col("session") != neighbour).collect()
+        table = table.join(chosen, on="session", how="left", maintain_order="left")
     return table.with_columns(is_engaged=_is_engaged()).rename(
         {"session_slot_start": "session_slot"}
     )
@@ -157,23 +149,17 @@ def _is_engaged() -> pl.Expr:
 
 def _with_defaults(joined: pl.DataFrame) -> pl.DataFrame:
     in_session = pl.col("session").is_not_null()
-    source = [
-        pl.when(in_session)
-        .then(pl.col(f"{name}_of_session").fill_null(DIRECT[name]))
-        .otherwise(pl.lit(NO_SESSION[name]))
-        .alias(name)
-        for name in SOURCE
-    ]
-    pages = [pl.col(f"{name}_of_session").fill_null("").alias(name) for name in PAGES]
-    device = [
-        pl.when(in_session).then(f"{name}_of_session").otherwise(name).alias(name)
-        for name in DEVICE
+    source = pl.col("source_id_of_session").fill_null(text_id(*DIRECT))
+    outside = pl.lit(text_id(*NO_SESSION), pl.UInt64)
+    ids = [
+        pl.when(in_session).then(source).otherwise(outside).alias("source_id"),
+        pl.col("landing_id_of_session").fill_null(NO_TEXT).alias("landing_id"),
+        pl.col("exit_id_of_session").fill_null(NO_TEXT).alias("exit_id"),
+        pl.when(in_session).then("device_id_of_session").otherwise("device_id").alias("device_id"),
     ]
     engaged = pl.col("is_engaged").fill_null(value=False)
     return joined.with_columns(
-        *source,
-        *pages,
-        *device,
+        *ids,
         is_engaged=engaged,
         is_active=engaged | pl.col("is_new") | (pl.col("engagement_ms") > 0),
         session_duration_ms=pl.col("session_duration_ms").fill_null(0),

@@ -12,58 +12,63 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-from tallymark.hits import HIT_SCHEMA
-from tallymark.pieces import NEEDED_OF_HITS
+from tallymark.pieces import NARROW_SCHEMA, narrow
 from tallymark.row_keys import shard_of
+from tallymark.texts import TEXT_SCHEMA
 from tallymark.vectors import BlockMark
 
-SHARD_HIT_SCHEMA: Final = pl.Schema(
-    {
-        "block": pl.UInt32,  # which of the frame's blocks
-        "received_at": pl.Int64,
-        "has_balancer_id": pl.Boolean,
-        **{name: HIT_SCHEMA[name] for name in NEEDED_OF_HITS},
-    }
-)
+SHARD_HIT_SCHEMA: Final = pl.Schema({"block": pl.UInt32, **NARROW_SCHEMA})
+"""Narrow hits and which of the frame's blocks each came in."""
 _LENGTH: Final = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
 class ShardFrame:
-    """Blocks and the hits in them (``SHARD_HIT_SCHEMA``) that one shard counts."""
+    """Blocks, the hits in them that one shard counts (``SHARD_HIT_SCHEMA``), and their texts."""
 
     blocks: tuple[BlockMark, ...]
     hits: pl.DataFrame
+    texts: pl.DataFrame
 
 
 def split(hits: pl.DataFrame, blocks: Sequence[BlockMark], shards: int) -> list[ShardFrame]:
     """One frame a shard. Hits that a filter tagged are not counted and stay behind."""
-    counting = hits.filter(pl.col("excluded_by") == "").select(list(SHARD_HIT_SCHEMA))
+    numbered, texts = narrow(hits.filter(pl.col("excluded_by") == ""))
+    counting = numbered.select(list(SHARD_HIT_SCHEMA)).cast(dict(SHARD_HIT_SCHEMA))
     if shards == 1:
-        return [ShardFrame(tuple(blocks), counting)]
-    owners = counting.get_column("property_id").unique().to_list()
+        return [ShardFrame(tuple(blocks), counting, texts)]
+    hits_of = _by_shard(counting, shards)
+    texts_of = _by_shard(texts, shards)
+    return [
+        ShardFrame(
+            tuple(blocks), hits_of.get(index, counting.clear()), texts_of.get(index, texts.clear())
+        )
+        for index in range(shards)
+    ]
+
+
+def _by_shard(rows: pl.DataFrame, shards: int) -> dict[int, pl.DataFrame]:
+    owners = rows.get_column("property_id").unique().to_list()
     shard = pl.DataFrame(
         {"property_id": owners, "shard": [shard_of(owner, shards) for owner in owners]},
         schema={"property_id": pl.Int64, "shard": pl.Int64},
     )
-    parts = counting.join(shard, on="property_id", how="left").partition_by(
-        "shard", as_dict=True, include_key=False
-    )
-    empty = counting.clear()
-    return [ShardFrame(tuple(blocks), parts.get((index,), empty)) for index in range(shards)]
+    placed = rows.join(shard, on="property_id", how="left", maintain_order="left")
+    parts = placed.partition_by("shard", as_dict=True, include_key=False)
+    return {int(str(index)): part for (index,), part in parts.items()}
 
 
 def encode_frame(frame: ShardFrame) -> bytes:
     """Bytes of a shard frame; ``decode_frame`` reads them."""
     header = orjson.dumps([asdict(mark) for mark in frame.blocks])
-    return pack([header, ipc_bytes(frame.hits)])
+    return pack([header, ipc_bytes(frame.hits), ipc_bytes(frame.texts)])
 
 
 def decode_frame(payload: bytes) -> ShardFrame:
     """The shard frame in bytes of ``encode_frame``."""
-    header, hits = unpack(payload)
+    header, hits, texts = unpack(payload)
     blocks = tuple(BlockMark(**mark) for mark in orjson.loads(header))
-    return ShardFrame(blocks, ipc_frame(hits, SHARD_HIT_SCHEMA))
+    return ShardFrame(blocks, ipc_frame(hits, SHARD_HIT_SCHEMA), ipc_frame(texts, TEXT_SCHEMA))
 
 
 def ipc_bytes(frame: pl.DataFrame, compression: Any = "uncompressed") -> bytes:

@@ -1,11 +1,13 @@
 """A shard's state: what it has seen and holds, how it takes hits in, and which cells it owes.
 
 The state is the fold of its log: each entry is a ``Delta`` (the blocks taken in and the tables of
-their new hits). Whoever folds the same deltas, in any order, holds the same state, so the log may
-lie in a runner's state or in a snapshot while the folded form is a cache.
+their new hits). Whoever folds the same deltas, in any order, holds the same hits and blocks, so the
+log may lie in a runner's state or in a snapshot while the folded form is a cache. The clock, which
+only ever went forward, may then be a little behind what it was.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Final
 
 import orjson
@@ -25,13 +27,21 @@ from tallymark.pieces import (
     tables_of,
 )
 from tallymark.sessions import JOINED_SCHEMA, join_sessions
-from tallymark.shard_frames import ShardFrame, ipc_bytes, ipc_frame, pack, unpack
+from tallymark.shard_frames import (
+    SHARD_HIT_SCHEMA,
+    ShardFrame,
+    ipc_bytes,
+    ipc_frame,
+    pack,
+    unpack,
+)
 from tallymark.slots import HOUR_US, LATE_US, SESSION_ALIGNMENT_US, sealed_at
 from tallymark.vectors import BlockMark, Vector
 
 IDS_KEPT_US: Final = 600_000_000
 """How long ids of requests that a balancer may have run twice are remembered: ten minutes."""
-ID_SCHEMA: Final = pl.Schema({"hit_id": pl.String, "received_at": pl.Int64})
+HELD_SINCE_EVER: Final = -(2**62)
+ID_SCHEMA: Final = pl.Schema({"hit_order": pl.UInt128, "received_at": pl.Int64})
 LATE_SCHEMA: Final = pl.Schema(
     {"property_id": pl.Int64, "event_hour": pl.Int64, "spool_id": pl.String, "number": pl.Int64}
 )
@@ -45,31 +55,37 @@ class Delta:
     Attributes:
         vector: The whole vector as a base, or None for an entry that only adds.
         blocks: The blocks that were new.
-        tables: The tables of their hits.
+        hits: Their hits (``SHARD_HIT_SCHEMA``) that count.
+        tables: In a base, the tables of all hits before; else only ``texts``, those of ``hits``.
         ids: Ids of hits that a balancer may send again (``ID_SCHEMA``).
+        held_from: In a base, UTC µs; hours before it have been let go.
     """
 
     vector: Vector | None
     blocks: tuple[BlockMark, ...]
+    hits: pl.DataFrame
     tables: Tables
     ids: pl.DataFrame
+    held_from: int = HELD_SINCE_EVER
 
 
 def encode_delta(delta: Delta) -> bytes:
     """Bytes of a log entry; ``decode_delta`` reads them."""
     vector = None if delta.vector is None else delta.vector.to_json()
-    header = orjson.dumps({"vector": vector, "blocks": [asdict(mark) for mark in delta.blocks]})
+    blocks = [asdict(mark) for mark in delta.blocks]
+    header = orjson.dumps({"vector": vector, "blocks": blocks, "held_from": delta.held_from})
     tables = [ipc_bytes(getattr(delta.tables, name)) for name in SCHEMAS]
-    return pack([header, ipc_bytes(delta.ids), *tables])
+    return pack([header, ipc_bytes(delta.hits), ipc_bytes(delta.ids), *tables])
 
 
 def decode_delta(payload: bytes) -> Delta:
     """The log entry in bytes of ``encode_delta``."""
-    header, ids, *tables = unpack(payload)
+    header, hits, ids, *tables = unpack(payload)
     document = orjson.loads(header)
     return Delta(
         vector=None if document["vector"] is None else Vector.from_json(document["vector"]),
         blocks=tuple(BlockMark(**mark) for mark in document["blocks"]),
+        hits=ipc_frame(hits, SHARD_HIT_SCHEMA),
         tables=Tables(
             **{
                 name: ipc_frame(part, schema)
@@ -77,6 +93,7 @@ def decode_delta(payload: bytes) -> Delta:
             }
         ),
         ids=ipc_frame(ids, ID_SCHEMA),
+        held_from=document["held_from"],
     )
 
 
@@ -99,10 +116,12 @@ class Shard:
         reads_whole_from: UTC µs since when the job has read everything; hours whose window begins
             earlier are not written.
         late_us: D, the lateness that a live lineage still counts.
+        held_from: UTC µs; hours before it were let go, sealed and written.
     """
 
     reads_whole_from: int
     late_us: int = LATE_US
+    held_from: int = HELD_SINCE_EVER
     vector: Vector = field(default_factory=Vector)
     tables: Tables = field(default_factory=empty_tables)
     joined: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=JOINED_SCHEMA))
@@ -112,7 +131,8 @@ class Shard:
         )
     )
     ids: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ID_SCHEMA))
-    pending: list[Tables] = field(default_factory=list)
+    pending: list[pl.DataFrame] = field(default_factory=list)
+    restored: list[Tables] = field(default_factory=list)
     dirty: pl.DataFrame = field(
         default_factory=lambda: pl.DataFrame(schema={n: JOINED_SCHEMA[n] for n in SLOT_COLUMNS})
     )
@@ -125,31 +145,41 @@ class Shard:
         late = _announcements(fresh.filter(is_late), frame.blocks)
         counting = fresh.filter(~is_late)
         ids = fresh.filter("has_balancer_id").select(list(ID_SCHEMA))
-        delta = Delta(None, blocks, tables_of(counting), ids)
+        delta = Delta(None, blocks, counting, replace(empty_tables(), texts=frame.texts), ids)
         self.fold(delta)
         return Taken(delta, late, counting.height, repeated_blocks, repeated_hits)
 
     def fold(self, delta: Delta) -> None:
         """Take a log entry in. Blocks of one delta must be new to this state."""
+        self._include(delta)
+        self.vector.advance()
+
+    def restore(self, log: Iterable[Delta]) -> None:
+        """Take a whole log into a new state, its entries in any order.
+
+        All blocks are noted before a spool is based on the least of them and the clock moves.
+        """
+        for delta in sorted(log, key=lambda delta: delta.vector is None):
+            self._include(delta)
+        self.vector.advance()
+
+    def _include(self, delta: Delta) -> None:
         if delta.vector is not None:
-            self.vector = delta.vector
+            self.vector, self.held_from = delta.vector, delta.held_from
         for mark in delta.blocks:
             self.vector.observe(mark)
-        self.vector.advance()
-        if delta.tables.pieces.height:
-            self.pending.append(delta.tables)
+        if delta.tables.pieces.height or delta.tables.texts.height:
+            self.restored.append(delta.tables)
+        if delta.hits.height:
+            self.pending.append(delta.hits)
         if delta.ids.height:
             self.ids = pl.concat([self.ids, delta.ids])
 
     def settle(self) -> None:
         """Merge what was taken in; slots whose rows changed become dirty."""
-        if not self.pending:
+        if not (self.pending or self.restored):
             return
-        fresh = Tables(
-            *(pl.concat([getattr(part, table.name) for part in self.pending])
-              for table in fields(Tables))
-        )  # fmt: skip
-        self.pending = []
+        fresh = self._unsettled()
         clients = fresh.pieces.select(CLIENT).unique()
         mine = {"on": list(CLIENT), "how": "semi"}
         others = {"on": list(CLIENT), "how": "anti"}
@@ -170,11 +200,29 @@ class Shard:
             pages=pl.concat([self.tables.pages.join(clients, **others), pages]),  # type: ignore[arg-type]
             events=pl.concat([self.tables.events, fresh.events]),
             minutes=pl.concat([self.tables.minutes, fresh.minutes]),
+            texts=pl.concat([self.tables.texts, fresh.texts]).unique(["property_id", "text_id"]),
+        )
+
+    def _unsettled(self) -> Tables:
+        """The tables of what was taken in or restored since the last time."""
+        parts, self.restored = self.restored, []
+        hits, self.pending = self.pending, []
+        if hits:
+            parts = [*parts, tables_of(pl.concat(hits), empty_tables().texts)]
+        return Tables(
+            *(pl.concat([getattr(part, table.name) for part in parts]) for table in fields(Tables))
         )
 
     def prune(self) -> None:
-        """Let go of what no unsealed hour depends on, and of ids older than ten minutes."""
-        first = self.first_unsealed_hour()
+        """Let go of what no hour depends on that may change or that changed and is not written.
+
+        Ids are let go after ten minutes.
+        """
+        unwritten = self.owed().get_column("slot_start").min()
+        first = max(self.held_from, self.first_unsealed_hour())
+        if unwritten is not None:
+            first = min(first, int(unwritten) // HOUR_US * HOUR_US)  # type: ignore[call-overload]
+        self.held_from = first
         needed = first // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US - 2 * SESSION_ALIGNMENT_US
         still = pl.col("slot_start") >= first
         self.tables = Tables(
@@ -182,6 +230,7 @@ class Shard:
             pages=self.tables.pages.filter(pl.col("slot_start") >= needed),
             events=self.tables.events.filter(still),
             minutes=self.tables.minutes.filter(still),
+            texts=self.tables.texts,
         )
         self.joined = self.joined.filter(pl.col("slot_start") >= needed)
         self.pages = self.pages.filter(pl.col("slot_start") >= needed)
@@ -193,16 +242,23 @@ class Shard:
         self.settle()
         self.prune()
         self.tables = compact(self.tables)
-        return Delta(self.vector, (), self.tables, self.ids.sort("received_at", "hit_id"))
+        hits = pl.DataFrame(schema=SHARD_HIT_SCHEMA)
+        ids = self.ids.sort("received_at", "hit_order")
+        return Delta(self.vector, (), hits, self.tables, ids, self.held_from)
 
     def owed(self) -> pl.DataFrame:
-        """Slots (``SLOT_COLUMNS``) whose cells are not written yet and may be."""
+        """Slots (``SLOT_COLUMNS``) whose cells are not written yet and may be.
+
+        A sealed hour is owed too: it may have been sealed while the store was away.
+        """
         self.settle()
         return self.dirty.filter(self._may_be_written())
 
     def cells(self, touched: pl.DataFrame, *, lineage: str, version: int) -> pl.DataFrame:
         """The cells of all rollups in the touched slots, whole."""
-        facts = Counted(self.joined, self.pages, self.tables.events, self.tables.minutes)
+        facts = Counted(
+            self.joined, self.pages, self.tables.events, self.tables.minutes, self.tables.texts
+        )
         return cell_frame(facts, touched, lineage=lineage, version=version)
 
     def mark_written(self, touched: pl.DataFrame) -> None:
@@ -223,7 +279,7 @@ class Shard:
         hour = pl.col("slot_start") // HOUR_US * HOUR_US
         aligned = pl.col("slot_start") // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US
         whole = aligned - 2 * SESSION_ALIGNMENT_US >= self.reads_whole_from
-        return whole & (hour >= self.first_unsealed_hour())
+        return whole & (hour >= self.held_from)
 
     def _mark_dirty(self, slots: pl.DataFrame) -> None:
         self.dirty = pl.concat([self.dirty, slots.select(SLOT_COLUMNS)]).unique()
@@ -254,8 +310,8 @@ class Shard:
         """Hits of requests that a balancer ran twice, once."""
         if not hits.select(pl.col("has_balancer_id").any()).item():
             return hits, 0
-        known = hits.join(self.ids.select("hit_id"), on="hit_id", how="anti")
-        once = known.sort("hit_id", "received_at").unique("hit_id", keep="first")
+        known = hits.join(self.ids.select("hit_order"), on="hit_order", how="anti")
+        once = known.sort("hit_order", "received_at").unique("hit_order", keep="first")
         return once, hits.height - once.height
 
 
