@@ -111,7 +111,7 @@ class SqliteWideRows:
             self._idle.pop().close()
 
     def _create(self) -> None:
-        """Make the file whole under another name: two that turn a file to WAL at once would fail."""
+        """Make the file whole under another name: two that turn it to WAL at once fail."""
         descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}-", dir=self._path.parent)
         os.close(descriptor)
         made = Path(name)

@@ -1,0 +1,228 @@
+"""The raw archive: every request as it was recorded, in one file a minute and received hour.
+
+``raw/received_hour=YYYY-MM-DDTHH/NAME.parquet`` holds the requests, ``NAME.json`` the list of the
+blocks it was packed from, written last. A block may be in two files; on reading it counts once.
+"""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from stores.archive.hours import hour_of
+from stores.archive.manifests import (
+    BLOCK_LIST_SCHEMA,
+    RAW,
+    SUFFIX,
+    Manifest,
+    hour_prefix,
+    manifest_name,
+)
+from stores.archive.port import Objects
+from stores.archive.repeats import ID_COLUMNS, winners, without_losers
+from stores.archive.spool_runs import Run, SpoolFrontier, frontier_of, joined
+from stores.failpoints import reach
+from tallymark.blocks import Block, encode_requests
+from tallymark.requests import REQUEST_SCHEMA
+from tallymark.slots import HOUR_US
+
+RAW_SCHEMA: Final = pl.Schema(
+    [*REQUEST_SCHEMA.items(), ("spool_id", pl.String), ("number", pl.Int64)]
+)
+"""Columns of the frames that ``read_hour`` gives."""
+REPEAT_US: Final = 600_000_000
+"""Copies of a request are looked for this far back into the hour before."""
+UNREADABLE: Final = "raw_unreadable/"
+
+_BLOCK_NAME: Final = ["spool_id", "number"]
+
+
+class RawArchive:
+    """The raw archive in an object store."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._known: set[str] = set()
+        self._runs: dict[str, list[Run]] = {}
+
+    def write(self, blocks: Iterable[Block]) -> list[str]:
+        """Keep blocks; durable on return. The names of the manifests written are returned.
+
+        The same blocks again replace what was written of them.
+
+        Raises:
+            OSError: when the store does not take them; some hours may have been written.
+        """
+        hours: dict[int, dict[str, Block]] = {}
+        for block in blocks:
+            hours.setdefault(block.received_hour, {}).setdefault(block.name, block)
+        return [
+            self._write_hour(hour_us, sorted(of_hour.values(), key=lambda one: one.name))
+            for hour_us, of_hour in sorted(hours.items())
+        ]
+
+    def hours(self) -> list[int]:
+        """Starts (UTC µs) of the received hours that have blocks, ascending."""
+        names = {name.split("/")[1].partition("=")[2] for name in self._manifest_names(RAW)}
+        return sorted(hour_of(name) for name in names)
+
+    def blocks(self, hour_us: int) -> pl.DataFrame:
+        """The blocks of a received hour, each once, as ``BLOCK_LIST_SCHEMA``, ordered by name."""
+        lists = [file.blocks for file in self._files(hour_us)]
+        return pl.concat([pl.DataFrame(schema=BLOCK_LIST_SCHEMA), *lists]).sort(_BLOCK_NAME)
+
+    def read_hour(self, hour_us: int) -> Iterator[pl.DataFrame]:
+        """The requests of a received hour, each once, a frame of ``RAW_SCHEMA`` a file.
+
+        A block counts once, and so does a request that a balancer sent to two collectors, in this
+        hour or over its beginning; the copy received first is the one.
+        """
+        won = self._winners(hour_us)
+        for file in self._files(hour_us):
+            if file.manifest.requests:
+                yield without_losers(self._load(file, list(RAW_SCHEMA)), won)
+
+    def read_blocks(self, hour_us: int) -> Iterator[Block]:
+        """The same as blocks, those without requests and the unreadable ones too."""
+        won = self._winners(hour_us)
+        for file in self._files(hour_us):
+            frames: dict[Any, pl.DataFrame] = {}
+            if file.manifest.requests:
+                frame = without_losers(self._load(file, list(RAW_SCHEMA)), won)
+                frames = dict(frame.partition_by(_BLOCK_NAME, as_dict=True))
+            for facts in file.blocks.iter_rows(named=True):
+                yield self._block(facts, frames.get((facts["spool_id"], facts["number"])))
+
+    def frontiers(self) -> dict[str, SpoolFrontier]:
+        """How far each spool is archived without a hole."""
+        return {spool_id: frontier_of(runs) for spool_id, runs in self._all_runs().items()}
+
+    def hour_is_complete(self, hour_us: int) -> bool:
+        """Whether every request received in the hour is archived.
+
+        That is when the archive has passed the end of the hour, and so has, without a hole that
+        can hold requests of it, every spool that was not closed before. A spool that is not heard
+        of any more keeps its hours incomplete until it is closed.
+        """
+        spools = self._all_runs().values()
+        newest = max((run.last_frontier for runs in spools for run in runs), default=0)
+        return newest >= hour_us + HOUR_US and all(
+            any(run.covers(hour_us) for run in runs) for runs in spools
+        )
+
+    def _write_hour(self, hour_us: int, blocks: Sequence[Block]) -> str:
+        frames = [(block, _readable_frame(block)) for block in blocks]
+        for block, frame in frames:
+            if frame is None:
+                self._objects.put(UNREADABLE + block.name, block.payload)
+        listed = pl.DataFrame(
+            [_facts(block, frame is not None) for block, frame in frames], schema=BLOCK_LIST_SCHEMA
+        )
+        filled = [frame for _, frame in frames if frame is not None and len(frame)]
+        manifest = Manifest(manifest_name(hour_us, listed), listed)
+        if filled:
+            packed = pl.concat(filled, how="diagonal")
+            manifest = Manifest(
+                manifest.name,
+                listed,
+                requests=len(packed),
+                balancer_requests=packed.filter("has_balancer_id").height,
+                last_received_at=packed.select(pl.col("received_at").max()).item(),
+            )
+            content = io.BytesIO()
+            packed.write_parquet(content, compression="zstd", compression_level=3)
+            self._objects.put(manifest.file_name, content.getvalue())
+            reach("archive.file-before-manifest")
+        self._objects.put(manifest.name, manifest.encode())
+        return manifest.name
+
+    def _winners(self, hour_us: int) -> pl.DataFrame:
+        """Which copies count of the requests that balancers repeated in or just before an hour."""
+        files = [(file, hour_us) for file in self._files(hour_us)]
+        if any(file.manifest.balancer_requests for file, _ in files):
+            since = hour_us - REPEAT_US
+            files += [(file, since) for file in self._files(hour_us - HOUR_US)]
+        wanted = [
+            (file, since)
+            for file, since in files
+            if file.manifest.balancer_requests and file.manifest.last_received_at >= since
+        ]
+        return winners(
+            lambda: (
+                self._load(file, ID_COLUMNS).filter(pl.col("received_at") >= since)
+                for file, since in wanted
+            ),
+            sum(file.manifest.balancer_requests for file, _ in wanted),
+        )
+
+    def _files(self, hour_us: int) -> list["_File"]:
+        """The files of an hour, each with the blocks that no file before it has."""
+        files, seen = [], pl.DataFrame(schema={"spool_id": pl.String, "number": pl.Int64})
+        for name in self._manifest_names(hour_prefix(hour_us)):
+            manifest = Manifest.decode(name, self._objects.get(name))
+            fresh = manifest.blocks.join(seen, on=_BLOCK_NAME, how="anti", maintain_order="left")
+            seen = pl.concat([seen, fresh.select(_BLOCK_NAME)])
+            files.append(_File(manifest, fresh))
+        return files
+
+    def _load(self, file: "_File", columns: list[str]) -> pl.DataFrame:
+        content = io.BytesIO(self._objects.get(file.manifest.file_name))
+        frame = pl.read_parquet(content, columns=columns)
+        if len(file.blocks) < len(file.manifest.blocks):
+            frame = frame.join(file.blocks, on=_BLOCK_NAME, how="semi", maintain_order="left")
+        return frame
+
+    def _block(self, facts: dict[str, Any], frame: pl.DataFrame | None) -> Block:
+        if not facts.pop("is_readable"):
+            name = Block(**facts, payload=b"").name
+            return Block(**facts, payload=self._objects.get(UNREADABLE + name))
+        facts["requests"] = 0 if frame is None else len(frame)
+        return Block(**facts, payload=b"" if frame is None else encode_requests(frame))
+
+    def _all_runs(self) -> dict[str, list[Run]]:
+        """The runs of every spool; manifests never change, so each is read once."""
+        fresh: dict[str, list[Run]] = {}
+        names = [name for name in self._manifest_names(RAW) if name not in self._known]
+        for name in names:
+            for spool_id, runs in Manifest.decode(name, self._objects.get(name)).runs().items():
+                fresh.setdefault(spool_id, []).extend(runs)
+        for spool_id, runs in fresh.items():
+            self._runs[spool_id] = joined([*self._runs.get(spool_id, ()), *runs])
+        self._known.update(names)
+        return self._runs
+
+    def _manifest_names(self, prefix: str) -> list[str]:
+        return [name for name in self._objects.names(prefix) if name.endswith(SUFFIX)]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file and the blocks that are to be read from it."""
+
+    manifest: Manifest
+    blocks: pl.DataFrame
+
+
+def _readable_frame(block: Block) -> pl.DataFrame | None:
+    """The block's requests with its name, columns that it lacks empty; none if unreadable."""
+    try:
+        frame = block.frame()
+        lacking = [
+            pl.lit("" if kind == pl.String else 0).cast(kind).alias(name)
+            for name, kind in REQUEST_SCHEMA.items()
+            if name not in frame.columns
+        ]
+        return frame.with_columns(
+            *lacking,
+            pl.lit(block.spool_id).alias("spool_id"),
+            pl.lit(block.number, pl.Int64).alias("number"),
+        ).cast(RAW_SCHEMA)
+    except (pl.exceptions.PolarsError, OSError, ValueError):
+        return None
+
+
+def _facts(block: Block, is_readable: bool) -> dict[str, Any]:
+    facts = {name: getattr(block, name) for name in BLOCK_LIST_SCHEMA if name != "is_readable"}
+    return facts | {"is_readable": is_readable}
