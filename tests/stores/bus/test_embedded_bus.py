@@ -206,6 +206,21 @@ def test_the_messages_of_a_deleted_topic_stay_for_its_subscription_and_then_go(t
     shelf.broker.close()
 
 
+def test_acknowledgements_out_of_order_leave_nothing_behind_once_all_are_there(tmp_path: Path):
+    shelf = Shelf(tmp_path)
+    shelf.subscribe()
+    for _ in range(6):
+        shelf.publish(b"x")
+    ack_ids = shelf.pull()
+    counts = []
+    with sqlite3.connect(tmp_path / "bus.sqlite3") as database:
+        for position in (4, 1, 5, 0, 3, 2):
+            shelf.broker.acknowledge(SUBSCRIPTION, [ack_ids[position]])
+            counts += database.execute("SELECT count(*) FROM acknowledged").fetchone()
+    shelf.broker.close()
+    assert counts == [1, 2, 3, 2, 3, 0]
+
+
 def test_a_clock_that_goes_back_does_not_turn_the_order_of_messages(tmp_path: Path):
     shelf = Shelf(tmp_path)
     shelf.subscribe()
