@@ -1,0 +1,33 @@
+"""CORS: browsers send hits with credentials, so the concrete origin is named, never ``*``."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+Headers = list[tuple[str, str]]
+
+PREFLIGHT_SECONDS: Final = 86_400
+_METHODS: Final = "GET, POST, OPTIONS"
+
+
+def cors_headers(origin: str) -> Headers:
+    """What an answer to a page of ``origin`` carries; none for an origin that is no plain text."""
+    if not (origin.isascii() and origin.isprintable()):
+        return []
+    return [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Vary", "Origin"),
+    ]
+
+
+def preflight_headers(environ: Mapping[str, Any]) -> Headers:
+    """The answer to a preflight: what was asked for is allowed, for a day."""
+    asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+    headers = [
+        *cors_headers(environ.get("HTTP_ORIGIN", "")),
+        ("Access-Control-Allow-Methods", _METHODS),
+        ("Access-Control-Max-Age", str(PREFLIGHT_SECONDS)),
+    ]
+    if asked and asked.isascii() and asked.isprintable():
+        headers.append(("Access-Control-Allow-Headers", asked))
+    return headers

@@ -1,0 +1,101 @@
+"""The fast path: hits are answered before Flask has begun to route.
+
+Everything that is no hit is handed on to the Flask application.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from collector.bodies import BodyTooLargeError, read_body
+from collector.cors import Headers, cors_headers, preflight_headers
+from collector.metrics import Counts
+from collector.recorder import Recorder
+from collector.space import SpoolSpace
+from collector.spools import SpoolClosedError
+from stores import failpoints
+
+StartResponse = Callable[..., Any]
+WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+COLLECT_PATHS: Final = frozenset({"/g/collect", "/mp/collect"})
+RETRY_AFTER_SECONDS: Final = 10
+_NOT_STORED: Final = ("Cache-Control", "no-store")
+_EMPTY: Final = [b""]
+
+
+class FastPath:
+    """A WSGI application that records hits and leaves the rest to another.
+
+    Args:
+        others: Answers what is no hit.
+        recorder: Records the hits.
+        space: Says when there is no room for more.
+        counts: What the metrics are made of.
+        sync: Waits until what was recorded survives the death of the machine; ``None`` where
+            surviving that of the process is enough.
+        max_body_bytes: A longer body is answered 413.
+    """
+
+    def __init__(
+        self,
+        others: WsgiApp,
+        *,
+        recorder: Recorder,
+        space: SpoolSpace,
+        counts: Counts,
+        sync: Callable[[], None] | None,
+        max_body_bytes: int,
+    ) -> None:
+        self._others = others
+        self._recorder = recorder
+        self._space = space
+        self._counts = counts
+        self._sync = sync
+        self._max_body_bytes = max_body_bytes
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request (PEP 3333)."""
+        if environ["PATH_INFO"] not in COLLECT_PATHS:
+            return self._others(environ, start_response)
+        method = environ["REQUEST_METHOD"]
+        if method in ("POST", "GET"):
+            status, headers = self._collect(environ, method)
+        elif method == "OPTIONS":
+            status, headers = "204 No Content", preflight_headers(environ)
+        else:
+            status, headers = "405 Method Not Allowed", [("Allow", "GET, POST, OPTIONS")]
+        start_response(status, headers)
+        return _EMPTY
+
+    def _collect(self, environ: Mapping[str, Any], method: str) -> tuple[str, Headers]:
+        origin = environ.get("HTTP_ORIGIN")
+        headers = [_NOT_STORED, *cors_headers(origin)] if origin else [_NOT_STORED]
+        if self._space.is_full:
+            self._counts.refused_full += 1
+            return _unavailable(headers, "spool_full")
+        try:
+            body = read_body(environ, self._max_body_bytes) if method == "POST" else b""
+            size_bytes, reason = self._recorder.record(environ, body)
+            if self._sync is not None:
+                self._sync()
+        except BodyTooLargeError:
+            self._counts.refused_large += 1
+            return "413 Content Too Large", [*headers, ("X-Tallymark-Reason", "body_too_large")]
+        except SpoolClosedError:
+            return _unavailable(headers, "stopping")
+        except OSError:
+            self._counts.refused_disk += 1
+            return _unavailable(headers, "disk")
+        failpoints.reach("collector.recorded-before-answer")
+        self._space.used_bytes += size_bytes
+        self._counts.recorded += 1
+        self._counts.recorded_bytes += size_bytes
+        if reason:
+            self._counts.doubted += 1
+            headers.append(("X-Tallymark-Reason", reason))
+        return "204 No Content", headers
+
+
+def _unavailable(headers: Headers, reason: str) -> tuple[str, Headers]:
+    retry = [("Retry-After", str(RETRY_AFTER_SECONDS)), ("X-Tallymark-Reason", reason)]
+    return "503 Service Unavailable", [*headers, *retry]

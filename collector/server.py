@@ -1,0 +1,54 @@
+"""The collector as a server: granian in front of the application, a process a worker."""
+
+import logging
+import multiprocessing.util
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+
+from collector.settings import CollectorSettings
+from collector.shared_metrics import share_metrics
+
+_DRAIN_SECONDS: Final = 20
+_LOG = logging.getLogger(__name__)
+
+
+def serve(settings: CollectorSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: every answered request is in a closed segment.
+
+    Raises:
+        OSError: when the data folder cannot be written.
+    """
+    settings.spools_dir.mkdir(parents=True, exist_ok=True)
+    share_metrics(settings.metrics_dir)
+    Granian(
+        "collector",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers,
+        blocking_threads=settings.threads,
+        http=HTTPModes.http1,
+        log_access=False,  # queries carry secrets
+        respawn_failed_workers=True,
+        respawn_interval=0.5,
+        workers_kill_timeout=_DRAIN_SECONDS,
+    ).serve(target_loader=partial(load_application, settings), wrap_loader=False)
+
+
+def load_application(settings: CollectorSettings) -> Callable[..., Any]:
+    """The application, in the process of the worker that will serve it."""
+    from collector.app import Worker, create_app  # noqa: PLC0415  in the worker, not before
+
+    worker = Worker.open(settings)
+    app = create_app(worker)
+    # Runs when the server has answered its last request and the process is about to end.
+    multiprocessing.util.Finalize(None, worker.close, exitpriority=10)
+    worker.start(stop_process=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    _LOG.info("worker %d writes spool %s", os.getpid(), worker.spool.spool_id)
+    return app.wsgi_app

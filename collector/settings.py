@@ -1,0 +1,87 @@
+"""What a collector is started with; parsed once by whoever starts it, immutable after."""
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Literal
+
+Durability = Literal["process", "host"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectorSettings:
+    """One collector: a listening address and the workers behind it.
+
+    Attributes:
+        data_dir: Folder shared by workers, shipper and archiver; spools, salts, rules lie in it.
+        port: TCP port; 0 is not allowed, since every worker binds it for itself.
+        workers: Worker processes; each start of one is a spool.
+        blocking_threads: Threads a worker answers in. More than one pays only where an answer
+            waits, that is with ``durability="host"``; 0 picks 1 or 16 accordingly.
+        rules_path: Properties as JSON; ``None`` means ``data_dir/rules/properties.json``.
+        durability: ``process`` survives the death of any process, ``host`` that of the machine:
+            it adds an fsync, shared by the requests that wait for one, before the answer.
+        trusted_proxies: Networks (CIDR) whose forwarding headers are believed.
+        max_segment_bytes: Space allowed for spools; at 85 % of it requests are answered 503.
+        max_body_bytes: A longer body is answered 413.
+    """
+
+    data_dir: Path
+    port: int
+    host: str = "127.0.0.1"
+    workers: int = 1
+    blocking_threads: int = 0
+    rules_path: Path | None = None
+    durability: Durability = "process"
+    trusted_proxies: tuple[str, ...] = ()
+    max_segment_bytes: int = 2_000_000_000
+    max_body_bytes: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        """Raises ``ValueError`` that names every setting that cannot be."""
+        problems = [
+            f"{name}: expected {expected}, got {getattr(self, name)!r}"
+            for name, expected, good in (
+                ("port", "1 to 65535", 0 < self.port < 65536),
+                ("workers", "at least 1", self.workers >= 1),
+                ("blocking_threads", "0 or more", self.blocking_threads >= 0),
+                ("durability", "'process' or 'host'", self.durability in ("process", "host")),
+                ("max_segment_bytes", "more than 0", self.max_segment_bytes > 0),
+                ("max_body_bytes", "1 to 4000000", 0 < self.max_body_bytes <= 4_000_000),
+            )
+            if not good
+        ]
+        for network in self.trusted_proxies:
+            try:
+                ip_network(network, strict=False)
+            except ValueError as error:
+                problems.append(
+                    f"trusted_proxies: expected an IP network, got {network!r}: {error}"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @property
+    def spools_dir(self) -> Path:
+        """Where each spool has its folder."""
+        return self.data_dir / "spools"
+
+    @property
+    def salts_dir(self) -> Path:
+        """Where the salts of the visitor hash lie, a file a day."""
+        return self.data_dir / "visitors"
+
+    @property
+    def properties_path(self) -> Path:
+        """The properties file, as given or at its usual place."""
+        return self.rules_path or self.data_dir / "rules" / "properties.json"
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where workers keep their counts, so that any of them can show the sum."""
+        return self.data_dir / "run" / "collector-metrics"
+
+    @property
+    def threads(self) -> int:
+        """Blocking threads a worker, with 0 resolved."""
+        return self.blocking_threads or (16 if self.durability == "host" else 1)
