@@ -52,6 +52,11 @@ class PointerMap:
     version: int = 0
     intervals: tuple[Interval, ...] = ()
 
+    @classmethod
+    def serving(cls, lineage: str) -> "PointerMap":
+        """The first document: one lineage serves all hours."""
+        return cls().publish(SINCE_EVER, FOR_EVER, lineage)
+
     def lineage_at(self, instant_us: int) -> str | None:
         """The lineage that serves the hour of an instant; ``None`` where nothing does."""
         interval = self._interval_at(instant_us)
@@ -169,11 +174,6 @@ def decode(document: bytes | None) -> PointerMap:
     except (KeyError, TypeError, orjson.JSONDecodeError) as error:
         raise ValueError(f"expected a pointer map, got {document[:200]!r}") from error
     return PointerMap(version=version, intervals=_checked(intervals))
-
-
-def initial(lineage: str) -> PointerMap:
-    """The first document: one lineage serves all hours."""
-    return PointerMap().publish(SINCE_EVER, FOR_EVER, lineage)
 
 
 def override_key(property_id: int) -> bytes:
