@@ -1,0 +1,143 @@
+"""A real page in a real browser, from the tracker's script to the numbers that a merchant sees."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from .reports import ask
+from .stack import Site, Stack, eventually, running
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+DEMO_MOVES_SECONDS = 15.0
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(
+        not (CHROMIUM.exists() and DRIVER.exists()),
+        reason="Chromium and its driver are not installed; run deploy/servers/install_chromium.sh",
+    ),
+]
+
+PAGE = """<!doctype html><title>Page of a shop</title>
+<script async src="{collector}/t.js" data-measurement-id="{measurement_id}"></script>
+<h1>Shoes</h1>"""
+
+
+@pytest.fixture(name="browser")
+def _browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,1600"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(name="shop")
+def _shop(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder of pages and the address of the server that serves them."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    handler = partial(_QuietHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Nothing is logged."""
+
+
+def test_views_and_events_of_a_real_page_arrive_in_the_reports(
+    tmp_path: Path, browser: webdriver.Chrome, shop: tuple[Path, str]
+) -> None:
+    folder, address = shop
+    with running(tmp_path / "stack", "--flush-seconds=1") as stack:
+        site = stack.create_property("Real shop")
+        page = PAGE.format(collector=stack.collector_url, measurement_id=site.measurement_id)
+        (folder / "shoes.html").write_text(page)
+
+        browser.get(f"{address}/shoes.html?utm_source=letter&utm_medium=email&utm_campaign=spring")
+        _wait_for_tracker(browser)
+        browser.execute_script("history.pushState({}, '', '/shoes/red')")
+        browser.execute_script("tallymark('event', 'add_to_wishlist', {colour: 'red'})")
+        browser.execute_script(
+            "tallymark('event', 'purchase', {value: 12.5, currency: 'USD', transaction_id: 'T1'})"
+        )
+        _arrives(stack, site, ("pagePath",), ("screenPageViews",), {
+            ("/shoes.html",): (1,), ("/shoes/red",): (1,)})  # fmt: skip
+        by_name = ask(stack, site, ("eventName",), ("eventCount", "purchaseRevenue"))
+        assert by_name["page_view",] == (2, 0)
+        assert by_name["add_to_wishlist",] == (1, 0)
+        assert by_name["purchase",] == (1, 12.5)
+        by_source = ask(stack, site, ("sessionSource", "sessionMedium"), ("sessions", "newUsers"))
+        assert by_source == {("letter", "email"): (1, 1)}
+        by_browser = ask(stack, site, ("browser", "deviceCategory"), ("totalUsers",))
+        assert by_browser == {("Chrome", "desktop"): (1,)}
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert [entry for entry in severe if "favicon" not in entry["message"]] == []
+
+
+def test_the_demo_shows_moving_numbers_soon_after_it_is_ready(
+    tmp_path: Path, browser: webdriver.Chrome
+) -> None:
+    with running(tmp_path / "stack", "--demo") as stack:
+        demo = json.loads((stack.data / "demo.json").read_text())
+        key = f"property={demo['property_id']}&key={demo['read_key']}"
+        browser.get(f"{stack.report_url}/#{key}")
+        first: list[int] = []
+
+        def moved() -> bool:
+            now = _shown_number(browser, "metric-eventCount")
+            if now and not first:
+                first.append(now)
+            return bool(first) and now > first[0]
+
+        seconds = eventually(
+            moved, within_seconds=DEMO_MOVES_SECONDS, what="moving numbers on the page"
+        )
+        browser.save_screenshot(str(tmp_path / "demo.png"))
+        print(f"numbers moved after {seconds:.1f} s; see {tmp_path / 'demo.png'}")  # noqa: T201
+
+
+def _wait_for_tracker(browser: webdriver.Chrome) -> None:
+    eventually(
+        lambda: bool(browser.execute_script("return typeof tallymark === 'function'")),
+        within_seconds=10,
+        what="the tracker's script",
+    )
+
+
+def _arrives(
+    stack: Stack, site: Site, dimensions: tuple[str, ...], metrics: tuple[str, ...],
+    expected: dict[tuple[str, ...], tuple[float, ...]],
+) -> None:  # fmt: skip
+    eventually(
+        lambda: ask(stack, site, dimensions, metrics) == expected,
+        within_seconds=30,
+        what=f"{expected} by {dimensions}",
+    )
+
+
+def _shown_number(browser: webdriver.Chrome, test_id: str) -> int:
+    found = browser.find_elements(By.CSS_SELECTOR, f"[data-testid='{test_id}']")
+    digits = "".join(char for element in found[:1] for char in element.text if char.isdigit())
+    return int(digits or 0)
