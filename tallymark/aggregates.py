@@ -7,9 +7,9 @@ from typing import Final
 import polars as pl
 
 from tallymark.cells import SLOT_COLUMNS, encode
-from tallymark.pieces import CLIENT, Tables, latest_before
+from tallymark.pieces import CLIENT, Tables
 from tallymark.rollups import CLIENT_SETS, ROLLUPS, Rollup
-from tallymark.sessions import DIRECT, NO_SESSION
+from tallymark.sessions import DIRECT, NO_SESSION, join_pages
 from tallymark.texts import NO_TEXT, TEXT_SCHEMA, text_id, with_texts
 from tallymark.uniques import least_hashes
 
@@ -31,21 +31,10 @@ class Counted:
     texts: pl.DataFrame
 
 
-def page_sessions(pages: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
-    """Page rows with the session that their piece belongs to."""
-    marks = joined.select(
-        *CLIENT,
-        "opens_session",
-        pl.col("start").alias("at"),
-        pl.struct("session_start", "session_slot").alias("session"),
-    )
-    return latest_before(pages, marks, "session").unnest("session")
-
-
 def counted(tables: Tables, joined: pl.DataFrame) -> Counted:
     """Everything that the rollups of ``tables`` need, its pieces being joined already."""
     return Counted(
-        joined, page_sessions(tables.pages, joined), tables.events, tables.minutes, tables.texts
+        joined, join_pages(tables.pages, joined), tables.events, tables.minutes, tables.texts
     )
 
 

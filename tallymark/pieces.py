@@ -197,11 +197,11 @@ def tables_of(hits: pl.DataFrame, texts: pl.DataFrame) -> Tables:
 
 
 def compact(tables: Tables) -> Tables:
-    """The same tables in as few rows as they can have, sorted: equal hits give equal bytes."""
+    """The same tables in fewer rows, sorted."""
     pieces = merge_pieces(tables.pieces)
     return Tables(
         pieces=pieces,
-        pages=merge_pages(tables.pages, pieces),
+        pages=_summed(tables.pages, PAGE_SCHEMA, PAGE_SUMS),
         events=_summed(tables.events, EVENT_SCHEMA, EVENT_SUMS),
         minutes=_summed(tables.minutes, MINUTE_SCHEMA, MINUTE_SUMS),
         texts=merged_texts(tables.texts),
@@ -251,14 +251,6 @@ def _with_reach(ordered: pl.DataFrame) -> pl.DataFrame:
     run = changed.fill_null(value=True).cum_sum().cast(pl.Int64)
     highest = (run * 2**32 + pl.col("end") - pl.col("slot_start")).cum_max()
     return ordered.with_columns(reach=pl.col("slot_start") + highest % 2**32)
-
-
-def merge_pages(pages: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
-    """Join the page rows of one piece; ``at`` becomes the instant at which the piece starts."""
-    starts = pieces.select(*CLIENT, "opens_session", pl.col("start").alias("at"))
-    placed = latest_before(pages, starts.with_columns(piece_start=pl.col("at")), "piece_start")
-    keyed = placed.with_columns(at=pl.col("piece_start")).drop("piece_start")
-    return _summed(keyed, PAGE_SCHEMA, PAGE_SUMS)
 
 
 def latest_before(rows: pl.DataFrame, marks: pl.DataFrame, column: str) -> pl.DataFrame:

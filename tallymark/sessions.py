@@ -14,7 +14,14 @@ from typing import Final
 
 import polars as pl
 
-from tallymark.pieces import CLIENT, PIECE_SCHEMA, SUMS, latest_before
+from tallymark.pieces import (
+    CLIENT,
+    PAGE_SCHEMA,
+    PAGE_SUMS,
+    PIECE_SCHEMA,
+    SUMS,
+    latest_before,
+)
 from tallymark.slots import SESSION_ALIGNMENT_US
 from tallymark.texts import NO_TEXT, text_id
 
@@ -57,6 +64,31 @@ def join_sessions(pieces: pl.DataFrame) -> pl.DataFrame:
     sessions = _sessions(opening, placed)
     joined = placed.join(sessions, on="session", how="left", maintain_order="left")
     return _with_defaults(joined).select(list(JOINED_SCHEMA)).sort(*CLIENT, "start")
+
+
+PAGE_SESSION_SCHEMA: Final = pl.Schema(
+    {**PAGE_SCHEMA, "session_start": pl.Int64, "session_slot": pl.Int64}
+)
+"""A page row together with the session that its piece belongs to (null: none)."""
+
+
+def join_pages(pages: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
+    """Page rows with their sessions (``PAGE_SESSION_SCHEMA``), one a piece and page.
+
+    Args:
+        pages: Page rows (``PAGE_SCHEMA``).
+        joined: What ``join_sessions`` says of the pieces of all their clients. ``at`` becomes the
+            instant at which the piece starts.
+    """
+    marks = joined.select(
+        *CLIENT,
+        "opens_session",
+        pl.col("start").alias("at"),
+        pl.struct(pl.col("start").alias("at"), "session_start", "session_slot").alias("piece"),
+    )
+    placed = latest_before(pages, marks, "piece").drop("at").unnest("piece")
+    keys = [column for column in PAGE_SESSION_SCHEMA if column not in PAGE_SUMS]
+    return placed.group_by(keys).agg(pl.col(*PAGE_SUMS).sum()).select(list(PAGE_SESSION_SCHEMA))
 
 
 def _numbered(opening: pl.DataFrame) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 import polars as pl
 
-from tallymark.aggregates import Counted, cell_frame, page_sessions
+from tallymark.aggregates import Counted, cell_frame
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.pieces import (
     CLIENT,
@@ -22,11 +22,15 @@ from tallymark.pieces import (
     Tables,
     compact,
     empty_tables,
-    merge_pages,
     merge_pieces,
     tables_of,
 )
-from tallymark.sessions import JOINED_SCHEMA, join_sessions
+from tallymark.sessions import (
+    JOINED_SCHEMA,
+    PAGE_SESSION_SCHEMA,
+    join_pages,
+    join_sessions,
+)
 from tallymark.shard_frames import (
     SHARD_HIT_SCHEMA,
     ShardFrame,
@@ -113,6 +117,7 @@ class Shard:
     """The folded state of one shard.
 
     Attributes:
+        tables: All but the page rows, which ``pages`` holds with their sessions.
         reads_whole_from: UTC µs since when the job has read everything; hours whose window begins
             earlier are not written.
         late_us: D, the lateness that a live lineage still counts.
@@ -125,11 +130,7 @@ class Shard:
     vector: Vector = field(default_factory=Vector)
     tables: Tables = field(default_factory=empty_tables)
     joined: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=JOINED_SCHEMA))
-    pages: pl.DataFrame = field(
-        default_factory=lambda: pl.DataFrame(
-            schema={**PAGE_SCHEMA, "session_start": pl.Int64, "session_slot": pl.Int64}
-        )
-    )
+    pages: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAGE_SESSION_SCHEMA))
     ids: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ID_SCHEMA))
     pending: list[pl.DataFrame] = field(default_factory=list)
     restored: list[Tables] = field(default_factory=list)
@@ -181,23 +182,18 @@ class Shard:
             return
         fresh = self._unsettled()
         clients = fresh.pieces.select(CLIENT).unique()
-        mine = {"on": list(CLIENT), "how": "semi"}
-        others = {"on": list(CLIENT), "how": "anti"}
-        pieces = merge_pieces(pl.concat([self.tables.pieces.join(clients, **mine), fresh.pieces]))  # type: ignore[arg-type]
-        pages = merge_pages(
-            pl.concat([self.tables.pages.join(clients, **mine), fresh.pages]),  # type: ignore[arg-type]
-            pieces,
-        )
+        pieces_of, other_pieces = _apart(self.tables.pieces, clients)
+        joined_of, other_joined = _apart(self.joined, clients)
+        pages_of, other_pages = _apart(self.pages, clients)
+        pieces = merge_pieces(pl.concat([pieces_of, fresh.pieces]))
         joined = join_sessions(pieces)
-        before = self.joined.join(clients, **mine)  # type: ignore[arg-type]
-        self._mark_dirty(_changed_slots(before, joined))
-        self.joined = pl.concat([self.joined.join(clients, **others), joined])  # type: ignore[arg-type]
-        self.pages = pl.concat(
-            [self.pages.join(clients, **others), page_sessions(pages, joined)]  # type: ignore[arg-type]
-        )
+        pages = join_pages(pl.concat([pages_of.select(list(PAGE_SCHEMA)), fresh.pages]), joined)
+        self._mark_dirty(_changed_slots(joined_of, joined))
+        self.joined = pl.concat([other_joined, joined])
+        self.pages = pl.concat([other_pages, pages])
         self.tables = Tables(
-            pieces=pl.concat([self.tables.pieces.join(clients, **others), pieces]),  # type: ignore[arg-type]
-            pages=pl.concat([self.tables.pages.join(clients, **others), pages]),  # type: ignore[arg-type]
+            pieces=pl.concat([other_pieces, pieces]),
+            pages=self.tables.pages,
             events=pl.concat([self.tables.events, fresh.events]),
             minutes=pl.concat([self.tables.minutes, fresh.minutes]),
             texts=pl.concat([self.tables.texts, fresh.texts]).unique(["property_id", "text_id"]),
@@ -227,7 +223,7 @@ class Shard:
         still = pl.col("slot_start") >= first
         self.tables = Tables(
             pieces=self.tables.pieces.filter(pl.col("slot_start") >= needed),
-            pages=self.tables.pages.filter(pl.col("slot_start") >= needed),
+            pages=self.tables.pages,
             events=self.tables.events.filter(still),
             minutes=self.tables.minutes.filter(still),
             texts=self.tables.texts,
@@ -242,9 +238,11 @@ class Shard:
         self.settle()
         self.prune()
         self.tables = compact(self.tables)
+        pages = self.pages.select(list(PAGE_SCHEMA)).sort(list(PAGE_SCHEMA))
         hits = pl.DataFrame(schema=SHARD_HIT_SCHEMA)
         ids = self.ids.sort("received_at", "hit_order")
-        return Delta(self.vector, (), hits, self.tables, ids, self.held_from)
+        tables = replace(self.tables, pages=pages)
+        return Delta(self.vector, (), hits, tables, ids, self.held_from)
 
     def owed(self) -> pl.DataFrame:
         """Slots (``SLOT_COLUMNS``) whose cells are not written yet and may be.
@@ -313,6 +311,12 @@ class Shard:
         known = hits.join(self.ids.select("hit_order"), on="hit_order", how="anti")
         once = known.sort("hit_order", "received_at").unique("hit_order", keep="first")
         return once, hits.height - once.height
+
+
+def _apart(rows: pl.DataFrame, clients: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of ``clients``, and the others."""
+    on = list(CLIENT)
+    return rows.join(clients, on=on, how="semi"), rows.join(clients, on=on, how="anti")
 
 
 def _changed_slots(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

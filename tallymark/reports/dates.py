@@ -43,8 +43,7 @@ def read_date_ranges(request: Reader, now_us: int, time_zone: str) -> tuple[Date
     zone = ZoneInfo(time_zone)
     today = (EPOCH + timedelta(microseconds=now_us)).astimezone(zone).date()
     ranges = [
-        _read_range(reader, index, today, zone)
-        for index, reader in enumerate(readers[:MAX_RANGES])
+        _read_range(reader, index, today, zone) for index, reader in enumerate(readers[:MAX_RANGES])
     ]
     names = [found.name for found in ranges]
     if len(set(names)) < len(names):

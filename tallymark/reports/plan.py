@@ -1,0 +1,129 @@
+"""Plans: which rollup answers a request, and what has to be read for it."""
+
+from dataclasses import dataclass
+
+from tallymark.metrics import NOT_ADDITIVE, TOTALS, smallest_rollup
+from tallymark.reports.problems import InvalidRequestError
+from tallymark.reports.request import ReportRequest
+from tallymark.rollups import Rollup
+from tallymark.row_keys import rollup_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a report is computed from.
+
+    Attributes:
+        request: The report.
+        property_id: Whose.
+        rollup: The smallest that answers.
+        sums: Columns of sums that are needed.
+        uniques: Columns of unique sets that are needed.
+        whole_measures: Those whose total is taken from the totals rollup: unique sets, because
+            it keeps the most hashes, and sums that do not add up over rows.
+        spans: Half-open slot ranges (UTC µs), disjoint, ascending.
+    """
+
+    request: ReportRequest
+    property_id: int
+    rollup: Rollup
+    sums: tuple[str, ...]
+    uniques: tuple[str, ...]
+    whole_measures: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def key_ranges(self) -> list[tuple[bytes, bytes]]:
+        """Half-open ranges of row keys to be read."""
+        return self.key_ranges_of(self.rollup)
+
+    def key_ranges_of(self, rollup: Rollup) -> list[tuple[bytes, bytes]]:
+        """The ranges of another rollup for the same days, such as the totals."""
+        return key_ranges(self.property_id, rollup, self.spans)
+
+
+def key_ranges(
+    property_id: int, rollup: Rollup, spans: tuple[tuple[int, int], ...]
+) -> list[tuple[bytes, bytes]]:
+    """Half-open row key ranges, disjoint where the spans are two days apart or joined."""
+    ranges: list[tuple[bytes, bytes]] = []
+    for start_us, end_us in spans:
+        first, end = rollup_range(property_id, rollup.name, start_us, end_us)
+        if ranges and first <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], max(end, ranges[-1][1]))
+        else:
+            ranges.append((first, end))
+    return ranges
+
+
+def plan(request: ReportRequest, property_id: int) -> Plan:
+    """How ``request`` is answered.
+
+    Raises:
+        InvalidRequestError: when no rollup holds this combination.
+    """
+    rollup, lacking = smallest_rollup(
+        request.dimensions, request.filter_dimensions, request.metrics
+    )
+    if lacking:
+        raise InvalidRequestError([_incompatible(request, rollup, lacking)])
+    measures = dict.fromkeys(measure for metric in request.metrics for measure in metric.measures)
+    return Plan(
+        request=request,
+        property_id=property_id,
+        rollup=rollup,
+        sums=tuple(name for name in measures if name in rollup.sums),
+        uniques=tuple(name for name in measures if name in rollup.uniques),
+        whole_measures=_whole_measures(request, rollup, tuple(measures)),
+        spans=_spans(request),
+    )
+
+
+def _whole_measures(
+    request: ReportRequest, rollup: Rollup, measures: tuple[str, ...]
+) -> tuple[str, ...]:
+    if "TOTAL" not in request.aggregations or rollup is TOTALS:
+        return ()
+    is_whole = request.dimension_filter is None and request.metric_filter is None
+    repeated = [name for name in measures if (rollup.name, name) in NOT_ADDITIVE]
+    if repeated and not is_whole:
+        names = [metric.name for metric in request.metrics if set(metric.measures) & set(repeated)]
+        raise InvalidRequestError(
+            [
+                f"Please remove {', '.join(names)} or the filters or the aggregation TOTAL: a"
+                " session that viewed several pages is in the row of each, and the total of only"
+                " some of them is not kept."
+            ]
+        )
+    if not is_whole:
+        return ()
+    return tuple(
+        name
+        for name in measures
+        if name in repeated or (name in rollup.uniques and name in TOTALS.uniques)
+    )
+
+
+def _incompatible(request: ReportRequest, rollup: Rollup, lacking: list[str]) -> str:
+    hint = ""
+    for (name, measure), dimension in NOT_ADDITIVE.items():
+        if name == rollup.name and any(
+            measure in metric.measures for metric in request.metrics if metric.name in lacking
+        ):
+            hint = f" Or add {dimension}."
+    verb = ", ".join(lacking)
+    return (
+        f"Please remove {verb} to make the request compatible. The request's dimensions &"
+        f" metrics are incompatible.{hint}"
+    )
+
+
+def _spans(request: ReportRequest) -> tuple[tuple[int, int], ...]:
+    """The date ranges, overlapping and touching ones joined."""
+    joined: list[tuple[int, int]] = []
+    for start_us, end_us in sorted((part.start_us, part.end_us) for part in request.date_ranges):
+        if joined and start_us <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end_us, joined[-1][1]))
+        else:
+            joined.append((start_us, end_us))
+    return tuple(joined)
