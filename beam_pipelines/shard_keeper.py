@@ -126,8 +126,7 @@ class ShardKeeper:
 
     def _fold(self, entries: list[bytes]) -> None:
         self.shard = self._empty(self._settings)
-        for entry in entries:
-            self.shard.fold(decode_delta(entry))
+        self.shard.restore(map(decode_delta, entries))
         self._log_entries = len(entries)
         self._unsaved = Unsaved()
         self._writer = self._new_writer()
@@ -140,7 +139,7 @@ class ShardKeeper:
         taken = self.shard.take(frame)
         self._announce(taken.late)
         self._note(taken)
-        if taken.delta.tables.pieces.height and self._unwritten_since is None:
+        if taken.hits and self._unwritten_since is None:
             self._unwritten_since = self._now()
         entry = encode_delta(taken.delta)
         self._unsaved.entries.append(entry)

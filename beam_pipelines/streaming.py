@@ -17,19 +17,22 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipelines import workers
 from beam_pipelines.code_version import code_version
-from beam_pipelines.control import read_control
 from beam_pipelines.lineages import Lineage, live_lineage
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.transforms import ProcessHits, RollUp
 from stores.archive.opening import open_objects
 from stores.archive.snapshots import SnapshotStore
-from stores.bus.pubsub import BusAddress, PubSubBus, emulator_environment
+from stores.bus.port import HITS_TOPIC, Subscriber
+from stores.bus.pubsub import (
+    BusAddress,
+    PubSubPublisher,
+    PubSubSubscriber,
+    emulator_environment,
+)
 from tallymark.blocks import Block, block_of_message
-from tallymark.properties import SINCE_EVER
-from tallymark.slots import HOUR_US
+from tallymark.slots import HOUR_US, instant_us
 
 LOG = logging.getLogger(__name__)
-TOPIC: Final = "hits"
 OVERLAP_US: Final = 120_000_000
 """A job that loads a snapshot seeks this far behind it: blocks may have been read out of order."""
 RESTART_US: Final = 24 * HOUR_US
@@ -58,7 +61,8 @@ def run(settings: StreamSettings) -> None:
     now_us = time.time_ns() // 1000
     address = BusAddress.parse(settings.bus_url)
     os.environ.update(emulator_environment(address))
-    shard_settings, lineage = prepare(settings, PubSubBus(address), now_us)
+    PubSubPublisher(address).ensure_topic(HITS_TOPIC)
+    shard_settings, lineage = prepare(settings, PubSubSubscriber(address), now_us)
     _stop_on_signals()
     threading.Thread(target=_report, args=(settings.data_dir,), daemon=True).start()
     options = PipelineOptions(
@@ -76,27 +80,24 @@ def run(settings: StreamSettings) -> None:
         )
 
 
-def prepare(settings: StreamSettings, bus: PubSubBus, now_us: int) -> tuple[ShardSettings, Lineage]:
+def prepare(
+    settings: StreamSettings, bus: Subscriber, now_us: int
+) -> tuple[ShardSettings, Lineage]:
     """Find the lineage to go on with and put its subscription where the state ends."""
     version = code_version()
     wide_rows = workers.wide_rows(settings.wide_rows_url)
-    bus.ensure_topic(TOPIC)
-    lineage, is_first = live_lineage(wide_rows, shards=settings.shards, now_us=now_us)
-    is_new = bus.ensure_subscription(TOPIC, lineage.subscription)
+    lineage, _ = live_lineage(wide_rows, shards=settings.shards, now_us=now_us)
+    bus.ensure_subscription(lineage.subscription, HITS_TOPIC)
     snapshots = SnapshotStore(open_objects(settings.archive_url))
-    seek_us, whole_from = SINCE_EVER, lineage.reads_whole_from
     manifests = [snapshots.manifest(lineage.name, shard) for shard in range(lineage.shards)]
     usable = [found for found in manifests if found and found.code_version == version]
-    if is_first or is_new:
-        seek_us = now_us - RETENTION_US
-    elif len(usable) == lineage.shards:
-        seek_us = min(manifest.published for manifest in usable) - OVERLAP_US
-    elif any(read_control(wide_rows, lineage.name, shard)[0] for shard in range(lineage.shards)):
+    seek_us, whole_from = now_us - RETENTION_US, lineage.reads_whole_from
+    if len(usable) == lineage.shards:
+        seek_us = max(seek_us, min(found.published for found in usable) - OVERLAP_US)
+    elif any(manifests):
         seek_us = now_us - RESTART_US
-        whole_from = max(whole_from, seek_us) if lineage.created_at < seek_us else whole_from
-    else:
-        seek_us = lineage.created_at - RETENTION_US
-    bus.seek(lineage.subscription, max(seek_us, now_us - RETENTION_US))
+        whole_from = max(whole_from, seek_us)
+    bus.seek(lineage.subscription, seek_us)
     shard_settings = ShardSettings(
         lineage=lineage.name,
         shards=lineage.shards,
@@ -115,7 +116,7 @@ def prepare(settings: StreamSettings, bus: PubSubBus, now_us: int) -> tuple[Shar
 def blocks_of_message(message: PubsubMessage) -> list[Block]:
     """The block in a message; a message that is none is logged and left out."""
     published = message.publish_time
-    published_us = int(published.timestamp() * 1e6) if published else 0
+    published_us = instant_us(published) if published else 0
     try:
         return [block_of_message(message.data, message.attributes, published_us)]
     except ValueError as error:
