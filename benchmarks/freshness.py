@@ -1,0 +1,86 @@
+"""Freshness: from the answer to a hit to its appearance in a report, under load.
+
+The archiver runs as it always does. Each probe is a hit with an event name of its own, sent at an
+instant of its own within the stream's rhythm, and looked for through the report API.
+
+Run alone: python -m benchmarks.freshness [--probes 60] [--rate 100]
+"""
+
+import argparse
+import http.client
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.e2e.reports import ask
+from tests.e2e.stack import Site, Stack, running
+
+BAR_SECONDS = 15.0
+PAUSE_SECONDS = 0.7
+LOOK_SECONDS = 0.2
+GIVE_UP_SECONDS = 60.0
+
+
+def run(probes: int, hits_per_second: int) -> bool:
+    """Measure and tell; whether the bar is met."""
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "stack") as stack:
+        probed, loaded = stack.create_property("Probed"), stack.create_property("Loaded")
+        time.sleep(2)
+        load = stack.simulate([loaded], "load", f"--rate={hits_per_second}")
+        time.sleep(10)
+        delays = sorted(_delays(stack, probed, probes))
+        load.stop()
+    p95 = delays[int(0.95 * (len(delays) - 1))]
+    print(
+        f"{probes} probes under {hits_per_second} hits/s: p50 {delays[len(delays) // 2]:.1f} s,"
+        f" p95 {p95:.1f} s, longest {delays[-1]:.1f} s"
+    )
+    verdict = "met" if p95 <= BAR_SECONDS else "MISSED"
+    print(f"{'hit to report, p95, s':30} {p95:8.1f}   bar {BAR_SECONDS:.0f}   {verdict}")
+    return p95 <= BAR_SECONDS
+
+
+def _delays(stack: Stack, site: Site, probes: int) -> list[float]:
+    sent: dict[str, float] = {}
+    delays: list[float] = []
+    started = time.monotonic()
+    while len(delays) < probes:
+        now = time.monotonic()
+        if len(sent) + len(delays) < probes and now > started + PAUSE_SECONDS * (
+            len(sent) + len(delays)
+        ):
+            name = f"probe_{len(sent) + len(delays)}"
+            _send(stack, site, name)
+            sent[name] = time.monotonic()
+        seen = {names[0] for names in ask(stack, site, ("eventName",), ("eventCount",))}
+        now = time.monotonic()
+        delays += [now - sent.pop(name) for name in seen & sent.keys()]
+        if sent and now - min(sent.values()) > GIVE_UP_SECONDS:
+            raise SystemExit(f"a hit was not in the report after {GIVE_UP_SECONDS:.0f} s")
+        time.sleep(LOOK_SECONDS)
+    return delays
+
+
+def _send(stack: Stack, site: Site, event_name: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", stack.collector_port, timeout=10)
+    connection.request(
+        "POST", f"/g/collect?v=2&tid={site.measurement_id}&cid=1.{event_name}&en={event_name}"
+    )
+    status = connection.getresponse().status
+    connection.close()
+    if status != 204:
+        raise SystemExit(f"expected 204 from the collector, got {status}")
+
+
+def main() -> None:
+    """Run from the command line; exit status 1 where the bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--probes", type=int, default=60)
+    parser.add_argument("--rate", type=int, default=100, help="hits a second of the load")
+    arguments = parser.parse_args()
+    sys.exit(0 if run(arguments.probes, arguments.rate) else 1)
+
+
+if __name__ == "__main__":
+    main()
