@@ -7,19 +7,21 @@ a sum, and no row says more than its total.
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tallymark.aggregates import OTHER
 from tallymark.cells import DecodedCells
-from tallymark.metrics import LOCAL, TOTALS, Dimension, Metric
+from tallymark.metrics import LOCAL, TOTALS, Dimension
 from tallymark.reports.dates import DateRange
 from tallymark.reports.plan import Plan
 from tallymark.reports.request import DATE_RANGE, ReportRequest
+from tallymark.reports.unique_counts import NO_GROUP, Members
 from tallymark.rollups import Rollup
-from tallymark.uniques import estimates
+
+Measures = dict[str, int]
 
 _GROUP = "group"
-_RANGE = "range"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +56,20 @@ def answer(plan: Plan, decoded: DecodedCells, totals: DecodedCells | None = None
     """
     request = plan.request
     facts = _facts(plan, decoded.numbers)
-    parts = [
-        _range_table(plan, facts, decoded.sets, totals, date_range)
-        for date_range in request.date_ranges
-    ]
-    table = pl.concat([rows for rows, _ in parts])
-    whole = pl.concat([total for _, total in parts])
-    ordered = _ordered(request, table)
+    members = Members(decoded.sets, plan.uniques)
+    tables, wholes = [], []
+    for date_range in request.date_ranges:
+        known = _whole(plan, totals, date_range) if totals else {}
+        part = _Part(plan, facts, members, decoded.numbers.height, date_range)
+        table, whole = part.tables(known)
+        tables.append(table)
+        wholes.append(whole)
+    ordered = _ordered(request, pl.concat(tables))
     return Report(
         request=request,
         rows=ordered.slice(request.offset, request.limit),
         row_count=ordered.height,
-        aggregates=_aggregates(request, table, whole),
+        aggregates=_aggregates(request, ordered, pl.concat(wholes)),
         has_other_row=_has_other_row(plan.rollup, decoded.numbers),
     )
 
@@ -83,7 +87,7 @@ def _facts(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:
         keyed = keyed.join(times.select("slot_start", *timely), on="slot_start", how="left")
     if request.dimension_filter is None:
         return keyed
-    return keyed.filter(request.dimension_filter.expression(_dimension))
+    return keyed.filter(request.dimension_filter.expression(lambda name: pl.col(_column(name))))
 
 
 def _values(dimensions: tuple[Dimension, ...], *, is_time: bool) -> list[pl.Expr]:
@@ -95,74 +99,147 @@ def _values(dimensions: tuple[Dimension, ...], *, is_time: bool) -> list[pl.Expr
 
 
 def _column(dimension: str) -> str:
-    """Column of a dimension in the tables; some measures have the names of dimensions."""
+    """Column of a dimension beside measures, which have the names of some dimensions."""
     return f"by {dimension}"
 
 
-def _dimension(name: str) -> pl.Expr:
-    return pl.col(_column(name))
+class _Part:
+    """The part of a report that one date range is."""
 
+    def __init__(
+        self, plan: Plan, facts: pl.DataFrame, members: Members, rows: int, date_range: DateRange
+    ) -> None:
+        self._plan = plan
+        self._members = members
+        self._name = date_range.name
+        self._facts = facts.filter(_within(date_range))
+        self._group_of_row = np.full(rows, NO_GROUP, dtype=np.int64)
 
-def _range_table(
-    plan: Plan,
-    facts: pl.DataFrame,
-    sets: pl.DataFrame,
-    totals: DecodedCells | None,
-    date_range: DateRange,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of one date range, and its total as one row."""
-    request = plan.request
-    keys = [_column(dimension.name) for dimension in request.dimensions]
-    rows = facts.filter(_within(date_range))
-    grouped, row_groups = _grouped(rows, keys, plan.sums)
-    measures = _with_uniques(plan, grouped, rows, row_groups, sets)
-    whole = _total_measures(plan, rows, sets, totals, date_range)
-    clamped = measures.with_columns(
-        pl.min_horizontal(name, pl.lit(whole.item(0, name))).alias(name) for name in plan.uniques
-    )
-    table = _kept(request, _named(request, clamped, date_range))
-    if request.metric_filter is not None and "TOTAL" in request.aggregations:
-        kept = rows.join(
-            table.rename({name.name: _column(name.name) for name in request.dimensions}),
-            on=keys, how="semi", nulls_equal=True,
-        ) if keys else rows.head(rows.height * table.height)  # fmt: skip
-        whole = _total_measures(plan, kept, sets, None, date_range)
-    metrics = [metric.value().alias(metric.name) for metric in request.metrics]
-    total = whole.select(pl.lit(date_range.name).alias(DATE_RANGE), *metrics)
-    return table, total
+    def tables(self, known: Measures) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows and, as one row, the total; ``known`` measures of it are given."""
+        request, plan = self._plan.request, self._plan
+        groups = self._grouped()
+        whole = self._total(self._group_of_row != NO_GROUP) | known
+        groups = groups.with_columns(
+            pl.min_horizontal(name, pl.lit(whole[name])) for name in plan.uniques
+        )
+        table = _kept(request, self._named(groups, request.dimensions))
+        if request.metric_filter is not None and "TOTAL" in request.aggregations:
+            kept = table.get_column(_GROUP).to_numpy()
+            whole = self._total(np.isin(self._group_of_row, kept))
+            largest = groups.filter(pl.col(_GROUP).is_in(kept)).select(pl.col(plan.uniques).max())
+            for name in plan.uniques:
+                whole[name] = max(whole[name], largest.get_column(name).item() or 0)
+        total = pl.DataFrame({name: [value] for name, value in whole.items()})
+        return table.drop(_GROUP), self._named(total.with_columns(pl.lit(0).alias(_GROUP)), ())
+
+    def _grouped(self) -> pl.DataFrame:
+        """Measures by group: its number, dimensions, sums and unique counts."""
+        plan = self._plan
+        keys = [_column(dimension.name) for dimension in plan.request.dimensions]
+        sums = [pl.col(name).sum() for name in plan.sums]
+        if keys:
+            found = self._facts.group_by(keys).agg(*sums, "row").with_row_index(_GROUP)
+            placed = found.select("row", _GROUP).explode("row")
+            rows = placed.get_column("row").to_numpy()
+            self._group_of_row[rows] = placed.get_column(_GROUP).to_numpy()
+            found = found.drop("row")
+        else:
+            self._group_of_row[self._facts.get_column("row").to_numpy()] = 0
+            found = self._facts.select(pl.lit(0, pl.UInt32).alias(_GROUP), *sums).head(1)
+        counts = [
+            self._members.counts(name, self._group_of_row, found.height, plan.rollup.unique_k)
+            for name in plan.uniques
+        ]
+        return found.with_columns(counts)
+
+    def _total(self, counts: npt.NDArray[np.bool_]) -> Measures:
+        """Measures of all rows that count together."""
+        plan = self._plan
+        rows = pl.Series(counts)
+        sums = self._facts.filter(rows.gather(self._facts.get_column("row"))).select(
+            pl.col(name).sum() for name in plan.sums
+        )
+        one_group = np.where(counts, 0, NO_GROUP)
+        return {name: sums.get_column(name).item() for name in plan.sums} | {
+            name: self._members.counts(name, one_group, 1, plan.rollup.unique_k).item()
+            for name in plan.uniques
+        }
+
+    def _named(self, measures: pl.DataFrame, dimensions: tuple[Dimension, ...]) -> pl.DataFrame:
+        """Dimensions, date range and metrics by their names."""
+        return measures.select(
+            _GROUP,
+            *(pl.col(_column(dimension.name)).alias(dimension.name) for dimension in dimensions),
+            pl.lit(self._name).alias(DATE_RANGE),
+            *(metric.value().alias(metric.name) for metric in self._plan.request.metrics),
+        )
 
 
 def _within(date_range: DateRange) -> pl.Expr:
-    return (pl.col("slot_start") >= date_range.start_us) & (
-        pl.col("slot_start") < date_range.end_us
-    )
+    start = pl.col("slot_start")
+    return (start >= date_range.start_us) & (start < date_range.end_us)
 
 
-def _grouped(
-    rows: pl.DataFrame, keys: list[str], sums: tuple[str, ...]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Sums by group (columns ``group``, keys, sums), and the group of each row."""
-    if not keys:
-        table = rows.select(pl.col(*sums).sum()) if sums else pl.DataFrame({"": [0]}).select()
-        grouped = pl.DataFrame({_GROUP: pl.Series([0], dtype=pl.UInt32)})
-        return grouped.hstack(table), rows.select("row", pl.lit(0, pl.UInt32).alias(_GROUP))
-    table = rows.group_by(keys).agg(pl.col(*sums).sum(), pl.col("row")).with_row_index(_GROUP)
-    return table.drop("row"), table.select("row", _GROUP).explode("row")
+def _whole(plan: Plan, totals: DecodedCells, date_range: DateRange) -> Measures:
+    """The measures of the total that the totals rollup knows best."""
+    rows = totals.numbers.filter(_within(date_range))
+    group_of_row = np.full(totals.numbers.height, NO_GROUP, dtype=np.int64)
+    group_of_row[rows.get_column("row").to_numpy()] = 0
+    uniques = [name for name in plan.whole_measures if name in TOTALS.uniques]
+    members = Members(totals.sets, uniques)
+    return {
+        name: members.counts(name, group_of_row, 1, TOTALS.unique_k).item()
+        if name in uniques
+        else int(rows.get_column(name).sum())
+        for name in plan.whole_measures
+    }
 
 
-def _with_uniques(
-    plan: Plan,
-    grouped: pl.DataFrame,
-    rows: pl.DataFrame,
-    row_groups: pl.DataFrame,
-    sets: pl.DataFrame,
-) -> pl.DataFrame:
-    if not plan.uniques:
-        return grouped
-    place = np.full(int(rows.get_column("row").max() or 0) + 1, -1, dtype=np.int64)
-    place[row_groups.get_column("row").to_numpy()] = row_groups.get_column(_GROUP).to_numpy()
-    for measure in plan.uniques:
-        members = sets.filter(pl.col("measure") == measure)
-        row = members.get_column("row").to_numpy()
-        ...
-    return grouped
+def _kept(request: ReportRequest, table: pl.DataFrame) -> pl.DataFrame:
+    """Without rows of nothing, unless they are wanted, and those that the metric filter drops."""
+    names = [metric.name for metric in request.metrics]
+    if names and not request.keep_empty_rows:
+        table = table.filter(pl.any_horizontal(pl.col(name) != 0 for name in names))
+    if request.metric_filter is not None:
+        table = table.filter(request.metric_filter.expression(pl.col))
+    return table
+
+
+def _ordered(request: ReportRequest, table: pl.DataFrame) -> pl.DataFrame:
+    """Sorted as asked, else by the first metric; ties by the dimensions, so that pages fit."""
+    keys = [order.key(pl.col(order.name)) for order in request.order_bys]
+    descending = [order.descending for order in request.order_bys]
+    if not keys and request.metrics:
+        keys, descending = [pl.col(request.metrics[0].name)], [True]
+    ties = [pl.col(dimension.name) for dimension in request.dimensions]
+    ranges = [part.name for part in request.date_ranges]
+    if len(ranges) > 1:
+        ties.append(pl.col(DATE_RANGE).replace_strict(ranges, list(range(len(ranges)))))
+    if not keys and not ties:
+        return table
+    return table.sort([*keys, *ties], descending=[*descending, *(False for _ in ties)])
+
+
+def _aggregates(
+    request: ReportRequest, table: pl.DataFrame, whole: pl.DataFrame
+) -> dict[str, pl.DataFrame]:
+    metrics = [metric.name for metric in request.metrics]
+    bounds = {"MINIMUM": pl.col(metrics).min(), "MAXIMUM": pl.col(metrics).max()}
+    found = {}
+    for name in request.aggregations:
+        if name == "TOTAL":
+            found[name] = whole.select(DATE_RANGE, *metrics)
+        elif name in bounds:
+            rows = table.group_by(DATE_RANGE).agg(bounds[name])
+            ranges = whole.select(DATE_RANGE)
+            joined = ranges.join(rows, on=DATE_RANGE, how="left", maintain_order="left")
+            found[name] = joined.fill_null(0)
+    return found
+
+
+def _has_other_row(rollup: Rollup, numbers: pl.DataFrame) -> bool:
+    if not rollup.keys:
+        return False
+    is_other = pl.all_horizontal(pl.col(key) == OTHER for key in rollup.keys)
+    return bool(numbers.select(is_other.any()).item())

@@ -5,13 +5,14 @@ snake_case, and null means absent.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tallymark.reports.problems import InvalidRequestError
 
 MAX_DEPTH: Final = 40
 
 Object = Mapping[str, Any]
+Kind = TypeVar("Kind")
 
 
 def normalised(value: Any, depth: int = 0) -> Any:
@@ -136,7 +137,7 @@ class Reader:
     def _list(self, name: str) -> list[Any]:
         return self._typed(name, list, "a list", [])
 
-    def _typed(self, name: str, kind: type[Any], expected: str, default: Any) -> Any:
+    def _typed(self, name: str, kind: type[Kind], expected: str, default: Kind) -> Kind:
         value = self.content.get(name, default)
         if isinstance(value, kind):
             return value

@@ -1,0 +1,224 @@
+"""The report API: GA4 Data API methods, the merchant's page, health."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from flask import Blueprint, Flask, Response, current_app, g, request, send_from_directory
+from werkzeug.exceptions import HTTPException
+
+from report_api import errors
+from report_api.errors import ApiError
+from report_api.metrics import CONTENT_TYPE, ReportMetrics
+from report_api.overview import overview_document
+from report_api.reader import Answer, ReportReader
+from stores.rules_cache.port import RulesCache
+from stores.wide_rows.port import WideRows, WideRowsUnavailableError
+from tallymark.properties import Property, secret_hash
+from tallymark.reports import InvalidRequestError
+from tallymark.reports.catalogue import metadata_document
+from tallymark.reports.serving import Freshness
+
+MAX_BODY_BYTES: Final = 262_144
+MAX_BATCH: Final = 5
+FRESHNESS_HEADER: Final = "X-Tallymark-Freshness"
+"""JSON: what an answer was computed from. A header, as strict clients refuse unknown fields."""
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_STATIC: Final = Path(__file__).parent / "static"
+
+routes = Blueprint("reports", __name__)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the application was made of."""
+
+    reader: ReportReader
+    rules_cache: RulesCache
+    now_us: Callable[[], int]
+    metrics: ReportMetrics
+
+
+def create_app(*, wide_rows: WideRows, rules_cache: RulesCache, now_us: Callable[[], int]) -> Flask:
+    """The WSGI application.
+
+    Args:
+        wide_rows: Where cells and pointers are.
+        rules_cache: Properties, their keys, time zones and currencies.
+        now_us: UTC µs, what "today" refers to.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.extensions["tallymark"] = _Parts(
+        ReportReader(wide_rows, now_us), rules_cache, now_us, ReportMetrics()
+    )
+    app.register_blueprint(routes)
+    app.register_error_handler(ApiError, ApiError.response)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(InvalidRequestError, _invalid)
+    app.register_error_handler(WideRowsUnavailableError, _unavailable)
+    app.before_request(_begin)
+    app.after_request(_end)
+    return app
+
+
+def _parts() -> _Parts:
+    parts: _Parts = current_app.extensions["tallymark"]
+    return parts
+
+
+@routes.post("/v1beta/properties/<property_id>:runReport")
+def run_report(property_id: str) -> Response:
+    """One report."""
+    owner = _authorised(property_id)
+    found = _parts().reader.report(owner, _json())
+    return _document(found.document, found.freshness)
+
+
+@routes.post("/v1beta/properties/<property_id>:batchRunReports")
+def batch_run_reports(property_id: str) -> Response:
+    """Up to five reports, all through the pointers of one moment."""
+    owner = _authorised(property_id)
+    requests = _batch(_json())
+    reader = _parts().reader
+    pointers = reader.pointers(owner.property_id)
+    answers = [reader.report(owner, each, pointers) for each in requests]
+    document = {
+        "reports": [found.document for found in answers],
+        "kind": "analyticsData#batchRunReports",
+    }
+    return _document(document, _together(answers))
+
+
+@routes.get("/v1beta/properties/<property_id>/metadata")
+def metadata(property_id: str) -> Response:
+    """The names that reports can ask for."""
+    return _document(metadata_document(_authorised(property_id).property_id))
+
+
+@routes.get("/v1/properties/<property_id>/overview")
+def overview(property_id: str) -> Response:
+    """What the page shows."""
+    owner = _authorised(property_id)
+    return _document(overview_document(_parts().reader, owner, _parts().now_us))
+
+
+@routes.get("/")
+def page() -> Response:
+    """The merchant's page."""
+    return send_from_directory(_STATIC, "index.html", max_age=0)
+
+
+@routes.get("/static/<path:name>")
+def static_file(name: str) -> Response:
+    """A file of the page."""
+    return send_from_directory(_STATIC, name, max_age=0)
+
+
+@routes.get("/healthz")
+def healthz() -> Response:
+    """Alive."""
+    return _document({"status": "ok"})
+
+
+@routes.get("/readyz")
+def readyz() -> Response:
+    """Able to answer: the store can be read. Raises what makes it a 503 otherwise."""
+    pointers = _parts().reader.pointers(0)
+    return _document({"status": "ok", "pointerMap": pointers.map_version})
+
+
+@routes.get("/metrics")
+def metrics() -> Response:
+    """For Prometheus."""
+    return Response(_parts().metrics.text(), content_type=CONTENT_TYPE)
+
+
+def _authorised(property_id: str) -> Property:
+    """The property, if the key that came opens it."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    key = token.strip() if scheme.lower() == "bearer" else ""
+    key = key or request.headers.get("X-Goog-Api-Key", "")
+    if not key:
+        raise errors.unauthenticated()
+    is_number = property_id.isascii() and property_id.isdecimal() and len(property_id) < 19
+    owner = _parts().rules_cache.by_property_id(int(property_id)) if is_number else None
+    if owner is None:
+        secret_hash(key)  # takes as long as if there were one
+        raise errors.permission_denied()
+    if not owner.accepts_read_key(key):
+        raise errors.permission_denied()
+    return owner
+
+
+def _json() -> Any:
+    try:
+        return orjson.loads(request.get_data())
+    except orjson.JSONDecodeError as error:
+        raise errors.invalid_argument(f"Invalid JSON payload received. {error}") from error
+
+
+def _batch(document: Any) -> list[Any]:
+    requests = document.get("requests") if isinstance(document, dict) else None
+    if not isinstance(requests, list) or not 1 <= len(requests) <= MAX_BATCH:
+        raise errors.invalid_argument(f"requests: expected a list of 1 to {MAX_BATCH} requests.")
+    return requests
+
+
+def _together(answers: list[Answer]) -> Freshness:
+    """The receipt of several answers through the same pointers."""
+    receipts = [found.freshness for found in answers]
+    newest = [receipt.newest_slot_us for receipt in receipts if receipt.newest_slot_us is not None]
+    return Freshness(
+        newest_slot_us=max(newest, default=None),
+        lineages=tuple(sorted({name for receipt in receipts for name in receipt.lineages})),
+        pointer_map=receipts[0].pointer_map,
+        overrides=receipts[0].overrides,
+    )
+
+
+def _document(content: dict[str, Any], freshness: Freshness | None = None) -> Response:
+    response = Response(orjson.dumps(content), mimetype="application/json")
+    if freshness is not None:
+        response.headers[FRESHNESS_HEADER] = orjson.dumps(freshness).decode()
+    return response
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+
+
+def _end(response: Response) -> Response:
+    seconds = time.perf_counter() - g.began
+    method = (request.endpoint or "unknown").rpartition(".")[2]
+    _parts().metrics.answered(method, response.status_code, seconds)
+    response.headers.update(SECURITY_HEADERS)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    code = error.code or 500
+    status = {404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT"}.get(code, "UNKNOWN")
+    return ApiError(code, status, error.description or error.name).response()
+
+
+def _invalid(error: InvalidRequestError) -> Response:
+    return errors.invalid_argument(str(error)).response()
+
+
+def _unavailable(error: WideRowsUnavailableError) -> Response:
+    current_app.logger.warning("the wide rows do not answer: %s", error)
+    return errors.unavailable(max(1, math.ceil(error.retry_after_seconds))).response()

@@ -1,0 +1,68 @@
+"""Errors in the shape that Google's clients turn into exceptions."""
+
+import orjson
+from flask import Response
+
+
+class ApiError(Exception):
+    """An answer that is not what was asked for.
+
+    Args:
+        code: HTTP status.
+        status: Google's name of it.
+        message: For the caller.
+        headers: Further headers.
+    """
+
+    def __init__(
+        self, code: int, status: str, message: str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+    def response(self) -> Response:
+        """``{"error": {"code", "message", "status"}}``."""
+        document = {"code": self.code, "message": self.message, "status": self.status}
+        return Response(
+            orjson.dumps({"error": document}),
+            status=self.code,
+            mimetype="application/json",
+            headers=self.headers,
+        )
+
+
+def unauthenticated() -> ApiError:
+    """401: no key came."""
+    return ApiError(
+        401,
+        "UNAUTHENTICATED",
+        "Expected the property's read key as Authorization: Bearer KEY or X-Goog-Api-Key: KEY.",
+        {"WWW-Authenticate": "Bearer"},
+    )
+
+
+def permission_denied() -> ApiError:
+    """403: the key does not open the property; whether there is such a property stays unsaid."""
+    return ApiError(
+        403,
+        "PERMISSION_DENIED",
+        "The key does not have sufficient permissions for this property.",
+    )
+
+
+def invalid_argument(message: str) -> ApiError:
+    """400: the request is wrong."""
+    return ApiError(400, "INVALID_ARGUMENT", message)
+
+
+def unavailable(retry_after_seconds: int) -> ApiError:
+    """503: the store does not answer; the same request may succeed later."""
+    return ApiError(
+        503,
+        "UNAVAILABLE",
+        "The reports cannot be read at the moment. Retry later.",
+        {"Retry-After": str(retry_after_seconds)},
+    )

@@ -1,0 +1,39 @@
+"""Metrics: every name that the report API shows, each declared and explained here."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class ReportMetrics:
+    """The metrics of one application."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        # Answers by method and HTTP status; 503 says that the wide rows do not answer.
+        self._answers = Counter(
+            "tallymark_report_answers",
+            "Answers of the report API",
+            ["method", "status"],
+            registry=self._registry,
+        )
+        # Seconds from the request's arrival in the application to its answer.
+        self._seconds = Histogram(
+            "tallymark_report_seconds",
+            "Time to answer",
+            ["method"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+
+    def answered(self, method: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        self._answers.labels(method, str(status)).inc()
+        self._seconds.labels(method).observe(seconds)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,125 @@
+"""The reader: cells from the store, through the pointers, decoded and answered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stores.wide_rows.port import WideRows, WideRowsUnavailableError
+from tallymark import pointer_map
+from tallymark.cells import ChunksChangedError, DecodedCells, decode
+from tallymark.metrics import TOTALS
+from tallymark.properties import Property, RulesVersion
+from tallymark.reports import answer, parse_request, plan, response_document
+from tallymark.reports.plan import key_ranges
+from tallymark.reports.recent import MINUTE_ROLLUP, Recent, recent, slots_span
+from tallymark.reports.serving import Freshness, Pointers, served_cells
+from tallymark.rollups import Rollup
+from tallymark.row_keys import POINTER_MAP_KEY
+
+CHUNK_READS: Final = 4
+"""A flush may replace a large cell between the reads of its parts; it is then read again."""
+_NUMBERS: Final = ("n",)
+_NUMBERS_AND_SETS: Final = ("n", "u")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A JSON document and what it was computed from."""
+
+    document: dict[str, Any]
+    freshness: Freshness
+
+
+class ReportReader:
+    """Answers reports from wide rows.
+
+    Args:
+        wide_rows: Where cells and pointers are.
+        now_us: UTC µs.
+    """
+
+    def __init__(self, wide_rows: WideRows, now_us: Callable[[], int]) -> None:
+        self._wide_rows = wide_rows
+        self._now_us = now_us
+
+    def pointers(self, property_id: int) -> Pointers:
+        """What serves a property now.
+
+        Raises:
+            WideRowsUnavailableError: when the store cannot be read.
+        """
+        override = pointer_map.override_key(property_id)
+        rows = self._wide_rows.read_rows([POINTER_MAP_KEY, override], ("c",))
+        documents = {
+            key: value
+            for key, qualifier, value in rows.select("row_key", "qualifier", "value").iter_rows()
+            if qualifier == pointer_map.QUALIFIER
+        }
+        everywhere = pointer_map.decode(documents.get(POINTER_MAP_KEY))
+        return Pointers.of(everywhere, pointer_map.decode(documents.get(override)))
+
+    def report(self, owner: Property, request: Any, pointers: Pointers | None = None) -> Answer:
+        """Answer a request of ``runReport``.
+
+        Args:
+            owner: Whose report.
+            request: Decoded JSON.
+            pointers: Taken before, where several reports make one answer.
+
+        Raises:
+            InvalidRequestError: when the request cannot be answered.
+            WideRowsUnavailableError: when the store cannot be read.
+        """
+        now_us = self._now_us()
+        rules = rules_at(owner, now_us)
+        parsed = parse_request(
+            request, now_us=now_us, time_zone=rules.time_zone, currency=rules.currency
+        )
+        planned = plan(parsed, owner.property_id)
+        pointers = pointers or self.pointers(owner.property_id)
+        families = _NUMBERS_AND_SETS if planned.uniques else _NUMBERS
+        decoded, freshness = self._cells(
+            owner.property_id, planned.rollup, planned.spans, pointers, families
+        )
+        totals = None
+        if planned.whole_measures:
+            totals, _ = self._cells(owner.property_id, TOTALS, planned.spans, pointers, families)
+        return Answer(response_document(answer(planned, decoded, totals)), freshness)
+
+    def recent(self, owner: Property, pointers: Pointers) -> tuple[Recent, Freshness]:
+        """The last 30 minutes.
+
+        Raises:
+            WideRowsUnavailableError: when the store cannot be read.
+        """
+        now_us = self._now_us()
+        decoded, freshness = self._cells(
+            owner.property_id, MINUTE_ROLLUP, (slots_span(now_us),), pointers, _NUMBERS_AND_SETS
+        )
+        return recent(decoded, now_us), freshness
+
+    def _cells(
+        self,
+        property_id: int,
+        rollup: Rollup,
+        spans: tuple[tuple[int, int], ...],
+        pointers: Pointers,
+        families: tuple[str, ...],
+    ) -> tuple[DecodedCells, Freshness]:
+        ranges = key_ranges(property_id, rollup, spans)
+        for _ in range(CHUNK_READS):
+            cells = self._wide_rows.read(ranges, families)
+            served, freshness = served_cells(cells, pointers, spans)
+            try:
+                return decode(rollup, served, with_sets="u" in families), freshness
+            except ChunksChangedError:
+                continue
+        raise WideRowsUnavailableError(
+            f"cells of {rollup.name} changed in each of {CHUNK_READS} reads; ask again"
+        )
+
+
+def rules_at(owner: Property, instant_us: int) -> RulesVersion:
+    """The rules in force at an instant."""
+    in_force = [rules for rules in owner.versions if rules.effective_at <= instant_us]
+    return in_force[-1] if in_force else owner.versions[0]

@@ -1,0 +1,46 @@
+"""The report API as a server: granian in front of the application."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+
+from report_api.settings import ReportSettings
+
+_DRAIN_SECONDS: Final = 10
+
+
+def serve(settings: ReportSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the requests that are being answered."""
+    Granian(
+        "report_api",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers,
+        blocking_threads=settings.threads,
+        http=HTTPModes.http1,
+        log_access=False,
+        respawn_failed_workers=True,
+        respawn_interval=0.5,
+        workers_kill_timeout=_DRAIN_SECONDS,
+    ).serve(target_loader=partial(load_application, settings), wrap_loader=False)
+
+
+def load_application(settings: ReportSettings) -> Callable[..., Any]:
+    """The application, in the process of the worker that will serve it."""
+    import time  # noqa: PLC0415  in the worker, as all that follows
+
+    from report_api.app import create_app  # noqa: PLC0415
+    from stores.rules_cache.file import FileRulesCache  # noqa: PLC0415
+    from stores.wide_rows.breaker import BreakingWideRows  # noqa: PLC0415
+    from stores.wide_rows.opening import open_wide_rows  # noqa: PLC0415
+
+    app = create_app(
+        wide_rows=BreakingWideRows(open_wide_rows(settings.wide_rows_url), clock=time.monotonic),
+        rules_cache=FileRulesCache(settings.properties_path, clock=time.time),
+        now_us=lambda: time.time_ns() // 1000,
+    )
+    return app.wsgi_app

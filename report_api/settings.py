@@ -1,0 +1,48 @@
+"""What the report API is started with; parsed once by whoever starts it, immutable after."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """One report API: a listening address and what it reads.
+
+    Attributes:
+        data_dir: Folder whose ``rules/properties.json`` names the properties.
+        port: TCP port.
+        host: Address to listen on.
+        wide_rows_url: For ``stores.wide_rows.opening.open_wide_rows``.
+        rules_path: Properties as JSON; ``None`` means the file in ``data_dir``.
+        workers: Worker processes.
+        threads: Requests that a worker answers at a time; while one waits for the store, another
+            computes.
+    """
+
+    data_dir: Path
+    port: int
+    wide_rows_url: str
+    host: str = "127.0.0.1"
+    rules_path: Path | None = None
+    workers: int = 1
+    threads: int = 4
+
+    def __post_init__(self) -> None:
+        """Raises ``ValueError`` that names every setting that cannot be."""
+        problems = [
+            f"{name}: expected {expected}, got {getattr(self, name)!r}"
+            for name, expected, good in (
+                ("port", "1 to 65535", 0 < self.port < 65536),
+                ("workers", "at least 1", self.workers >= 1),
+                ("threads", "at least 1", self.threads >= 1),
+                ("wide_rows_url", "a URL", bool(self.wide_rows_url)),
+            )
+            if not good
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @property
+    def properties_path(self) -> Path:
+        """The properties file, as given or at its usual place."""
+        return self.rules_path or self.data_dir / "rules" / "properties.json"
