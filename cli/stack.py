@@ -95,7 +95,7 @@ def _stream(settings: StackSettings) -> Service:
         shards = probes.run_note(note).get("shards", [])
         return [{name: shard.get(name) for name in _STREAM_PROGRESS} for shard in shards]
 
-    still = probes.Stillness(progress, seconds=2.5)
+    still = probes.Stillness(progress, _STILL_SECONDS)
     return Service(
         name="stream",
         stage=3,
@@ -115,7 +115,10 @@ def _stream(settings: StackSettings) -> Service:
     )
 
 
+_STILL_SECONDS = 2.5
+"""Services note their state each second: two notes alike say that nothing comes any more."""
 _STREAM_PROGRESS = ("hits", "published", "flushes")
+_ARCHIVER_PROGRESS = ("backlog_blocks", "blocks_written", "repeated_blocks")
 
 
 def _is_owing(note: Path) -> bool:
@@ -123,12 +126,19 @@ def _is_owing(note: Path) -> bool:
 
 
 def _archiver(settings: StackSettings) -> Service:
+    note = settings.folder.run / "archiver.json"
+
+    def progress() -> object:
+        return [probes.run_note(note).get(name) for name in _ARCHIVER_PROGRESS]
+
     return Service(
         name="archiver",
         stage=3,
         command=_serve(settings, "archiver", bus=settings.bus_url),
         address=settings.folder.archive_url,
-        is_ready=probes.notes_of(settings.folder.run / "archiver.json"),
+        is_ready=probes.notes_of(note),
+        is_idle=probes.Stillness(progress, _STILL_SECONDS),
+        drain_seconds=30.0,
         stop_seconds=30.0,
     )
 
@@ -147,7 +157,7 @@ def _shipper(settings: StackSettings) -> Service:
 
 def unshipped_spools(spools: Path) -> int:
     """How many spools still hold blocks that the bus has not taken."""
-    return sum(path.is_dir() for path in spools.glob("*")) if spools.exists() else 0
+    return sum(path.is_dir() for path in spools.glob("[!.]*")) if spools.exists() else 0
 
 
 def _collector(settings: StackSettings) -> Service:

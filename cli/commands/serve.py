@@ -166,12 +166,15 @@ def reports(data: Path, host: str, port: int, wide_rows: str | None) -> None:
       tallymark serve reports --port 8001
     """
     from report_api.server import serve as serve_reports  # noqa: PLC0415
+    from report_api.settings import ReportSettings  # noqa: PLC0415
 
     serve_reports(
-        data_dir=data,
-        host=host,
-        port=port,
-        wide_rows_url=wide_rows or DataFolder(data).wide_rows_url,
+        ReportSettings(
+            data_dir=data,
+            host=host,
+            port=port,
+            wide_rows_url=wide_rows or DataFolder(data).wide_rows_url,
+        )
     )
 
 

@@ -227,6 +227,7 @@ def test_the_demo_property_is_made_once_and_its_keys_are_for_the_owner(tmp_path)
 def test_spools_are_counted_until_they_are_shipped(tmp_path):
     assert unshipped_spools(tmp_path / "spools") == 0
     (tmp_path / "spools" / "one").mkdir(parents=True)
+    (tmp_path / "spools" / ".done-two").mkdir()
     assert unshipped_spools(tmp_path / "spools") == 1
 
 
