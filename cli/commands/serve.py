@@ -78,7 +78,6 @@ def collector(data: Path, **settings: Any) -> None:
       tallymark serve collector --port 8000 --workers 2
     """
     from collector.server import serve as serve_collector  # noqa: PLC0415
-
     from collector.settings import CollectorSettings  # noqa: PLC0415
 
     try:
@@ -158,7 +157,8 @@ def stream(
 @_HOST
 @_port(8001)
 @_WIDE_ROWS
-def reports(data: Path, host: str, port: int, wide_rows: str | None) -> None:
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
+def reports(data: Path, wide_rows: str | None, **settings: Any) -> None:
     """The report API and the pages that merchants look at.
 
     \b
@@ -168,14 +168,8 @@ def reports(data: Path, host: str, port: int, wide_rows: str | None) -> None:
     from report_api.server import serve as serve_reports  # noqa: PLC0415
     from report_api.settings import ReportSettings  # noqa: PLC0415
 
-    serve_reports(
-        ReportSettings(
-            data_dir=data,
-            host=host,
-            port=port,
-            wide_rows_url=wide_rows or DataFolder(data).wide_rows_url,
-        )
-    )
+    wide_rows_url = wide_rows or DataFolder(data).wide_rows_url
+    serve_reports(ReportSettings(data_dir=data, wide_rows_url=wide_rows_url, **settings))
 
 
 @serve.command(hidden=True)
