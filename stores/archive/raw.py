@@ -123,7 +123,7 @@ class RawArchive:
         filled = [frame for _, frame in frames if frame is not None and len(frame)]
         manifest = Manifest(manifest_name(hour_us, listed), listed)
         if filled:
-            packed = pl.concat(filled, how="diagonal")
+            packed = pl.concat(filled, how="diagonal_relaxed")
             manifest = Manifest(
                 manifest.name,
                 listed,
