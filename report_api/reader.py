@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import polars as pl
+
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark import pointer_map
 from tallymark.cells import ChunksChangedError, DecodedCells, decode
@@ -14,7 +16,7 @@ from tallymark.reports.plan import key_ranges
 from tallymark.reports.recent import MINUTE_ROLLUP, Recent, recent, slots_span
 from tallymark.reports.serving import Freshness, Pointers, served_cells
 from tallymark.rollups import Rollup
-from tallymark.row_keys import POINTER_MAP_KEY
+from tallymark.row_keys import POINTER_MAP_KEY, rollup_prefix
 
 CHUNK_READS: Final = 4
 """A flush may replace a large cell between the reads of its parts; it is then read again."""
@@ -78,13 +80,11 @@ class ReportReader:
         planned = plan(parsed, owner.property_id)
         pointers = pointers or self.pointers(owner.property_id)
         families = _NUMBERS_AND_SETS if planned.uniques else _NUMBERS
-        decoded, freshness = self._cells(
-            owner.property_id, planned.rollup, planned.spans, pointers, families
+        rollups = (planned.rollup, TOTALS) if planned.whole_measures else (planned.rollup,)
+        (decoded, *totals), freshness = self._cells(
+            owner.property_id, rollups, planned.spans, pointers, families
         )
-        totals = None
-        if planned.whole_measures:
-            totals, _ = self._cells(owner.property_id, TOTALS, planned.spans, pointers, families)
-        return Answer(response_document(answer(planned, decoded, totals)), freshness)
+        return Answer(response_document(answer(planned, decoded, *totals)), freshness)
 
     def recent(self, owner: Property, pointers: Pointers) -> tuple[Recent, Freshness]:
         """The last 30 minutes.
@@ -93,30 +93,51 @@ class ReportReader:
             WideRowsUnavailableError: when the store cannot be read.
         """
         now_us = self._now_us()
-        decoded, freshness = self._cells(
-            owner.property_id, MINUTE_ROLLUP, (slots_span(now_us),), pointers, _NUMBERS_AND_SETS
+        (decoded,), freshness = self._cells(
+            owner.property_id, (MINUTE_ROLLUP,), (slots_span(now_us),), pointers, _NUMBERS_AND_SETS
         )
         return recent(decoded, now_us), freshness
 
     def _cells(
         self,
         property_id: int,
-        rollup: Rollup,
+        rollups: tuple[Rollup, ...],
         spans: tuple[tuple[int, int], ...],
         pointers: Pointers,
         families: tuple[str, ...],
-    ) -> tuple[DecodedCells, Freshness]:
-        ranges = key_ranges(property_id, rollup, spans)
+    ) -> tuple[list[DecodedCells], Freshness]:
+        """The served cells of one or two rollups, and the receipt of the first.
+
+        They are read in one call, so that a total is never older than its parts.
+        """
+        ranges = [part for rollup in rollups for part in key_ranges(property_id, rollup, spans)]
         for _ in range(CHUNK_READS):
             cells = self._wide_rows.read(ranges, families)
-            served, freshness = served_cells(cells, pointers, spans)
+            parts = [
+                served_cells(part, pointers, spans)
+                for part in _of_rollups(cells, property_id, rollups)
+            ]
             try:
-                return decode(rollup, served, with_sets="u" in families), freshness
+                decoded = [
+                    decode(rollup, part, with_sets="u" in families)
+                    for rollup, (part, _) in zip(rollups, parts, strict=True)
+                ]
             except ChunksChangedError:
                 continue
+            return decoded, parts[0][1]
+        names = " and ".join(rollup.name for rollup in rollups)
         raise WideRowsUnavailableError(
-            f"cells of {rollup.name} changed in each of {CHUNK_READS} reads; ask again"
+            f"cells of {names} changed in each of {CHUNK_READS} reads; ask again"
         )
+
+
+def _of_rollups(
+    cells: pl.DataFrame, property_id: int, rollups: tuple[Rollup, ...]
+) -> list[pl.DataFrame]:
+    if len(rollups) == 1:
+        return [cells]
+    prefixes = [rollup_prefix(property_id, rollup.name).encode() for rollup in rollups]
+    return [cells.filter(pl.col("row_key").bin.starts_with(prefix)) for prefix in prefixes]
 
 
 def rules_at(owner: Property, instant_us: int) -> RulesVersion:

@@ -42,5 +42,6 @@ def load_application(settings: ReportSettings) -> Callable[..., Any]:
         wide_rows=BreakingWideRows(open_wide_rows(settings.wide_rows_url), clock=time.monotonic),
         rules_cache=FileRulesCache(settings.properties_path, clock=time.time),
         now_us=lambda: time.time_ns() // 1000,
+        collector_url=settings.collector_url,
     )
     return app.wsgi_app

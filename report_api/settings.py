@@ -17,6 +17,8 @@ class ReportSettings:
         workers: Worker processes.
         threads: Requests that a worker answers at a time; while one waits for the store, another
             computes.
+        collector_url: Where sites send hits, for the snippet that the page shows to a merchant
+            without hits; the page names a placeholder where it is "".
     """
 
     data_dir: Path
@@ -26,6 +28,7 @@ class ReportSettings:
     rules_path: Path | None = None
     workers: int = 1
     threads: int = 4
+    collector_url: str = ""
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` that names every setting that cannot be."""

@@ -50,8 +50,9 @@ class Reader:
             self.complain(f"expected an object, got {content!r:.100}")
 
     def complain(self, what: str) -> None:
-        """Add a problem of this object."""
-        self.problems.append(f"{self.where}: {what}." if self.where else f"{what}.")
+        """Add a problem of this object; ``what`` may lack its full stop."""
+        sentence = what if what.endswith((".", "?")) else f"{what}."
+        self.problems.append(f"{self.where}: {sentence}" if self.where else sentence)
 
     def at(self, name: str) -> str:
         """The place of a field in the request."""
