@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 import orjson
+import polars as pl
 
 from stores.wide_rows.port import WideRows
 from tallymark.pointer_map import PointerMap
@@ -51,7 +52,7 @@ def live_lineage(wide_rows: WideRows, *, shards: int, now_us: int) -> tuple[Line
         serve_everywhere(wide_rows, first.name)
         return first, True
     rows = wide_rows.read_rows([LINEAGES_KEY], ("c",))
-    value = rows.filter(rows.get_column("qualifier") == QUALIFIER).get_column("value").item()
+    value = rows.filter(pl.col("qualifier") == pl.lit(QUALIFIER)).get_column("value").item()
     serve_everywhere(wide_rows, "live-1")
     return Lineage(**orjson.loads(value)), False
 
