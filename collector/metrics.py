@@ -78,5 +78,5 @@ class CollectorMetrics:
             f"tallymark_collector_{name}",
             meaning,
             registry=self._registry,
-            multiprocess_mode="livemax",
+            multiprocess_mode="mostrecent",
         )

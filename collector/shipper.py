@@ -24,7 +24,7 @@ import polars as pl
 
 from collector.recovery import recover_spool, segment_numbers
 from collector.segment_blocks import block_of_segment
-from collector.segments import BLOCK_SUFFIX, OPEN_SUFFIX, block_path
+from collector.segments import BLOCK_SUFFIX, block_path
 from collector.spools import NEW_PREFIX, lock_spool
 from stores import failpoints
 from stores.bus.port import HITS_TOPIC, BusUnavailableError, Publisher, UnknownNameError

@@ -1,0 +1,296 @@
+"""What a request is answered, and what is recorded of it."""
+
+from pathlib import Path
+
+import pytest
+
+from collector.peers import network_of
+from tests.collector.workers import BROWSER, NOON_US, SECRET, worker_at, write_properties
+
+GA4_HIT = "v=2&tid=G-SHOP&cid=1.2&en=page_view&dl=https%3A%2F%2Fshop.test%2F%3Fa%3Db"
+PLAIN = {
+    "has_balancer_id": False,
+    "received_at": NOON_US,
+    "method": "GET",
+    "path": "/g/collect",
+    "query": GA4_HIT,
+    "body": "",
+    "body_encoding": "utf-8",
+    "user_agent": BROWSER,
+    "accept_language": "",
+    "referer": "",
+    "origin": "",
+    "client_hints": "",
+    "ip_network": "203.0.113.0/24",
+    "secret_verdict": "",
+    "do_not_track": False,
+    "global_privacy_control": False,
+    "country_hint": "",
+}
+
+CASES = {
+    "a plain hit": (("/g/collect", GA4_HIT), {}, {}),
+    "lines of a batch stay as they came": (
+        ("/g/collect", "v=2&tid=G-SHOP", b"en=a&_et=1\r\n\r\nen=b\n"),
+        {},
+        {"method": "POST", "query": "v=2&tid=G-SHOP", "body": "en=a&_et=1\r\n\r\nen=b\n"},
+    ),
+    "a body that is no text": (
+        ("/g/collect", GA4_HIT, b"en=\xff\xfe"),
+        {},
+        {"method": "POST", "body": "ZW49//4=", "body_encoding": "base64"},
+    ),
+    "headers of a browser": (
+        ("/g/collect", GA4_HIT),
+        {
+            "HTTP_ACCEPT_LANGUAGE": "de-CH,de;q=0.9",
+            "HTTP_REFERER": "https://shop.test/",
+            "HTTP_ORIGIN": "https://shop.test",
+            "HTTP_DNT": "1",
+            "HTTP_SEC_GPC": "1",
+            "HTTP_SEC_CH_UA_PLATFORM": '"Android"',
+            "HTTP_SEC_CH_UA_MOBILE": "?1",
+        },
+        {
+            "accept_language": "de-CH,de;q=0.9",
+            "referer": "https://shop.test/",
+            "origin": "https://shop.test",
+            "do_not_track": True,
+            "global_privacy_control": True,
+            "client_hints": '{"Sec-CH-UA-Mobile":"?1","Sec-CH-UA-Platform":"\\"Android\\""}',
+        },
+    ),
+    "an IPv6 peer": (
+        ("/g/collect", GA4_HIT),
+        {"REMOTE_ADDR": "2001:db8:aaaa:bbbb::1"},
+        {"ip_network": "2001:db8:aaaa::/48"},
+    ),
+    "forwarding headers of an untrusted peer are nothing": (
+        ("/g/collect", GA4_HIT),
+        {
+            "HTTP_X_FORWARDED_FOR": "198.51.100.9",
+            "HTTP_X_REQUEST_ID": "r1",
+            "HTTP_X_REQUEST_START": "t=1767268799.5",
+            "HTTP_CF_IPCOUNTRY": "CH",
+        },
+        {},
+    ),
+    "bytes in the query that should have been encoded": (
+        ("/g/collect", "tid=G-SHOP&dt=Caf\xc3\xa9"),
+        {},
+        {"query": "tid=G-SHOP&dt=Caf%C3%A9"},
+    ),
+    "UTF-8 in a header": (
+        ("/g/collect", GA4_HIT),
+        {"HTTP_USER_AGENT": "Caf\xc3\xa9"},
+        {"user_agent": "Café"},
+    ),
+    "a valid secret": (
+        ("/mp/collect", f"measurement_id=G-SHOP&api_secret={SECRET}", b'{"client_id":"1"}'),
+        {},
+        {
+            "method": "POST",
+            "path": "/mp/collect",
+            "query": "measurement_id=G-SHOP&api_secret=*",
+            "body": '{"client_id":"1"}',
+            "secret_verdict": "valid",
+        },
+    ),
+    "a wrong secret": (
+        ("/mp/collect", "measurement_id=G-SHOP&api_secret=wrong", b"{}"),
+        {},
+        {
+            "method": "POST",
+            "path": "/mp/collect",
+            "query": "measurement_id=G-SHOP&api_secret=*",
+            "body": "{}",
+            "secret_verdict": "invalid",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("asked", "headers", "differs"), CASES.values(), ids=CASES)
+def test_a_request_is_recorded_as_it_came(tmp_path: Path, asked, headers, differs):
+    with worker_at(tmp_path) as collector:
+        answer = collector.ask(*asked, **headers)
+        row = collector.row()
+    assert answer.status == 204
+    assert answer.body == b""
+    request_id, visitor_hash = row.pop("request_id"), row.pop("visitor_hash")
+    assert row == PLAIN | differs
+    assert len(request_id) == 32
+    assert request_id[12] == "7"
+    assert int(request_id[:12], 16) == NOON_US // 1_000
+    assert len(visitor_hash) == 16
+
+
+FORWARDED = {
+    "one proxy": ("10.0.0.1", "198.51.100.9", "198.51.100.0/24"),
+    "what a client wrote itself is not believed": (
+        "10.0.0.1",
+        "192.0.2.1, 198.51.100.9",
+        "198.51.100.0/24",
+    ),
+    "a chain of trusted proxies": ("10.0.0.1", "198.51.100.9, 10.0.0.2", "198.51.100.0/24"),
+    "an address with a port": ("10.0.0.1", "198.51.100.9:4711", "198.51.100.0/24"),
+    "IPv6 in brackets": ("10.0.0.1", "[2001:db8:1:2::3]:4711", "2001:db8:1::/48"),
+    "what is no address ends the chain": ("10.0.0.1", "unknown", "10.0.0.0/24"),
+    "no header": ("10.0.0.1", "", "10.0.0.0/24"),
+}
+
+
+@pytest.mark.parametrize(("peer", "forwarded", "network"), FORWARDED.values(), ids=FORWARDED)
+def test_the_client_is_the_last_untrusted_address(tmp_path: Path, peer, forwarded, network):
+    with worker_at(tmp_path, trusted_proxies=("10.0.0.0/8",)) as collector:
+        collector.ask("/g/collect", GA4_HIT, REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=forwarded)
+        assert collector.row()["ip_network"] == network
+
+
+def test_copies_of_a_balanced_request_carry_the_same_id_and_the_balancers_time(tmp_path: Path):
+    told = {"HTTP_X_REQUEST_ID": "r1", "HTTP_X_REQUEST_START": "t=1767268799.5"}
+    ids = []
+    for name in ("one", "other"):
+        with worker_at(tmp_path / name, trusted_proxies=("203.0.113.0/24",)) as collector:
+            collector.ask("/g/collect", GA4_HIT, HTTP_CF_IPCOUNTRY="ch", **told)
+            row = collector.row()
+        assert row["has_balancer_id"]
+        assert row["country_hint"] == "CH"
+        assert row["received_at"] == NOON_US
+        ids.append(row["request_id"])
+    assert ids[0] == ids[1]
+    assert int(ids[0][:12], 16) == 1_767_268_799_500
+
+
+REASONS = {
+    "known property": ("/g/collect", "tid=G-SHOP", ""),
+    "unknown property": ("/g/collect", "tid=G-OTHER", "unknown_measurement_id"),
+    "no property": ("/g/collect", "v=2", "missing_measurement_id"),
+    "no secret": ("/mp/collect", "measurement_id=G-SHOP", "missing_api_secret"),
+    "wrong secret": (
+        "/mp/collect",
+        "measurement_id=G-SHOP&api_secret=x",
+        "invalid_api_secret",
+    ),
+    "secret of an unknown property": (
+        "/mp/collect",
+        f"measurement_id=G-OTHER&api_secret={SECRET}",
+        "unknown_measurement_id",
+    ),
+    "right secret": ("/mp/collect", f"api_secret={SECRET}&measurement_id=G%2DSHOP", ""),
+}
+
+
+@pytest.mark.parametrize(("path", "query", "reason"), REASONS.values(), ids=REASONS)
+def test_the_answer_says_why_a_hit_may_not_count(tmp_path: Path, path, query, reason):
+    with worker_at(tmp_path) as collector:
+        answer = collector.ask(path, query)
+        assert answer.status == 204
+        assert answer.headers.get("X-Tallymark-Reason", "") == reason
+        assert len(collector.rows()) == 1
+
+
+def test_rules_that_change_are_known_after_a_tick(tmp_path: Path):
+    with worker_at(tmp_path) as collector:
+        write_properties(tmp_path, measurement_id="G-NEW")
+        collector.worker.tick()
+        assert "X-Tallymark-Reason" not in collector.ask("/g/collect", "tid=G-NEW").headers
+        (tmp_path / "rules" / "properties.json").write_bytes(b"{ broken")
+        collector.worker.known.refresh()
+        assert "X-Tallymark-Reason" not in collector.ask("/g/collect", "tid=G-NEW").headers
+
+
+def test_browsers_with_credentials_are_named_their_own_origin(tmp_path: Path):
+    with worker_at(tmp_path) as collector:
+        answer = collector.ask("/g/collect", GA4_HIT, HTTP_ORIGIN="https://shop.test")
+        preflight = collector.ask(
+            "/g/collect",
+            REQUEST_METHOD="OPTIONS",
+            HTTP_ORIGIN="https://shop.test",
+            HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST",
+            HTTP_ACCESS_CONTROL_REQUEST_HEADERS="content-type",
+        )
+        assert len(collector.rows()) == 1
+    for headers in (answer.headers, preflight.headers):
+        assert headers["Access-Control-Allow-Origin"] == "https://shop.test"
+        assert headers["Access-Control-Allow-Credentials"] == "true"
+        assert headers["Vary"] == "Origin"
+    assert preflight.status == 204
+    assert preflight.headers["Access-Control-Allow-Headers"] == "content-type"
+    assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+
+
+def test_other_methods_are_not_recorded(tmp_path: Path):
+    with worker_at(tmp_path) as collector:
+        answer = collector.ask("/g/collect", GA4_HIT, REQUEST_METHOD="DELETE")
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST, OPTIONS")
+        assert collector.rows() == []
+
+
+@pytest.mark.parametrize("announced", ["2001", "", "lies"])
+def test_a_body_over_the_limit_is_refused(tmp_path: Path, announced):
+    with worker_at(tmp_path, max_body_bytes=2_000) as collector:
+        long = collector.ask("/g/collect", GA4_HIT, b"x" * 2_001, CONTENT_LENGTH=announced)
+        assert long.status == 413
+        assert collector.rows() == []
+        assert collector.ask("/g/collect", GA4_HIT, b"x" * 2_000).status == 204
+
+
+def test_full_spools_turn_requests_away_until_there_is_room(tmp_path: Path):
+    with worker_at(tmp_path, max_segment_bytes=100_000) as collector:
+        answers = [collector.ask("/g/collect", GA4_HIT, b"x" * 10_000) for _ in range(12)]
+        statuses = [answer.status for answer in answers]
+        recorded = statuses.count(204)
+        assert statuses == [204] * recorded + [503] * (12 - recorded)
+        assert 7 <= recorded <= 9
+        assert int(answers[-1].headers["Retry-After"]) > 0
+        assert len(collector.rows()) == recorded
+        assert collector.ask("/readyz").status == 503
+        collector.worker.space.used_bytes = 0  # as it measures once the shipper has unlinked
+        assert collector.ask("/readyz").status == 200
+        assert collector.ask("/g/collect", GA4_HIT).status == 204
+
+
+def test_a_worker_that_stops_sends_clients_elsewhere(tmp_path: Path):
+    with worker_at(tmp_path) as collector:
+        collector.worker.close()
+        assert collector.ask("/g/collect", GA4_HIT).status == 503
+        assert collector.ask("/readyz").status == 503
+        assert collector.ask("/healthz").status == 200
+
+
+def test_metrics_count_what_was_answered(tmp_path: Path):
+    with worker_at(tmp_path, max_body_bytes=10) as collector:
+        collector.ask("/g/collect", GA4_HIT)
+        collector.ask("/g/collect", "tid=G-OTHER")
+        collector.ask("/g/collect", GA4_HIT, b"x" * 11)
+        lines = collector.ask("/metrics").body.decode().splitlines()
+    assert "tallymark_collector_requests_recorded_total 2.0" in lines
+    assert "tallymark_collector_requests_doubted_total 1.0" in lines
+    assert "tallymark_collector_requests_refused_large_total 1.0" in lines
+    assert "tallymark_collector_known_properties 1.0" in lines
+
+
+def test_the_tracker_is_asked_for_again_by_its_tag(tmp_path: Path):
+    with worker_at(tmp_path) as collector:
+        script = collector.ask("/t.js", "id=G-SHOP")
+        assert script.status == 200
+        assert script.headers["Content-Type"].startswith("text/javascript")
+        assert b"/g/collect" in script.body
+        assert "max-age=3600" in script.headers["Cache-Control"]
+        again = collector.ask("/t.js", HTTP_IF_NONE_MATCH=script.headers["ETag"])
+        assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.255", "192.0.2.0/24"),
+        ("::ffff:192.0.2.9", "192.0.2.0/24"),
+        ("fe80::1%eth0", "fe80::/48"),
+        ("", ""),
+        ("unix:", ""),
+    ],
+)
+def test_an_address_is_cut_to_its_network(address, network):
+    assert network_of(address) == network
