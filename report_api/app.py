@@ -49,20 +49,28 @@ class _Parts:
     rules_cache: RulesCache
     now_us: Callable[[], int]
     metrics: ReportMetrics
+    collector_url: str
 
 
-def create_app(*, wide_rows: WideRows, rules_cache: RulesCache, now_us: Callable[[], int]) -> Flask:
+def create_app(
+    *,
+    wide_rows: WideRows,
+    rules_cache: RulesCache,
+    now_us: Callable[[], int],
+    collector_url: str = "",
+) -> Flask:
     """The WSGI application.
 
     Args:
         wide_rows: Where cells and pointers are.
         rules_cache: Properties, their keys, time zones and currencies.
         now_us: UTC µs, what "today" refers to.
+        collector_url: For the snippet that the page shows; "" where it is not known.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["tallymark"] = _Parts(
-        ReportReader(wide_rows, now_us), rules_cache, now_us, ReportMetrics()
+        ReportReader(wide_rows, now_us), rules_cache, now_us, ReportMetrics(), collector_url
     )
     app.register_blueprint(routes)
     app.register_error_handler(ApiError, ApiError.response)
@@ -112,7 +120,9 @@ def metadata(property_id: str) -> Response:
 def overview(property_id: str) -> Response:
     """What the page shows."""
     owner = _authorised(property_id)
-    return _document(overview_document(_parts().reader, owner, _parts().now_us))
+    parts = _parts()
+    document = overview_document(parts.reader, owner, parts.now_us)
+    return _document(document | {"collectorUrl": parts.collector_url})
 
 
 @routes.get("/")
