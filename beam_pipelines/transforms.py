@@ -81,13 +81,15 @@ class ProcessHits(beam.PTransform):  # type: ignore[misc]
     settings: ShardSettings
 
     def expand(self, blocks: beam.PCollection) -> beam.PCollection:
-        processed = blocks | "Process blocks" >> beam.ParDo(
-            ProcessBlocksFn(self.settings)
-        ).with_outputs(DEAD_LETTERS, main=FRAMES)
+        processed = blocks | "Process blocks" >> (
+            beam.ParDo(ProcessBlocksFn(self.settings))
+            .with_output_types(tuple[int, bytes], dead_letters=tuple[str, Any])
+            .with_outputs(DEAD_LETTERS, main=FRAMES)
+        )
         _ = processed[DEAD_LETTERS] | "Write dead letters" >> beam.ParDo(
             WriteDeadLettersFn(self.settings)
         )
-        return processed[FRAMES].with_output_types(tuple[int, bytes])
+        return processed[FRAMES]
 
 
 class CountShardFn(beam.DoFn):
