@@ -4,7 +4,7 @@ Blocks of some million hits are published to the embedded bus; then the stream i
 from its first hit to its last cell. A per-hit Beam pipeline on the same runner reads the first of
 the same blocks (see ``benchmarks.per_hit_pipeline``).
 
-Run alone: python -m benchmarks.streaming [--million-hits 3] [--per-hit-hits 60000]
+Run alone: python -m benchmarks.streaming [--million-hits 3] [--per-hit-hits 200000]
 """
 
 import argparse
@@ -191,7 +191,7 @@ def main() -> None:
     """Run from the command line; exit status 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--million-hits", type=float, default=3.0)
-    parser.add_argument("--per-hit-hits", type=int, default=60_000)
+    parser.add_argument("--per-hit-hits", type=int, default=200_000)
     arguments = parser.parse_args()
     sys.exit(0 if run(arguments.million_hits, arguments.per_hit_hits) else 1)
 
