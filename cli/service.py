@@ -30,6 +30,7 @@ class Service:
         is_ready: Whether the process of this pid does its work.
         is_idle: Whether it has finished what was left for it; asked before it is stopped.
         drain_seconds: How long stopping waits for ``is_idle``.
+        holds_next: Whether the stages after it wait until it has been ready.
         stop_seconds: How long it may take to end after SIGTERM before it is killed.
     """
 
@@ -40,6 +41,7 @@ class Service:
     is_ready: Callable[[int], bool]
     is_idle: Callable[[], bool] = lambda: True
     drain_seconds: float = 0.0
+    holds_next: bool = True
     stop_seconds: float = 15.0
 
 

@@ -85,6 +85,7 @@ def _reports(settings: StackSettings) -> Service:
         ),
         address=settings.report_url,
         is_ready=lambda _pid: probes.http_status(f"{settings.report_url}/healthz")[0] == 200,
+        holds_next=False,  # it is early in the table to be stopped late
     )
 
 
@@ -152,6 +153,7 @@ def _shipper(settings: StackSettings) -> Service:
         is_ready=probes.notes_of(settings.folder.run / "shipper.json"),
         is_idle=lambda: not unshipped_spools(settings.folder.spools),
         drain_seconds=20.0,
+        holds_next=False,  # segments wait on disk
     )
 
 

@@ -95,7 +95,7 @@ class Supervisor:
     def _open_stage(self) -> int:
         """The last stage that may start: the first that holds what has never been ready."""
         for child in self.children:
-            if not child.has_been_ready:
+            if child.service.holds_next and not child.has_been_ready:
                 return child.service.stage
         return self.children[-1].service.stage
 

@@ -180,6 +180,12 @@ def test_the_next_stage_waits_until_a_sick_one_has_been_ready(tmp_path):
     assert "start next" not in events(tmp_path)
 
 
+def test_the_next_stage_does_not_wait_for_what_does_not_hold_it(tmp_path):
+    sick = a_service(tmp_path, "sick", 1, kind="crash", holds_next=False)
+    supervisor = Supervisor([sick, a_service(tmp_path, "next", 2)], RecordedScreen())
+    run_until(supervisor, lambda: eventually(lambda: "start next" in events(tmp_path)))
+
+
 def test_the_wait_is_short_again_after_a_stable_run(tmp_path):
     reaper = Reaper()
     child = Child(a_service(tmp_path, "sick", kind="crash"), reaper)
