@@ -1,0 +1,52 @@
+"""What all tests share: Hypothesis profiles, and how many examples each property was tried with."""
+
+import os
+import re
+from collections.abc import Generator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("fast", max_examples=25, deadline=None, suppress_health_check=SLOW_DATA)
+settings.register_profile("soak", max_examples=1000, deadline=None, suppress_health_check=SLOW_DATA)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+_COUNTS = re.compile(r"(\d+) passing(?: examples)?, (?:and )?(\d+) failing")
+_PROPERTY = "hypothesis_examples"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A soak takes as long as it takes."""
+    if os.environ.get("HYPOTHESIS_PROFILE") == "soak":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note the examples of a property in its report, which travels to the end of the run."""
+    statistics = getattr(item, "hypothesis_statistics", None)
+    if call.when == "call" and statistics:
+        counts = _COUNTS.findall(statistics)
+        item.user_properties.append(
+            (_PROPERTY, sum(int(number) for pair in counts for number in pair))
+        )
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line a property: how many examples it was tried with."""
+    lines = [
+        (report.nodeid, count)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, count in report.user_properties
+        if name == _PROPERTY
+    ]
+    if lines:
+        terminalreporter.section("examples tried per property")
+        for nodeid, count in sorted(lines):
+            terminalreporter.write_line(f"{count:7,}  {nodeid}")

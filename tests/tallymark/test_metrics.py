@@ -1,0 +1,152 @@
+"""Report dimensions and metrics: values, times, and which rollup answers what."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from tallymark.metrics import (
+    DIMENSIONS,
+    LOCAL,
+    METRICS,
+    NOT_ADDITIVE,
+    TOTALS,
+    Metric,
+    missing,
+    smallest_rollup,
+)
+from tallymark.rollups import BY_NAME, ROLLUPS
+
+
+def dimensions(names: str) -> list:
+    return [DIMENSIONS[name] for name in names.split()]
+
+
+def metrics(names: str) -> list[Metric]:
+    return [METRICS[name] for name in names.split()]
+
+
+TIMES = [
+    # 2023-01-01 was a Sunday: week 1 is whole
+    ("2023-01-01T00:00", "20230101", "2023010100", "00", "0", "01", "01", "202301", "2023"),
+    ("2023-01-07T23:00", "20230107", "2023010723", "23", "6", "01", "01", "202301", "2023"),
+    ("2023-01-08T00:00", "20230108", "2023010800", "00", "0", "02", "01", "202301", "2023"),
+    ("2023-12-31T12:00", "20231231", "2023123112", "12", "0", "53", "12", "202312", "2023"),
+    # 2022-01-01 was a Saturday: week 1 is that day alone
+    ("2022-01-01T05:00", "20220101", "2022010105", "05", "6", "01", "01", "202201", "2022"),
+    ("2022-01-02T05:00", "20220102", "2022010205", "05", "0", "02", "01", "202201", "2022"),
+    # a leap year that begins on a Monday
+    ("2024-02-29T09:00", "20240229", "2024022909", "09", "4", "09", "02", "202402", "2024"),
+    ("2024-12-31T09:00", "20241231", "2024123109", "09", "2", "53", "12", "202412", "2024"),
+]  # fmt: skip
+NAMES = ("date", "dateHour", "hour", "dayOfWeek", "week", "month", "yearMonth", "year")
+
+
+@pytest.mark.parametrize("case", TIMES, ids=lambda case: case[0])
+def test_time_dimensions_are_as_in_ga(case: tuple[str, ...]) -> None:
+    moment = datetime.fromisoformat(case[0]).replace(tzinfo=UTC)
+    frame = pl.DataFrame({LOCAL: [moment]})
+    found = frame.select(DIMENSIONS[name].value().alias(name) for name in NAMES)
+    assert found.row(0) == case[1:]
+
+
+def test_an_empty_key_is_not_set() -> None:
+    frame = pl.DataFrame({"source": ["", "a"], "medium": ["b", ""], "path": ["", "/"]})
+    assert frame.select(DIMENSIONS["pagePath"].value()).to_series().to_list() == ["(not set)", "/"]
+    both = frame.select(DIMENSIONS["sessionSourceMedium"].value()).to_series().to_list()
+    assert both == ["(not set) / b", "a / (not set)"]
+
+
+MEASURES = {
+    "active_users": 4, "new_users": 1, "users": 5, "sessions": 8, "engaged_sessions": 6,
+    "session_duration_ms": 12_500, "engagement_ms": 4_250, "views": 10, "events": 20,
+    "key_events": 3, "value_micros": 19_990_000, "entrances": 2, "exits": 7,
+}  # fmt: skip
+VALUES = {
+    "activeUsers": 4, "newUsers": 1, "totalUsers": 5, "sessions": 8, "engagedSessions": 6,
+    "engagementRate": 0.75, "bounceRate": 0.25, "sessionsPerUser": 2.0,
+    "averageSessionDuration": 1.5625, "userEngagementDuration": 4.25, "screenPageViews": 10,
+    "screenPageViewsPerSession": 1.25, "screenPageViewsPerUser": 2.5, "entrances": 2, "exits": 7,
+    "eventCount": 20, "eventCountPerUser": 5.0, "eventsPerSession": 2.5, "keyEvents": 3,
+    "totalRevenue": 19.99, "purchaseRevenue": 19.99,
+}  # fmt: skip
+
+
+def test_every_metric_has_a_case() -> None:
+    assert VALUES.keys() == METRICS.keys()
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_computed_from_its_measures(name: str) -> None:
+    value = pl.DataFrame({key: [number] for key, number in MEASURES.items()}).select(
+        METRICS[name].value()
+    )
+    assert value.item() == VALUES[name]
+    assert isinstance(value.item(), int) == (METRICS[name].type == "TYPE_INTEGER")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_of_nothing_is_zero(name: str) -> None:
+    nothing = pl.DataFrame({key: [0] for key in MEASURES})
+    assert nothing.select(METRICS[name].value()).item() == 0
+
+
+def test_every_name_is_answered_by_some_rollup_alone() -> None:
+    for name, dimension in DIMENSIONS.items():
+        assert smallest_rollup([dimension], [], [])[1] == [], name
+    for name, metric in METRICS.items():
+        assert smallest_rollup([], [], [metric])[1] == [], name
+
+
+ROLLUP_CASES = [
+    ("", "sessions", "totals"),
+    ("date hour", "activeUsers eventCount", "totals"),
+    ("sessionSource", "sessions", "acquisition"),
+    ("date sessionSourceMedium sessionDefaultChannelGroup", "activeUsers", "acquisition"),
+    ("landingPage", "bounceRate", "landing"),
+    ("browser operatingSystem deviceCategory", "newUsers", "technology"),
+    ("pagePath", "screenPageViews sessions", "pages"),
+    ("", "entrances", "pages"),
+    ("eventName", "eventCount totalUsers totalRevenue", "events"),
+]
+
+
+@pytest.mark.parametrize(("by", "asked", "rollup"), ROLLUP_CASES)
+def test_the_smallest_rollup_that_fits_answers(by: str, asked: str, rollup: str) -> None:
+    assert smallest_rollup(dimensions(by), [], metrics(asked)) == (BY_NAME[rollup], [])
+
+
+def test_a_filter_takes_part_in_the_choice() -> None:
+    found, lacking = smallest_rollup([], dimensions("sessionMedium"), metrics("sessions"))
+    assert (found.name, lacking) == ("acquisition", [])
+
+
+@pytest.mark.parametrize(
+    ("by", "asked", "lacking"),
+    [
+        ("sessionSource pagePath", "sessions", ["pagePath"]),
+        ("eventName", "sessions", ["eventName"]),
+        ("pagePath", "activeUsers", ["pagePath"]),
+        ("hostName", "sessions", ["hostName"]),
+        ("sessionSource", "entrances", ["entrances"]),
+    ],
+)
+def test_as_few_names_as_can_be_are_left_out(by: str, asked: str, lacking: list[str]) -> None:
+    assert smallest_rollup(dimensions(by), [], metrics(asked))[1] == lacking
+
+
+def test_sessions_by_page_do_not_add_up_to_anything_coarser() -> None:
+    pages = BY_NAME["pages"]
+    assert missing(pages, dimensions("pagePath"), [], metrics("sessions")) == []
+    assert missing(pages, dimensions("hostName"), [], metrics("sessions")) == ["sessions"]
+    filtered = missing(pages, [], dimensions("pagePath"), metrics("sessions"))
+    assert filtered == ["sessions"]
+
+
+def test_what_the_tables_refer_to_exists() -> None:
+    keys = {key for rollup in ROLLUPS for key in rollup.keys}
+    measures = {name for rollup in ROLLUPS for name in (*rollup.sums, *rollup.uniques)}
+    assert all(set(dimension.keys) <= keys for dimension in DIMENSIONS.values())
+    assert all(set(metric.measures) <= measures for metric in METRICS.values())
+    assert all(name in BY_NAME[rollup].sums for rollup, name in NOT_ADDITIVE)
+    assert TOTALS.name == "totals"
