@@ -28,10 +28,12 @@ T = TypeVar("T")
 
 _TRANSIENT: Final = (
     exceptions.Aborted,
+    exceptions.Cancelled,
     exceptions.DeadlineExceeded,
     exceptions.InternalServerError,
     exceptions.ResourceExhausted,
     exceptions.ServiceUnavailable,
+    exceptions.Unknown,  # what a connection that broke off is called
 )
 _ANONYMOUS: Final = AnonymousCredentials()  # type: ignore[no-untyped-call]
 _CHANNEL_OPTIONS: Final = [
