@@ -36,6 +36,7 @@ DEAD_LETTERS: Final = "dead_letters"
 FRAMES: Final = "frames"
 
 
+@beam.typehints.with_output_types(tuple[int, bytes])
 class ProcessBlocksFn(beam.DoFn):
     """Blocks of a bundle, together, to one frame a shard. Splitting them one by one is dear."""
 
