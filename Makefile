@@ -1,6 +1,7 @@
 # make run    a stack on this machine with a demo shop (Ctrl-C stops it)
 # make test   the fast tests and one walk through a whole stack
 # make check  everything that is checked before a change goes in
+# make bench  the figures of docs/benchmarks.md; make soak: ten minutes under steady visits
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
 
 PYTHON ?= python3
@@ -23,10 +24,11 @@ check: $(INSTALLED)
 	scripts/check.sh
 
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks
+	for name in bus wide_rows streaming freshness restart memory; do \
+	    $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 soak: $(INSTALLED)
-	$(BIN)/python -m benchmarks soak
+	$(BIN)/python -m scripts.soak
 
 # Compile requirements.lock again after a change of pyproject.toml.
 lock: $(INSTALLED)
