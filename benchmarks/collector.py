@@ -1,0 +1,194 @@
+"""Server CPU-seconds a request: the collector against a bare WSGI app on the same server.
+
+The bare app reads the body and answers 204; both run under granian with one worker and the same
+threads, are asked by the same client (wrk where it is installed) and take turns. Prints the CPU
+of each run and the ratio of the medians, which is to stay at or below 1.4.
+
+    python -m benchmarks.collector --runs 5 --seconds 5
+"""
+
+import argparse
+import contextlib
+import http.client
+import multiprocessing
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+
+from collector.server import serve
+from collector.settings import CollectorSettings
+
+BAR = 1.4
+TARGET = (
+    "/g/collect?v=2&tid=G-SHOP&_p=1767268800123&cid=1234567890.1767260000&ul=en-us&sr=1920x1080"
+    "&_s=1&sid=1767268700&sct=1&seg=1&dl=https%3A%2F%2Fshop.test%2Fproducts%2F42%3Fcolour%3Dred"
+    "&dr=https%3A%2F%2Fwww.search.test%2F&dt=A%20product%20page&en=page_view&_fv=1&_ss=1"
+    "&ep.page_type=product&epn.value=12.5&_et=1234"
+)
+HEADERS = {
+    "Host": "stats.shop.test",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/140.0.0.0 Safari/537.36",
+    "Accept-Language": "en-US,en;q=0.9",
+    "Referer": "https://shop.test/",
+    "Origin": "https://shop.test",
+    "Sec-CH-UA": '"Chromium";v="140", "Not=A?Brand";v="24"',
+    "Sec-CH-UA-Mobile": "?0",
+    "Sec-CH-UA-Platform": '"Linux"',
+}
+BODY = "en=scroll&epn.percent_scrolled=90&_et=5000"
+
+
+def bare_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """What any collector has to do at least."""
+    environ["wsgi.input"].read()
+    start_response("204 No Content", [])
+    return [b""]
+
+
+def load_bare_app() -> Callable[..., Any]:
+    return bare_app
+
+
+def serve_bare(port: int, threads: int) -> None:
+    Granian(
+        "bare",
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=threads,
+        http=HTTPModes.http1,
+        log_enabled=False,
+    ).serve(target_loader=load_bare_app, wrap_loader=False)
+
+
+def serve_collector(port: int, threads: int, data_dir: str) -> None:
+    serve(
+        CollectorSettings(
+            data_dir=Path(data_dir),
+            port=port,
+            blocking_threads=threads,
+            max_segment_bytes=50_000_000_000,
+        )
+    )
+
+
+@contextlib.contextmanager
+def served(target: Callable[..., None], *arguments: Any) -> Iterator[tuple[int, psutil.Process]]:
+    """A server on a free port, in a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = multiprocessing.get_context("spawn").Process(target=target, args=(port, *arguments))
+    process.start()
+    try:
+        wait_for(port)
+        yield port, psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.join(30)
+
+
+def wait_for(port: int) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OSError):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            connection.request("POST", TARGET, BODY, HEADERS)
+            if connection.getresponse().status == 204:
+                return
+        time.sleep(0.05)
+    sys.exit(f"no server came up on port {port}")
+
+
+def cpu_seconds(server: psutil.Process) -> float:
+    times = [each.cpu_times() for each in (server, *server.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
+def requests_of_wrk(port: int, seconds: float, method: str, folder: Path) -> int:
+    """Let wrk ask for ``seconds`` over 16 connections; returns how many were answered 204."""
+    lines = [f'wrk.method = "{method}"']
+    lines += [f"wrk.headers[{name!r}] = {value!r}" for name, value in HEADERS.items()]
+    if method == "POST":
+        lines.append(f'wrk.body = "{BODY}"')
+    script = folder / "requests.lua"
+    script.write_text("\n".join(lines))
+    command = ["wrk", "-t1", "-c16", f"-d{seconds:g}s", "-s", str(script)]
+    output = subprocess.run(
+        [*command, f"http://127.0.0.1:{port}{TARGET}"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Non-2xx" not in output, output
+    found = re.search(r"(\d+) requests in", output)
+    assert found is not None, output
+    return int(found[1])
+
+
+def requests_of_sockets(port: int, seconds: float, method: str, _folder: Path) -> int:
+    """The same by hand where there is no wrk: batches of 16 requests on one connection."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+    body = BODY if method == "POST" else ""
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    batch = f"{method} {TARGET} HTTP/1.1\r\n{head}{length}\r\n{body}".encode() * 16
+    answered, end = 0, time.monotonic() + seconds
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        while time.monotonic() < end:
+            connection.sendall(batch)
+            seen = 0
+            while seen < 16:
+                seen += connection.recv(65_536).count(b"HTTP/1.1 204")
+            answered += seen
+    return answered
+
+
+def microseconds_a_request(server: psutil.Process, ask: Callable[[], int]) -> float:
+    before = cpu_seconds(server)
+    answered = ask()
+    return (cpu_seconds(server) - before) / answered * 1e6
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=5)
+    arguments.add_argument("--seconds", type=float, default=5.0)
+    arguments.add_argument("--threads", type=int, default=0, help="0: what the collector takes")
+    arguments.add_argument("--method", choices=["GET", "POST"], default="POST")
+    options = arguments.parse_args()
+    client = requests_of_wrk if shutil.which("wrk") else requests_of_sockets
+    with tempfile.TemporaryDirectory() as folder:
+        threads = options.threads or CollectorSettings(data_dir=Path(folder), port=1).threads
+        found: dict[str, list[float]] = {"bare": [], "collector": []}
+        with (
+            served(serve_bare, threads) as bare,
+            served(serve_collector, threads, folder) as collector,
+        ):
+            for run in range(options.runs):
+                for name, (port, server) in (("bare", bare), ("collector", collector)):
+                    cost = microseconds_a_request(
+                        server,
+                        lambda port=port: client(
+                            port, options.seconds, options.method, Path(folder)
+                        ),
+                    )
+                    found[name].append(cost)
+                    print(f"run {run + 1} {name:<9} {cost:6.1f} µs of CPU a request")
+    bare_us, collector_us = (statistics.median(costs) for costs in found.values())
+    ratio = collector_us / bare_us
+    print(f"median: bare {bare_us:.1f} µs, collector {collector_us:.1f} µs, {threads} threads")
+    print(f"ratio {ratio:.2f} (bar {BAR}): {'met' if ratio <= BAR else 'MISSED'}")
+    sys.exit(ratio > BAR)
+
+
+if __name__ == "__main__":
+    main()
