@@ -1,13 +1,14 @@
 """Answers: from decoded cells to the rows of a report.
 
 A unique count of a row is that of the union of its sets. The total is the union of all sets, never
-a sum, and no row says more than its total.
+a sum, and no row says more than its total: of sets that keep as many hashes, the union of more
+never counts less (below k members it is exact, from k on at least k − 1 and falling with the k-th
+hash), and where the total comes from the totals rollup, rows are clamped to it.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from tallymark.aggregates import OTHER
@@ -61,15 +62,15 @@ def answer(plan: Plan, decoded: DecodedCells, totals: DecodedCells | None = None
     for date_range in request.date_ranges:
         known = _whole(plan, totals, date_range) if totals else {}
         part = _Part(plan, facts, members, decoded.numbers.height, date_range)
-        table, whole = part.tables(known)
-        tables.append(table)
-        wholes.append(whole)
+        tables.append(part.table(known))
+        if "TOTAL" in request.aggregations:
+            wholes.append(part.whole(known))
     ordered = _ordered(request, pl.concat(tables))
     return Report(
         request=request,
         rows=ordered.slice(request.offset, request.limit),
         row_count=ordered.height,
-        aggregates=_aggregates(request, ordered, pl.concat(wholes)),
+        aggregates=_aggregates(request, ordered, wholes),
         has_other_row=_has_other_row(plan.rollup, decoded.numbers),
     )
 
@@ -115,23 +116,35 @@ class _Part:
         self._facts = facts.filter(_within(date_range))
         self._group_of_row = np.full(rows, NO_GROUP, dtype=np.int64)
 
-    def tables(self, known: Measures) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The rows and, as one row, the total; ``known`` measures of it are given."""
-        request, plan = self._plan.request, self._plan
+    def table(self, known: Measures) -> pl.DataFrame:
+        """The rows; none says more than the total, of which ``known`` measures are given."""
+        request = self._plan.request
         groups = self._grouped()
-        whole = self._total(self._group_of_row != NO_GROUP) | known
-        groups = groups.with_columns(
-            pl.min_horizontal(name, pl.lit(whole[name])) for name in plan.uniques
+        clamped = groups.with_columns(
+            pl.min_horizontal(name, pl.lit(known[name], pl.Int64))
+            for name in self._plan.uniques
+            if name in known
         )
-        table = _kept(request, self._named(groups, request.dimensions))
-        if request.metric_filter is not None and "TOTAL" in request.aggregations:
-            kept = table.get_column(_GROUP).to_numpy()
-            whole = self._total(np.isin(self._group_of_row, kept))
-            largest = groups.filter(pl.col(_GROUP).is_in(kept)).select(pl.col(plan.uniques).max())
-            for name in plan.uniques:
-                whole[name] = max(whole[name], largest.get_column(name).item() or 0)
-        total = pl.DataFrame({name: [value] for name, value in whole.items()})
-        return table.drop(_GROUP), self._named(total.with_columns(pl.lit(0).alias(_GROUP)), ())
+        table = _kept(request, self._named(clamped, request.dimensions))
+        if request.metric_filter is not None:
+            kept = np.isin(self._group_of_row, table.get_column(_GROUP).to_numpy())
+            self._group_of_row[~kept] = NO_GROUP
+        return table.drop(_GROUP)
+
+    def whole(self, known: Measures) -> pl.DataFrame:
+        """The total of what ``table`` has kept, as one row."""
+        plan = self._plan
+        counts = self._group_of_row != NO_GROUP
+        rows = pl.Series(counts).gather(self._facts.get_column("row"))
+        sums = self._facts.filter(rows).select(pl.col(name).sum() for name in plan.sums)
+        one_group = np.where(counts, 0, NO_GROUP)
+        measures = {name: sums.get_column(name) for name in plan.sums} | {
+            name: self._members.counts(name, one_group, 1, plan.rollup.unique_k)
+            for name in plan.uniques
+        }
+        given = {name: pl.Series([value], dtype=pl.Int64) for name, value in known.items()}
+        total = pl.DataFrame({_GROUP: [0]} | measures | given)
+        return self._named(total, ()).drop(_GROUP)
 
     def _grouped(self) -> pl.DataFrame:
         """Measures by group: its number, dimensions, sums and unique counts."""
@@ -152,19 +165,6 @@ class _Part:
             for name in plan.uniques
         ]
         return found.with_columns(counts)
-
-    def _total(self, counts: npt.NDArray[np.bool_]) -> Measures:
-        """Measures of all rows that count together."""
-        plan = self._plan
-        rows = pl.Series(counts)
-        sums = self._facts.filter(rows.gather(self._facts.get_column("row"))).select(
-            pl.col(name).sum() for name in plan.sums
-        )
-        one_group = np.where(counts, 0, NO_GROUP)
-        return {name: sums.get_column(name).item() for name in plan.sums} | {
-            name: self._members.counts(name, one_group, 1, plan.rollup.unique_k).item()
-            for name in plan.uniques
-        }
 
     def _named(self, measures: pl.DataFrame, dimensions: tuple[Dimension, ...]) -> pl.DataFrame:
         """Dimensions, date range and metrics by their names."""
@@ -222,17 +222,17 @@ def _ordered(request: ReportRequest, table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _aggregates(
-    request: ReportRequest, table: pl.DataFrame, whole: pl.DataFrame
+    request: ReportRequest, table: pl.DataFrame, wholes: list[pl.DataFrame]
 ) -> dict[str, pl.DataFrame]:
     metrics = [metric.name for metric in request.metrics]
     bounds = {"MINIMUM": pl.col(metrics).min(), "MAXIMUM": pl.col(metrics).max()}
+    ranges = pl.DataFrame({DATE_RANGE: [part.name for part in request.date_ranges]})
     found = {}
     for name in request.aggregations:
         if name == "TOTAL":
-            found[name] = whole.select(DATE_RANGE, *metrics)
+            found[name] = pl.concat(wholes)
         elif name in bounds:
             rows = table.group_by(DATE_RANGE).agg(bounds[name])
-            ranges = whole.select(DATE_RANGE)
             joined = ranges.join(rows, on=DATE_RANGE, how="left", maintain_order="left")
             found[name] = joined.fill_null(0)
     return found

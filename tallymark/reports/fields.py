@@ -117,12 +117,12 @@ class Reader:
             self.complain(f"{name}: expected a number, got {value!r:.100}")
             return 0.0
 
-    def enum(self, name: str, numbers: Mapping[str, int], default: str) -> str:
-        """The name of an enum's value, given as its name or number."""
-        found = enum_name(self.content.get(name, default), numbers)
+    def enum(self, name: str, numbers: Mapping[str, int], default: str = "") -> str:
+        """The name of an enum's value, given as its name or number; needed without default."""
+        value = self.content.get(name, default)
+        found = enum_name(value, numbers)
         if found is None:
-            allowed = ", ".join(numbers)
-            self.complain(f"{name}: expected one of {allowed}, got {self.content[name]!r:.100}")
+            self.complain(f"{name}: expected one of {', '.join(numbers)}, got {value!r:.100}")
             return default
         return found
 

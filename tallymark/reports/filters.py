@@ -192,9 +192,7 @@ def _read_in_list(reader: Reader) -> Test:
 
 def _read_numeric(reader: Reader) -> Test:
     reader.only("operation", "value")
-    operation = reader.enum("operation", OPERATIONS, "")
-    if not operation and "operation" not in reader.content:
-        reader.complain(f"operation: expected one of {', '.join(OPERATIONS)}")
+    operation = reader.enum("operation", OPERATIONS)
     bound = _read_number(reader, "value")
     comparisons: dict[str, Test] = {
         "EQUAL": lambda number: number == bound,

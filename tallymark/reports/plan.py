@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from tallymark.metrics import NOT_ADDITIVE, TOTALS, smallest_rollup
+from tallymark.metrics import DIMENSIONS, NOT_ADDITIVE, TOTALS, missing, smallest_rollup
 from tallymark.reports.problems import InvalidRequestError
 from tallymark.reports.request import ReportRequest
-from tallymark.rollups import Rollup
+from tallymark.rollups import BY_NAME, Rollup
 from tallymark.row_keys import rollup_range
 
 
@@ -66,7 +66,7 @@ def plan(request: ReportRequest, property_id: int) -> Plan:
         request.dimensions, request.filter_dimensions, request.metrics
     )
     if lacking:
-        raise InvalidRequestError([_incompatible(request, rollup, lacking)])
+        raise InvalidRequestError([_incompatible(request, lacking)])
     measures = dict.fromkeys(measure for metric in request.metrics for measure in metric.measures)
     return Plan(
         request=request,
@@ -104,17 +104,20 @@ def _whole_measures(
     )
 
 
-def _incompatible(request: ReportRequest, rollup: Rollup, lacking: list[str]) -> str:
-    hint = ""
-    for (name, measure), dimension in NOT_ADDITIVE.items():
-        if name == rollup.name and any(
-            measure in metric.measures for metric in request.metrics if metric.name in lacking
-        ):
-            hint = f" Or add {dimension}."
-    verb = ", ".join(lacking)
+def _incompatible(request: ReportRequest, lacking: list[str]) -> str:
+    hints = [
+        f" Or add {dimension}."
+        for (name, _), dimension in NOT_ADDITIVE.items()
+        if not missing(
+            BY_NAME[name],
+            (*request.dimensions, DIMENSIONS[dimension]),
+            request.filter_dimensions,
+            request.metrics,
+        )
+    ]
     return (
-        f"Please remove {verb} to make the request compatible. The request's dimensions &"
-        f" metrics are incompatible.{hint}"
+        f"Please remove {', '.join(lacking)} to make the request compatible. The request's"
+        f" dimensions & metrics are incompatible.{''.join(hints)}"
     )
 
 

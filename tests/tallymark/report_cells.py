@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 
 def rows_of(rollup: Rollup, rows: Sequence[Row]) -> pl.DataFrame:
-    """Rows as ``encode`` takes them; ``hour`` counts from ``NOON_US``, what is not said is nothing."""
+    """Rows as ``encode`` takes them; hours count from ``NOON_US``, what is not said is nothing."""
     return pl.DataFrame(
         [
             {
