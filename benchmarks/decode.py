@@ -1,0 +1,120 @@
+"""Processing: hits a second of decode, enrichment and rules, against parsing hit by hit.
+
+The baseline does one thing only, ``urllib.parse.parse_qsl`` of each query string.
+
+    python benchmarks/decode.py --hits 50000
+"""
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qsl, quote, urlencode
+
+import polars as pl
+
+from tallymark.processing import enrich, process_requests
+from tallymark.properties import Property, properties_frame
+from tallymark.protocols import decode
+from tallymark.requests import REQUEST_SCHEMA
+from tallymark.rules import apply_rules
+
+PROPERTIES = 20
+BROWSERS = [
+    f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    f"Chrome/{version}.0.0.0 Safari/537.36"
+    for version in range(60, 143)
+]
+REFERRERS = ["", "https://www.google.com/", "https://blog.example.org/best", "https://t.co/abc"]
+TAGS = ["", "", "?utm_source=letter&utm_medium=email&utm_campaign=spring%20sale", "?gclid=Cj{}"]
+
+
+def query(random_: random.Random) -> str:
+    """A page view as a browser sends it: 24 parameters."""
+    page = random_.randrange(3_000)
+    tag = random_.choice(TAGS).format(random_.randrange(10**9))
+    parameters = {
+        "v": 2, "tid": f"G-{random_.randrange(PROPERTIES)}", "gtm": "45je4b0v9", "gcd": "13l3l3l1",
+        "_p": random_.randrange(10**12), "cid": f"{random_.randrange(20_000)}.1700000000",
+        "ul": "en-us", "sr": "1920x1080", "uaa": "x86", "uab": 64,
+        "uafvl": "Chromium;142.0.7444.60|Not_A Brand;99.0.0.0", "uamb": 0, "uam": "",
+        "uap": "Windows", "uapv": "15.0.0", "_s": random_.randrange(1, 9),
+        "sid": 1_700_000_000 + random_.randrange(20_000), "sct": 3, "seg": 1,
+        "dl": f"https://shop.example/category/{page}{tag}", "dr": random_.choice(REFERRERS),
+        "dt": f"Schöne Schuhe {page}", "en": "page_view", "_et": random_.randrange(60_000),
+    }  # fmt: skip
+    return urlencode(parameters, quote_via=quote)
+
+
+def requests_of(count: int) -> pl.DataFrame:
+    """A frame of ``count`` requests, each with one hit."""
+    random_ = random.Random(1)
+    blank = {name: "" for name, dtype in REQUEST_SCHEMA.items() if dtype == pl.String}
+    flags = {name: False for name, dtype in REQUEST_SCHEMA.items() if dtype == pl.Boolean}
+    rows = [
+        blank
+        | flags
+        | {
+            "request_id": f"{index:032x}",
+            "received_at": 1_700_000_000_000_000 + index,
+            "method": "POST",
+            "path": "/g/collect",
+            "query": query(random_),
+            "body_encoding": "utf-8",
+            "user_agent": random_.choice(BROWSERS),
+            "visitor_hash": "0123456789abcdef",
+            "country_hint": "CH",
+        }
+        for index in range(count)
+    ]
+    return pl.DataFrame(rows, schema=REQUEST_SCHEMA)
+
+
+def best_seconds(work: Callable[[], object], times: int = 5) -> float:
+    """The least of several runs' wall time."""
+    seconds = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def main() -> None:
+    """Print a line a step."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hits", type=int, default=50_000)
+    count = parser.parse_args().hits
+    requests = requests_of(count)
+    properties = properties_frame(
+        Property(
+            property_id=number + 1,
+            name=f"Shop {number}",
+            measurement_id=f"G-{number}",
+            api_secret_hash="",
+            read_key_hash="",
+        )
+        for number in range(PROPERTIES)
+    )
+    decoded = decode(requests, with_params=False).hits
+    enriched = enrich(decoded)
+    assert apply_rules(enriched, properties).hits.height == count
+    queries = requests.get_column("query").to_list()
+    baseline = best_seconds(lambda: [dict(parse_qsl(text)) for text in queries], times=1)
+    steps: dict[str, Callable[[], object]] = {
+        "decode": lambda: decode(requests, with_params=False),
+        "decode with parameters": lambda: decode(requests, with_params=True),
+        "enrich": lambda: enrich(decoded),
+        "rules": lambda: apply_rules(enriched, properties),
+        "all of processing": lambda: process_requests(
+            requests, lambda _: properties, with_params=False
+        ),
+    }
+    print(f"{'parse_qsl, hit by hit':24} {count / baseline:12,.0f} hits/s")
+    for name, work in steps.items():
+        seconds = best_seconds(work)
+        print(f"{name:24} {count / seconds:12,.0f} hits/s {baseline / seconds:7.1f} x parse_qsl")
+
+
+if __name__ == "__main__":
+    main()

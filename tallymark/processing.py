@@ -1,0 +1,63 @@
+"""Processing: requests to hits, step by step; what streaming and replay both do to every block."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from tallymark.channels import with_channels
+from tallymark.dead_letters import dead_letters
+from tallymark.enrichment import with_devices, with_sources
+from tallymark.protocols import decode
+from tallymark.rules import apply_rules
+
+ENRICHMENTS: Final[tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = (
+    with_sources,
+    with_channels,
+    with_devices,
+)
+"""What is found out about decoded hits, in this order."""
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What requests come to.
+
+    Attributes:
+        hits: ``HIT_SCHEMA``, in the order of the requests.
+        dead_letters: ``DEAD_LETTER_SCHEMA``; a request may have hits and dead letters.
+    """
+
+    hits: pl.DataFrame
+    dead_letters: pl.DataFrame
+
+
+def process_requests(
+    requests: pl.DataFrame,
+    properties_of: Callable[[list[str]], pl.DataFrame],
+    *,
+    with_params: bool = True,
+) -> Processed:
+    """Decode requests, enrich the hits and put the rules to them.
+
+    Args:
+        requests: ``REQUEST_SCHEMA``, perhaps with other columns, which are not kept.
+        properties_of: ``PROPERTY_SCHEMA`` of the measurement ids it is given, without those that
+            nobody knows.
+        with_params: Whether items, parameters and user properties are wanted; else they are
+            empty, which is a good deal faster.
+    """
+    decoded = decode(requests, with_params=with_params)
+    enriched = enrich(decoded.hits)
+    measurement_ids = enriched.get_column("measurement_id").unique().sort().to_list()
+    ruled = apply_rules(enriched, properties_of(measurement_ids))
+    letters = [decoded.dead_letters, dead_letters(ruled.rejected, requests, "rules")]
+    return Processed(hits=ruled.hits, dead_letters=pl.concat(letters))
+
+
+def enrich(hits: pl.DataFrame) -> pl.DataFrame:
+    """Decoded hits with all that ``ENRICHMENTS`` add."""
+    for enrichment in ENRICHMENTS:
+        hits = enrichment(hits)
+    return hits

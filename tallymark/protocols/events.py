@@ -1,0 +1,219 @@
+"""Events: what every protocol module makes of requests, and the hits that they become."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+import xxhash
+
+from tallymark.dead_letters import REJECTION_SCHEMA
+from tallymark.distinct import mapped, with_looked_up
+from tallymark.hits import HIT_SCHEMA, ITEM, PARAM
+from tallymark.slots import HOUR_US
+
+EVENT_SCHEMA: Final = pl.Schema(
+    {
+        "request_row": pl.UInt32,  # of the frame that was decoded
+        "hit_index": pl.UInt32,  # among the events of the request
+        "sent_at": pl.Int64,  # UTC µs of the event as the client says, null if it does not
+        "measurement_id": pl.String,
+        "client_id": pl.String,
+        "user_id": pl.String,
+        "event_name": pl.String,
+        "opens_session": pl.Boolean,
+        "client_session_id": pl.String,
+        "location": pl.String,  # address of the page
+        "title": pl.String,
+        "referrer": pl.String,
+        "source": pl.String,  # these five: named outright, not read off the page's address
+        "medium": pl.String,
+        "campaign": pl.String,
+        "term": pl.String,
+        "content": pl.String,
+        "engagement_ms": pl.Int64,
+        "is_first_visit": pl.Boolean,
+        "value_micros": pl.Int64,  # of the event, whatever its name
+        "currency": pl.String,
+        "transaction_id": pl.String,
+        "language": pl.String,
+        "screen_resolution": pl.String,
+        "country": pl.String,
+        "user_agent": pl.String,  # of the client; "" if a server sent the event
+        "mobile_hint": pl.String,  # "1" = the browser says it is mobile, "0" = it is not, or ""
+        "items": pl.List(ITEM),
+        "params": pl.List(PARAM),
+        "user_properties": pl.List(PARAM),
+    }
+)
+
+DECODED_SCHEMA: Final = pl.Schema(
+    {
+        **{
+            name: dtype
+            for name, dtype in HIT_SCHEMA.items()
+            if name
+            not in {
+                "property_id", "rules_version", "slot_minutes", "session_gap_ms",
+                "engagement_threshold_ms", "settings_from", "is_key_event", "channel",
+                "click_id", "device_category", "browser", "operating_system",
+            }
+        },
+        "user_agent": pl.String,
+        "mobile_hint": pl.String,
+    }
+)  # fmt: skip
+"""Columns of decoded hits: those of ``HIT_SCHEMA`` that enrichment and rules do not make, and what
+enrichment reads."""
+
+MAX_AGE_US: Final = 72 * HOUR_US
+"""A hit whose event is older than this when it is received is tagged ``too_old``."""
+SALES: Final = ("purchase", "in_app_purchase", "ecommerce_purchase")
+REFUNDS: Final = ("refund", "in_app_refund", "app_store_refund")
+FIRST_VISITS: Final = ("first_visit", "first_open")
+PAGE_VIEWS: Final = ("page_view", "screen_view")
+
+TEXT_LIMITS: Final = {
+    "client_id": 256, "user_id": 256, "event_name": 100, "client_session_id": 64, "host": 255,
+    "path": 1000, "page_query": 2000, "title": 300, "referrer": 1000, "source": 200,
+    "medium": 200, "campaign": 200, "term": 200, "content": 200, "currency": 16,
+    "transaction_id": 200, "language": 40, "screen_resolution": 20,
+}  # fmt: skip
+"""Characters kept of each text, as much as GA4 keeps or more: nobody's report may be made of
+megabytes that somebody sent."""
+
+_LOCATION: Final = (
+    r"^(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/?#:]*)[^/?#]*)?"
+    r"([^?#]*)(?:\?([^#]*))?"
+)
+
+
+@dataclass(frozen=True)
+class DecodedEvents:
+    """Events (``EVENT_SCHEMA``), and what of the requests is rejected (``REJECTION_SCHEMA``)."""
+
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+Decoder = Callable[[pl.DataFrame, bool], DecodedEvents]
+"""A protocol: requests of its path that have a ``request_row``, with or without parameters."""
+
+
+def rejections(requests: pl.DataFrame, reason: str, detail: str | pl.Expr) -> pl.DataFrame:
+    """All of ``requests``, rejected for one reason."""
+    text = pl.lit(detail) if isinstance(detail, str) else detail
+    return requests.select("request_id", reason=pl.lit(reason), detail=text).cast(
+        dict(REJECTION_SCHEMA)
+    )
+
+
+def without_client_and_name(
+    events: pl.DataFrame, request_ids: pl.Series
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """Events that say whose they are, who caused them and what happened, and the rejected others.
+
+    Args:
+        events: ``EVENT_SCHEMA``.
+        request_ids: Of the rows that ``request_row`` counts.
+    """
+    rejected = []
+    for column, expected in (
+        ("measurement_id", "expected the id of a data stream (tid or measurement_id), got none"),
+        ("client_id", "expected the id of a client (cid or client_id), got none"),
+        ("event_name", "expected the name of an event (en or name), got none"),
+    ):
+        is_missing = events.get_column(column) == ""
+        if is_missing.any():
+            missing = events.filter(is_missing)
+            ids = request_ids.gather(missing.get_column("request_row"))
+            detail = pl.format("event {}: {}", "hit_index", pl.lit(expected))
+            owners = missing.with_columns(request_id=ids)
+            rejected.append(rejections(owners, f"missing_{column}", detail))
+            events = events.filter(~is_missing)
+    return events, rejected
+
+
+def hits_of(events: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
+    """The hits (``DECODED_SCHEMA``) that events become.
+
+    Args:
+        events: ``EVENT_SCHEMA``, each with a measurement id, a client id and a name.
+        requests: All requests, in the order that ``request_row`` counts.
+    """
+    owners = requests.select("request_id", "has_balancer_id", "received_at")
+    hits = pl.concat([events, owners[events.get_column("request_row")]], how="horizontal")
+    hits = with_looked_up(hits, "location", _pages).with_columns(
+        _hit_id(), _client_hash(events.get_column("client_id")), event_at=_event_at()
+    )
+    name = pl.col("event_name")
+    hits = hits.with_columns(
+        is_first_visit=pl.col("is_first_visit") | name.is_in(FIRST_VISITS),
+        is_page_view=name.is_in(PAGE_VIEWS),
+        value_micros=_sales_micros(),
+        excluded_by=pl.when(pl.col("received_at") - pl.col("event_at") > MAX_AGE_US)
+        .then(pl.lit("too_old"))
+        .otherwise(pl.lit("")),
+    )
+    return _shortened(hits).select(list(DECODED_SCHEMA))
+
+
+def _hit_id() -> pl.Expr:
+    index = pl.col("hit_index").cast(pl.String).str.zfill(4)
+    return pl.concat_str("request_id", pl.lit("-"), index).alias("hit_id")
+
+
+def _client_hash(client_ids: pl.Series) -> pl.Series:
+    return mapped(
+        client_ids,
+        lambda some: pl.Series(
+            [xxhash.xxh3_64_intdigest(text.encode()) for text in some], dtype=pl.UInt64
+        ),
+    ).alias("client_hash")
+
+
+def _event_at() -> pl.Expr:
+    """As the client says; else as the balancer's id says (milliseconds in its first 48 bits), so
+    that a request that reached two collectors happened once; else when it was received."""
+    digits = pl.when("has_balancer_id").then(pl.col("request_id").str.head(12))
+    balanced_at = digits.str.to_integer(base=16, strict=False) * 1000
+    event_at = pl.coalesce("sent_at", balanced_at, "received_at")
+    return pl.min_horizontal(event_at, "received_at").clip(lower_bound=0)
+
+
+def _sales_micros() -> pl.Expr:
+    """Sales count up and refunds down; the values of other events are none of either."""
+    name, value = pl.col("event_name"), pl.col("value_micros")
+    return (
+        pl.when(name.is_in(SALES)).then(value).when(name.is_in(REFUNDS)).then(-value.abs())
+    ).otherwise(0)
+
+
+def _pages(locations: pl.Series) -> pl.DataFrame:
+    """Host, path and query of addresses; the path of an address is "/" at least."""
+    parts = locations.str.extract_groups(_LOCATION).struct.unnest()
+    return pl.DataFrame(
+        {
+            "host": parts.to_series(0).fill_null("").str.to_lowercase(),
+            "path": parts.to_series(1).fill_null(""),
+            "page_query": parts.to_series(2).fill_null(""),
+            "location": locations,
+        }
+    ).select(
+        "host",
+        path=pl.when((pl.col("path") == "") & (pl.col("location") != ""))
+        .then(pl.lit("/"))
+        .otherwise("path"),
+        page_query="page_query",
+    )
+
+
+def _shortened(hits: pl.DataFrame) -> pl.DataFrame:
+    columns = [pl.col(name).str.len_bytes().max() for name in TEXT_LIMITS]
+    longest = hits.select(columns).row(0) if hits.height else ()
+    long = [
+        pl.col(name).str.head(limit)
+        for (name, limit), length in zip(TEXT_LIMITS.items(), longest, strict=False)
+        if length > limit
+    ]
+    return hits.with_columns(long) if long else hits

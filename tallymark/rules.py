@@ -1,0 +1,120 @@
+"""Rules: a property's versions and settings, put to the hits that they are in force for.
+
+A hit is processed with the version in force when it was received. Session settings (gap, engagement
+threshold, time zone) are those in force when the event happened: they take effect at the first UTC
+multiple of ``SESSION_ALIGNMENT_US`` at or after the version does, and chains are cut there.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import polars as pl
+
+from tallymark.dead_letters import REJECTION_SCHEMA
+from tallymark.hits import HIT_SCHEMA
+from tallymark.properties import SINCE_EVER
+from tallymark.slots import SESSION_ALIGNMENT_US, slot_minutes
+
+_SETTINGS: Final = ("session_gap_seconds", "engagement_threshold_seconds", "time_zone")
+_slot_minutes = lru_cache(maxsize=1_000)(slot_minutes)
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """Hits (``HIT_SCHEMA``), and what no property claims (``REJECTION_SCHEMA``)."""
+
+    hits: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+def apply_rules(hits: pl.DataFrame, properties: pl.DataFrame) -> Ruled:
+    """Say whose each hit is and what the property's rules make of it; the order is kept.
+
+    Args:
+        hits: Decoded and enriched: all of ``HIT_SCHEMA`` but what the rules fill in.
+        properties: ``PROPERTY_SCHEMA``; every version of the properties that hits may be of.
+
+    Raises:
+        zoneinfo.ZoneInfoNotFoundError: when a property's time zone does not exist.
+    """
+    versions = versions_of(properties)
+    is_known = pl.col("measurement_id").is_in(versions.get_column("measurement_id").implode())
+    ruled = _in_force(hits.filter(is_known), versions, at="received_at")
+    ruled = _in_force(ruled, settings_of(versions), at="event_at")
+    ruled = ruled.with_columns(is_key_event=pl.col("event_name").is_in(pl.col("key_events")))
+    return Ruled(
+        hits=ruled.select([pl.col(name).cast(dtype) for name, dtype in HIT_SCHEMA.items()]),
+        rejected=_unclaimed(hits.filter(~is_known)),
+    )
+
+
+def _unclaimed(hits: pl.DataFrame) -> pl.DataFrame:
+    return hits.select(
+        request_id=pl.col("hit_id").str.head(-5),
+        reason=pl.lit("unknown_measurement_id"),
+        detail=pl.format("expected the id of a property, got {}", "measurement_id"),
+    ).cast(dict(REJECTION_SCHEMA))
+
+
+def versions_of(properties: pl.DataFrame) -> pl.DataFrame:
+    """What a version decides, ``since`` when (UTC µs); a property's first holds since ever."""
+    ordered = properties.sort("measurement_id", "effective_at", "rules_version")
+    is_first = pl.col("measurement_id") != pl.col("measurement_id").shift(1, fill_value="")
+    return ordered.select(
+        "measurement_id",
+        "property_id",
+        "rules_version",
+        "key_events",
+        *_SETTINGS,
+        since=pl.when(is_first).then(SINCE_EVER).otherwise("effective_at"),
+    )
+
+
+def settings_of(versions: pl.DataFrame) -> pl.DataFrame:
+    """The session settings of versions, ``since`` when; a version that leaves them as they were
+    does not cut a chain.
+
+    Args:
+        versions: As ``versions_of`` gives them.
+    """
+    aligned = -(-pl.col("since") // SESSION_ALIGNMENT_US) * SESSION_ALIGNMENT_US
+    since = pl.when(pl.col("since") == SINCE_EVER).then(SINCE_EVER).otherwise(aligned)
+    lasting = versions.select("measurement_id", *_SETTINGS, since=since).unique(
+        ["measurement_id", "since"], keep="last", maintain_order=True
+    )
+    compared = ("measurement_id", *_SETTINGS)
+    is_other = pl.any_horizontal(
+        [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in compared]
+    )
+    changed = lasting.filter(is_other)
+    zones = [_slot_minutes(zone) for zone in changed.get_column("time_zone")]
+    return changed.select(
+        "measurement_id",
+        "since",
+        pl.Series("slot_minutes", zones, dtype=pl.Int32),
+        session_gap_ms=pl.col("session_gap_seconds") * 1000,
+        engagement_threshold_ms=pl.col("engagement_threshold_seconds") * 1000,
+        settings_from="since",
+    )
+
+
+def _in_force(hits: pl.DataFrame, versions: pl.DataFrame, at: str) -> pl.DataFrame:
+    """``hits`` with the columns of the last of their property's versions since ``at``."""
+    if not versions.get_column("measurement_id").is_duplicated().any():
+        return hits.join(
+            versions.drop("since"), on="measurement_id", how="left", maintain_order="left"
+        )
+    return (
+        hits.with_row_index("place")
+        .sort(at)
+        .join_asof(
+            versions.sort("since"),
+            left_on=at,
+            right_on="since",
+            by="measurement_id",
+            check_sortedness=False,
+        )
+        .sort("place")
+        .drop("place", "since")
+    )
