@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import orjson
 import polars as pl
-from tallymark.processing import process_requests
 
 from tallymark.blocks import Block
 from tallymark.hits import DEAD_LETTER_SCHEMA
+from tallymark.processing import process_requests
 from tallymark.requests import empty_requests
 from tallymark.shard_frames import ShardFrame, split
 from tallymark.vectors import BlockMark

@@ -20,6 +20,8 @@ class ShardSettings:
         late_us: Lateness that is still counted.
         reads_whole_from: UTC µs since when the job has read everything.
         reads_from: UTC µs; what was published before it is not read again.
+        bus_url: Bus on which to seek back when a block is missing; "" where there is none.
+        subscription: The job's own subscription on it.
         code_version: Version of the code; snapshots of another one are not loaded.
         bus_url: The bus to seek back on when a hole stays open, or "" where there is none.
     """
@@ -36,4 +38,4 @@ class ShardSettings:
     reads_from: int = 0
     code_version: str = ""
     bus_url: str = ""
-    run_folder: str = ""
+    subscription: str = ""

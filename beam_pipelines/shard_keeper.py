@@ -14,21 +14,25 @@ import orjson
 import polars as pl
 
 from beam_pipelines.control import ReplacedError, ShardWriter
+from beam_pipelines.holes import HoleWatch
 from beam_pipelines.options import ShardSettings
 from stores.archive.snapshots import SnapshotStore
 from stores.failpoints import reach
 from stores.wide_rows.port import CELL_SCHEMA, WideRows, WideRowsUnavailableError
+from tallymark.blocks import Block
 from tallymark.row_keys import announcement_key
 from tallymark.shard_frames import ShardFrame
 from tallymark.shards import Delta, Shard, Taken, decode_delta, encode_delta
 from tallymark.vectors import Vector
 
 LOG = logging.getLogger(__name__)
-COMPACT_ENTRIES = 200
-"""After so many entries the log is replaced by one that holds the whole state."""
+COMPACT_BYTES = 128 * 1024 * 1024
+"""A log over this, and over three times the whole state, is replaced by one entry."""
+INCREMENTS = 20
+"""After so many increments a snapshot starts anew from a base."""
 RETRY_SECONDS = 2.0
 """Pause before the next flush when the wide rows did not answer."""
-MAX_FLUSH_SHARE = 0.6
+MAX_FLUSH_SHARE = 0.4
 """At most this share of the time goes to flushes: a costly flush puts the next one off."""
 
 
@@ -62,6 +66,7 @@ class ShardKeeper:
         index: Number of the shard.
         wide_rows: Store of the cells.
         snapshots: Store of the snapshots.
+        holes: Finds missing blocks again.
         now: Seconds of a clock; only for pacing.
     """
 
@@ -72,6 +77,7 @@ class ShardKeeper:
         *,
         wide_rows: WideRows,
         snapshots: SnapshotStore,
+        holes: HoleWatch,
         now: Callable[[], float],
     ) -> None:
         self.lock = threading.RLock()
@@ -81,10 +87,12 @@ class ShardKeeper:
         self._index = index
         self._wide_rows = wide_rows
         self._snapshots = snapshots
+        self._holes = holes
         self._now = now
         self._token = b""
         self._sequence = 0
-        self._log_entries = 0
+        self._log_bytes = 0
+        self._compact_at = COMPACT_BYTES
         self._unsaved = Unsaved()
         self._unwritten_since: float | None = None
         self._not_before = 0.0
@@ -127,7 +135,7 @@ class ShardKeeper:
     def _fold(self, entries: list[bytes]) -> None:
         self.shard = self._empty(self._settings)
         self.shard.restore(map(decode_delta, entries))
-        self._log_entries = len(entries)
+        self._log_bytes = sum(map(len, entries))
         self._unsaved = Unsaved()
         self._writer = self._new_writer()
         if entries:
@@ -143,8 +151,12 @@ class ShardKeeper:
             self._unwritten_since = self._now()
         entry = encode_delta(taken.delta)
         self._unsaved.entries.append(entry)
-        self._log_entries += 1
+        self._log_bytes += len(entry)
         return entry
+
+    def found_blocks(self) -> list[Block]:
+        """Blocks that were missing for so long that they had to be read from the archive."""
+        return self._holes.found(self.shard.vector)
 
     def commit(self) -> bytes:
         """The token under which the runner's state now equals the folded form."""
@@ -154,10 +166,12 @@ class ShardKeeper:
 
     def compacted(self) -> bytes | None:
         """An entry that replaces the whole log, when the log has grown long."""
-        if self._log_entries < COMPACT_ENTRIES:
+        if self._log_bytes < self._compact_at:
             return None
-        self._log_entries = 1
-        return encode_delta(self.shard.base())
+        whole = encode_delta(self.shard.base())
+        self._log_bytes = len(whole)
+        self._compact_at = max(COMPACT_BYTES, 3 * len(whole))
+        return whole
 
     def flush_when_due(self, *, at_once: bool = False) -> float | None:
         """Write the owed cells if it is time.
@@ -223,7 +237,7 @@ class ShardKeeper:
         names = self._settings.lineage, self._index, self._settings.code_version
         self.shard.prune()
         vector: Vector = self.shard.vector
-        if self._unsaved.is_whole or self._snapshots.increments(*names) >= COMPACT_ENTRIES // 10:
+        if self._unsaved.is_whole or self._snapshots.increments(*names) >= INCREMENTS:
             base: Delta = self.shard.base()
             self._snapshots.save_base(*names, encode_delta(base), published=vector.published)
         else:

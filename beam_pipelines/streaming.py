@@ -109,6 +109,8 @@ def prepare(
         reads_whole_from=whole_from,
         reads_from=seek_us,
         code_version=version,
+        bus_url=settings.bus_url,
+        subscription=lineage.subscription,
     )
     return shard_settings, lineage
 

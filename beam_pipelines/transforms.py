@@ -76,7 +76,7 @@ class WriteDeadLettersFn(beam.DoFn):
 
 
 @dataclass
-class ProcessHits(beam.PTransform):  # type: ignore[misc]
+class ProcessHits(beam.PTransform):
     """Decode, enrich and apply the rules; hits go to their shards, the rest to the dead letters."""
 
     settings: ShardSettings
@@ -117,6 +117,11 @@ class CountShardFn(beam.DoFn):
         with keeper.lock:
             self._resume(keeper, log, token)
             log.add(keeper.take(decode_frame(payload)))
+            found = keeper.found_blocks()
+            if found:
+                rules = workers.rules(self._settings.rules_path)
+                frames = process_blocks(found, rules.frame, self._settings.shards).frames
+                log.add(keeper.take(frames[shard]))
             compacted = keeper.compacted()
             if compacted is not None:
                 log.clear()
@@ -185,7 +190,7 @@ class _LazyLog:
 
 
 @dataclass
-class RollUp(beam.PTransform):  # type: ignore[misc]
+class RollUp(beam.PTransform):
     """Count shard frames and write the cells: while they flow, and when the input ends."""
 
     settings: ShardSettings

@@ -11,13 +11,17 @@ import time
 from functools import cache
 from pathlib import Path
 
+from beam_pipelines.holes import HoleWatch, SeeksBack
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.shard_keeper import ReplacedError, ShardKeeper
 from stores.archive.dead_letters import DeadLetters
 from stores.archive.opening import open_objects
+from stores.archive.raw import RawArchive
 from stores.archive.snapshots import SnapshotStore
+from stores.bus.pubsub import BusAddress, PubSubSubscriber
 from stores.rules_cache.file import FileRulesCache
 from stores.rules_cache.port import RulesCache
+from stores.wide_rows.breaker import BreakingWideRows
 from stores.wide_rows.opening import open_wide_rows
 from stores.wide_rows.port import WideRows
 
@@ -29,7 +33,7 @@ _KEEPERS: dict[tuple[ShardSettings, int], ShardKeeper] = {}
 @cache
 def wide_rows(url: str) -> WideRows:
     """The wide rows at ``url``, opened once."""
-    return open_wide_rows(url)
+    return BreakingWideRows(open_wide_rows(url), clock=time.monotonic)
 
 
 @cache
@@ -54,10 +58,28 @@ def keeper(settings: ShardSettings, index: int) -> ShardKeeper:
                 index,
                 wide_rows=wide_rows(settings.wide_rows_url),
                 snapshots=SnapshotStore(open_objects(settings.archive_url)),
+                holes=_hole_watch(settings, index),
                 now=time.monotonic,
             )
             _KEEPERS[settings, index] = found
         return found
+
+
+def _hole_watch(settings: ShardSettings, index: int) -> HoleWatch:
+    archive = RawArchive(open_objects(settings.archive_url))
+    seeks = index == 0 and settings.bus_url
+    return HoleWatch(archive, _seek_of(settings) if seeks else None, time.monotonic)
+
+
+def _seek_of(settings: ShardSettings) -> SeeksBack:
+    def seek(instant_us: int) -> None:
+        bus = PubSubSubscriber(BusAddress.parse(settings.bus_url))
+        try:
+            bus.seek(settings.subscription, instant_us)
+        finally:
+            bus.close()
+
+    return seek
 
 
 def keepers() -> list[ShardKeeper]:

@@ -164,8 +164,8 @@ _GRAINS: Final[dict[str, Callable[[Rollup, Counted, pl.DataFrame], pl.DataFrame]
 
 def _capped(rollup: Rollup, rows: pl.DataFrame) -> pl.DataFrame:
     """At most ``max_rows`` rows a cell; the ones with the fewest events become one ``(other)``."""
-    sizes = rows.group_by(SLOT_COLUMNS).len()
-    if sizes.is_empty() or int(sizes.get_column("len").max() or 0) <= rollup.max_rows:  # type: ignore[call-overload]
+    sizes = rows.group_by(SLOT_COLUMNS).len().filter(pl.col("len") > rollup.max_rows)
+    if sizes.is_empty():
         return rows
     order = pl.struct(-pl.col("events"), *rollup.keys).rank("ordinal").over(SLOT_COLUMNS)
     ranked = rows.with_columns(rank=order)

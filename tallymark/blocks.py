@@ -94,7 +94,7 @@ def encode_requests(frame: pl.DataFrame) -> bytes:
     if frame.is_empty():
         return b""
     buffer = io.BytesIO()
-    frame.select(list(REQUEST_SCHEMA)).cast(dict(REQUEST_SCHEMA)).write_ipc_stream(
+    frame.select(list(REQUEST_SCHEMA)).cast(REQUEST_SCHEMA).write_ipc_stream(
         buffer, compression="zstd"
     )
     return buffer.getvalue()
@@ -107,15 +107,10 @@ def block_of_message(payload: bytes, attributes: Mapping[str, str], published_at
         ValueError: when an attribute is missing or no number, naming it.
     """
     try:
-        kind = attributes["kind"]
-        if kind not in ("opening", "requests", "heartbeat", "closing"):
-            raise ValueError(
-                f"block kind: expected opening, requests, heartbeat or closing, got {kind!r}"
-            )
         return Block(
             spool_id=attributes["spool_id"],
             number=int(attributes["number"]),
-            kind=kind,
+            kind=_kind(attributes["kind"]),
             frontier=int(attributes["frontier"]),
             requests=int(attributes["requests"]),
             payload=payload,
@@ -125,3 +120,10 @@ def block_of_message(payload: bytes, attributes: Mapping[str, str], published_at
         raise ValueError(
             f"a block message needs the attribute {error.args[0]!r}; it has {sorted(attributes)}"
         ) from error
+
+
+def _kind(text: str) -> BlockKind:
+    for kind in KINDS:
+        if text == kind:
+            return kind
+    raise ValueError(f"block kind: expected one of {', '.join(KINDS)}, got {text!r}")

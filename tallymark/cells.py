@@ -252,7 +252,9 @@ def _row_counts(numbers: pl.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def _decode_numbers(rollup: Rollup, numbers: pl.DataFrame) -> pl.DataFrame:
-    schema = dict.fromkeys(rollup.keys, pl.String) | dict.fromkeys(rollup.sums, pl.Int64)
+    schema = pl.Schema(
+        [(key, pl.String()) for key in rollup.keys] + [(name, pl.Int64()) for name in rollup.sums]
+    )
     values = numbers.get_column("value").to_list()
     head = str(rollup.number).encode()
     bodies = []
@@ -269,7 +271,7 @@ def _decode_numbers(rollup: Rollup, numbers: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([slots[place], frame], how="horizontal").with_row_index("row")
 
 
-def _parsed(text: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+def _parsed(text: bytes, schema: pl.Schema) -> pl.DataFrame:
     if not text:
         return pl.DataFrame(schema=schema)
     # The parser drops one byte order mark at the beginning, so that the first key may be one.
@@ -281,7 +283,7 @@ def _parsed(text: bytes, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
         schema=schema,
         eol_char="\n",
     )
-    keys = [name for name, kind in schema.items() if kind is pl.String]
+    keys = [name for name, kind in schema.items() if kind == pl.String]
     return frame.with_columns(_unescaped(name) for name in keys)
 
 
@@ -306,7 +308,7 @@ def _decode_sets(rollup: Rollup, placed: pl.DataFrame) -> pl.DataFrame:
         rows.append((first_row, count))
     measure_names = pl.Enum(rollup.uniques)
     if not rows:
-        schema = {"row": pl.UInt32, "measure": measure_names, "hash": pl.UInt64}
+        schema = {"row": pl.UInt32(), "measure": measure_names, "hash": pl.UInt64()}
         return pl.DataFrame(schema=schema)
     every = np.concatenate(lengths)
     first, count = np.array(rows, dtype=np.int64).T

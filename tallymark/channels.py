@@ -30,7 +30,7 @@ _KEYS: Final = ("source", "medium", "campaign")
 @lru_cache(maxsize=1)
 def source_categories() -> dict[str, frozenset[str]]:
     """The sources, in lower case, of each category: search, social, video, shopping."""
-    file = resources.files("tallymark").joinpath("data", "ga4_source_categories.csv")
+    file = resources.files("tallymark.data").joinpath("ga4_source_categories.csv")
     table = pl.read_csv(file.read_bytes())
     prefix = "SOURCE_CATEGORY_"
     return {

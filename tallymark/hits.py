@@ -20,52 +20,52 @@ ITEM = pl.Struct(
 
 HIT_SCHEMA: Final = pl.Schema(
     {
-        "hit_id": pl.String,  # request id, "-", four-digit index within the request
-        "has_balancer_id": pl.Boolean,
-        "received_at": pl.Int64,  # UTC µs
-        "event_at": pl.Int64,  # UTC µs, never after received_at
-        "measurement_id": pl.String,
-        "property_id": pl.Int64,
-        "client_id": pl.String,
-        "client_hash": pl.UInt64,  # xxh3-64 of the raw client id, before rules
-        "user_id": pl.String,
-        "event_name": pl.String,
-        "opens_session": pl.Boolean,
-        "client_session_id": pl.String,  # the client's own session number; a fact, not used
-        "host": pl.String,
-        "path": pl.String,  # of the page, without query; "/" at least where a location was sent
-        "page_query": pl.String,
-        "title": pl.String,
-        "referrer": pl.String,
-        "source": pl.String,  # "" = this hit names no source (direct, or inside the site)
-        "medium": pl.String,
-        "campaign": pl.String,
-        "term": pl.String,
-        "content": pl.String,
-        "click_id": pl.String,
-        "channel": pl.String,  # default channel group of source, medium, campaign; "" if none
-        "engagement_ms": pl.Int64,
-        "is_first_visit": pl.Boolean,
-        "is_page_view": pl.Boolean,
-        "is_key_event": pl.Boolean,
-        "device_category": pl.String,  # desktop, mobile, tablet, "" = not known
-        "browser": pl.String,
-        "operating_system": pl.String,
-        "language": pl.String,
-        "screen_resolution": pl.String,
-        "country": pl.String,
-        "transaction_id": pl.String,
-        "value_micros": pl.Int64,
-        "currency": pl.String,
+        "hit_id": pl.String(),  # request id, "-", four-digit index within the request
+        "has_balancer_id": pl.Boolean(),
+        "received_at": pl.Int64(),  # UTC µs
+        "event_at": pl.Int64(),  # UTC µs, never after received_at
+        "measurement_id": pl.String(),
+        "property_id": pl.Int64(),
+        "client_id": pl.String(),
+        "client_hash": pl.UInt64(),  # xxh3-64 of the raw client id, before rules
+        "user_id": pl.String(),
+        "event_name": pl.String(),
+        "opens_session": pl.Boolean(),
+        "client_session_id": pl.String(),  # the client's own session number; a fact, not used
+        "host": pl.String(),
+        "path": pl.String(),  # of the page, without query; "/" at least where a location was sent
+        "page_query": pl.String(),
+        "title": pl.String(),
+        "referrer": pl.String(),
+        "source": pl.String(),  # "" = this hit names no source (direct, or inside the site)
+        "medium": pl.String(),
+        "campaign": pl.String(),
+        "term": pl.String(),
+        "content": pl.String(),
+        "click_id": pl.String(),
+        "channel": pl.String(),  # default channel group of source, medium, campaign; "" if none
+        "engagement_ms": pl.Int64(),
+        "is_first_visit": pl.Boolean(),
+        "is_page_view": pl.Boolean(),
+        "is_key_event": pl.Boolean(),
+        "device_category": pl.String(),  # desktop, mobile, tablet, "" = not known
+        "browser": pl.String(),
+        "operating_system": pl.String(),
+        "language": pl.String(),
+        "screen_resolution": pl.String(),
+        "country": pl.String(),
+        "transaction_id": pl.String(),
+        "value_micros": pl.Int64(),
+        "currency": pl.String(),
         "items": pl.List(ITEM),
         "params": pl.List(PARAM),
         "user_properties": pl.List(PARAM),
-        "excluded_by": pl.String,  # "" = counts; else the filter that tagged it
-        "rules_version": pl.Int32,
-        "slot_minutes": pl.Int32,  # length of the property's slot: 60, 30 or 15
-        "session_gap_ms": pl.Int64,  # session settings in force at event_at
-        "engagement_threshold_ms": pl.Int64,
-        "settings_from": pl.Int64,  # UTC µs since when they are in force: chains are cut there
+        "excluded_by": pl.String(),  # "" = counts; else the filter that tagged it
+        "rules_version": pl.Int32(),
+        "slot_minutes": pl.Int32(),  # length of the property's slot: 60, 30 or 15
+        "session_gap_ms": pl.Int64(),  # session settings in force at event_at
+        "engagement_threshold_ms": pl.Int64(),
+        "settings_from": pl.Int64(),  # UTC µs since when they are in force: chains are cut there
     }
 )
 """Columns of a hit frame. Text is never null: what was not sent is the empty string; numbers that

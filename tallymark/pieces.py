@@ -69,7 +69,11 @@ PIECE_SCHEMA: Final = pl.Schema(
         "slot_minutes": pl.Int32,
         "session_gap_ms": pl.Int64,
         "engagement_threshold_ms": pl.Int64,
-        **dict.fromkeys(SUMS, pl.Int64),
+        "events": pl.Int64,
+        "views": pl.Int64,
+        "engagement_ms": pl.Int64,
+        "key_events": pl.Int64,
+        "value_micros": pl.Int64,
         "is_new": pl.Boolean,  # holds a first visit
         "first_order": pl.UInt128,  # of the first hit
         "device_id": pl.UInt64,  # of the first hit
@@ -94,7 +98,9 @@ PAGE_SCHEMA: Final = pl.Schema(
         "slot_minutes": pl.Int32,
         "at": pl.Int64,  # UTC µs of an instant of the piece it belongs to
         "page_id": pl.UInt64,
-        **dict.fromkeys(PAGE_SUMS, pl.Int64),
+        "events": pl.Int64,
+        "views": pl.Int64,
+        "engagement_ms": pl.Int64,
     }
 )
 EVENT_SUMS: Final = ("events", "key_events", "value_micros")
@@ -105,7 +111,9 @@ EVENT_SCHEMA: Final = pl.Schema(
         "slot_start": pl.Int64,
         "slot_minutes": pl.Int32,
         "event_id": pl.UInt64,
-        **dict.fromkeys(EVENT_SUMS, pl.Int64),
+        "events": pl.Int64,
+        "key_events": pl.Int64,
+        "value_micros": pl.Int64,
     }
 )
 MINUTE_SUMS: Final = ("events", "views")
@@ -116,7 +124,8 @@ MINUTE_SCHEMA: Final = pl.Schema(
         "slot_start": pl.Int64,
         "slot_minutes": pl.Int32,
         "minute": pl.Int8,  # of the UTC hour
-        **dict.fromkeys(MINUTE_SUMS, pl.Int64),
+        "events": pl.Int64,
+        "views": pl.Int64,
     }
 )
 
@@ -321,7 +330,7 @@ def _pieces(numbered: pl.DataFrame) -> pl.DataFrame:
         candidates = numbered.lazy().filter(is_candidate).select("piece", *named_columns)
         chosen = candidates.filter(is_chosen).collect()
         merged = merged.join(chosen, on="piece", how="left", maintain_order="left")
-    return merged.select(list(PIECE_SCHEMA)).cast(dict(PIECE_SCHEMA))
+    return merged.select(list(PIECE_SCHEMA)).cast(PIECE_SCHEMA)
 
 
 def _pages(numbered: pl.DataFrame) -> pl.DataFrame:
@@ -332,7 +341,7 @@ def _pages(numbered: pl.DataFrame) -> pl.DataFrame:
         pl.col("is_page_view").sum().alias("views"),
         pl.col("engagement_ms").sum(),
     )
-    return rows.select(list(PAGE_SCHEMA)).cast(dict(PAGE_SCHEMA))
+    return rows.select(list(PAGE_SCHEMA)).cast(PAGE_SCHEMA)
 
 
 def _events(hits: pl.DataFrame) -> pl.DataFrame:
@@ -341,7 +350,7 @@ def _events(hits: pl.DataFrame) -> pl.DataFrame:
         pl.col("is_key_event").sum().alias("key_events"),
         pl.col("value_micros").sum(),
     )
-    return rows.select(list(EVENT_SCHEMA)).cast(dict(EVENT_SCHEMA))
+    return rows.select(list(EVENT_SCHEMA)).cast(EVENT_SCHEMA)
 
 
 def _minutes(hits: pl.DataFrame) -> pl.DataFrame:
@@ -349,7 +358,7 @@ def _minutes(hits: pl.DataFrame) -> pl.DataFrame:
     rows = hits.group_by(*CLIENT, "slot_start", "slot_minutes", minute.alias("minute")).agg(
         pl.len().alias("events"), pl.col("is_page_view").sum().alias("views")
     )
-    return rows.select(list(MINUTE_SCHEMA)).cast(dict(MINUTE_SCHEMA))
+    return rows.select(list(MINUTE_SCHEMA)).cast(MINUTE_SCHEMA)
 
 
 def _summed(rows: pl.DataFrame, schema: pl.Schema, sums: tuple[str, ...]) -> pl.DataFrame:

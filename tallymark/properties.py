@@ -64,15 +64,15 @@ def secret_hash(secret: str) -> str:
 
 PROPERTY_SCHEMA: Final = pl.Schema(
     {
-        "measurement_id": pl.String,
-        "property_id": pl.Int64,
-        "rules_version": pl.Int32,
-        "effective_at": pl.Int64,
-        "time_zone": pl.String,
-        "currency": pl.String,
-        "session_gap_seconds": pl.Int64,
-        "engagement_threshold_seconds": pl.Int64,
-        "key_events": pl.List(pl.String),
+        "measurement_id": pl.String(),
+        "property_id": pl.Int64(),
+        "rules_version": pl.Int32(),
+        "effective_at": pl.Int64(),
+        "time_zone": pl.String(),
+        "currency": pl.String(),
+        "session_gap_seconds": pl.Int64(),
+        "engagement_threshold_seconds": pl.Int64(),
+        "key_events": pl.List(pl.String()),
     }
 )
 """A row per version of a property; what processing joins to hits."""

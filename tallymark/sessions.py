@@ -19,7 +19,6 @@ from tallymark.pieces import (
     PAGE_SCHEMA,
     PAGE_SUMS,
     PIECE_SCHEMA,
-    SUMS,
     latest_before,
 )
 from tallymark.slots import SESSION_ALIGNMENT_US
@@ -29,15 +28,19 @@ NO_SESSION: Final = ("(not set)", "(not set)", "(not set)", "Unassigned")
 """Source, medium, campaign and channel of hits that belong to no session."""
 DIRECT: Final = ("(direct)", "(none)", "(direct)", "Direct")
 """Source, medium, campaign and channel of sessions none of whose hits names a source."""
-IDS: Final = ("source_id", "landing_id", "exit_id", "device_id")
-
 JOINED_SCHEMA: Final = pl.Schema(
     {
-        **{name: PIECE_SCHEMA[name] for name in ("property_id", "client_hash", "opens_session")},
+        "property_id": pl.Int64,
+        "client_hash": pl.UInt64,
+        "opens_session": pl.Boolean,
         "slot_start": pl.Int64,
         "slot_minutes": pl.Int32,
         "start": pl.Int64,
-        **dict.fromkeys(SUMS, pl.Int64),
+        "events": pl.Int64,
+        "views": pl.Int64,
+        "engagement_ms": pl.Int64,
+        "key_events": pl.Int64,
+        "value_micros": pl.Int64,
         "is_new": pl.Boolean,
         "is_active": pl.Boolean,  # counts its client as active in its slot
         "session_start": pl.Int64,  # null: belongs to no session
@@ -45,7 +48,10 @@ JOINED_SCHEMA: Final = pl.Schema(
         "begins_session": pl.Boolean,  # the first piece of its session, which counts it
         "is_engaged": pl.Boolean,  # of the session
         "session_duration_ms": pl.Int64,
-        **dict.fromkeys(IDS, pl.UInt64),  # of the session; pages 0 where it viewed none
+        "source_id": pl.UInt64,  # of the session, like the ids that follow
+        "landing_id": pl.UInt64,  # 0 where it viewed no page
+        "exit_id": pl.UInt64,
+        "device_id": pl.UInt64,
     }
 )
 """A piece together with what its session says of it; the grain of most rollups."""
@@ -67,7 +73,7 @@ def join_sessions(pieces: pl.DataFrame) -> pl.DataFrame:
 
 
 PAGE_SESSION_SCHEMA: Final = pl.Schema(
-    {**PAGE_SCHEMA, "session_start": pl.Int64, "session_slot": pl.Int64}
+    [*PAGE_SCHEMA.items(), ("session_start", pl.Int64()), ("session_slot", pl.Int64())]
 )
 """A page row together with the session that its piece belongs to (null: none)."""
 

@@ -17,7 +17,7 @@ from tallymark.row_keys import shard_of
 from tallymark.texts import TEXT_SCHEMA
 from tallymark.vectors import BlockMark
 
-SHARD_HIT_SCHEMA: Final = pl.Schema({"block": pl.UInt32, **NARROW_SCHEMA})
+SHARD_HIT_SCHEMA: Final = pl.Schema([("block", pl.UInt32()), *NARROW_SCHEMA.items()])
 """Narrow hits and which of the frame's blocks each came in."""
 _LENGTH: Final = struct.Struct("<Q")
 
@@ -34,7 +34,7 @@ class ShardFrame:
 def split(hits: pl.DataFrame, blocks: Sequence[BlockMark], shards: int) -> list[ShardFrame]:
     """One frame a shard. Hits that a filter tagged are not counted and stay behind."""
     numbered, texts = narrow(hits.filter(pl.col("excluded_by") == ""))
-    counting = numbered.select(list(SHARD_HIT_SCHEMA)).cast(dict(SHARD_HIT_SCHEMA))
+    counting = numbered.select(list(SHARD_HIT_SCHEMA)).cast(SHARD_HIT_SCHEMA)
     if shards == 1:
         return [ShardFrame(tuple(blocks), counting, texts)]
     hits_of = _by_shard(counting, shards)

@@ -78,8 +78,8 @@ def encode_delta(delta: Delta) -> bytes:
     vector = None if delta.vector is None else delta.vector.to_json()
     blocks = [asdict(mark) for mark in delta.blocks]
     header = orjson.dumps({"vector": vector, "blocks": blocks, "held_from": delta.held_from})
-    tables = [ipc_bytes(getattr(delta.tables, name)) for name in SCHEMAS]
-    return pack([header, ipc_bytes(delta.hits), ipc_bytes(delta.ids), *tables])
+    tables = [ipc_bytes(getattr(delta.tables, name), "lz4") for name in SCHEMAS]
+    return pack([header, ipc_bytes(delta.hits, "lz4"), ipc_bytes(delta.ids), *tables])
 
 
 def decode_delta(payload: bytes) -> Delta:
@@ -214,10 +214,9 @@ class Shard:
 
         Ids are let go after ten minutes.
         """
-        unwritten = self.owed().get_column("slot_start").min()
         first = max(self.held_from, self.first_unsealed_hour())
-        if unwritten is not None:
-            first = min(first, int(unwritten) // HOUR_US * HOUR_US)  # type: ignore[call-overload]
+        for unwritten in self.owed().get_column("slot_start").bottom_k(1):
+            first = min(first, unwritten // HOUR_US * HOUR_US)
         self.held_from = first
         needed = first // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US - 2 * SESSION_ALIGNMENT_US
         still = pl.col("slot_start") >= first

@@ -5,7 +5,7 @@ come back when cells are encoded. The dictionary is kept per property: nobody ca
 another merchant's property mean something else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,11 @@ import xxhash
 
 TEXTS: Final = ("text_0", "text_1", "text_2", "text_3")
 TEXT_SCHEMA: Final = pl.Schema(
-    {"property_id": pl.Int64, "text_id": pl.UInt64, **dict.fromkeys(TEXTS, pl.String)}
+    [
+        ("property_id", pl.Int64()),
+        ("text_id", pl.UInt64()),
+        *((text, pl.String()) for text in TEXTS),
+    ]
 )
 """The dictionary: up to four texts under one id within a property."""
 NO_TEXT: Final = 0
@@ -30,7 +34,7 @@ def text_id(*texts: str) -> int:
 
 
 def with_text_ids(
-    rows: pl.DataFrame, ids: dict[str, Sequence[str]]
+    rows: pl.DataFrame, ids: Mapping[str, Sequence[str]]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Replace text columns by ids.
 

@@ -37,10 +37,12 @@ class SpoolView:
     """What has been seen of one spool.
 
     Attributes:
-        contiguous: Every number up to it has been seen or lies below the base.
+        contiguous: Every number above the base up to it has been seen.
         frontier: UTC µs through which the contiguous blocks reach.
         above: Numbers seen above a hole, with their frontiers.
         is_based: Whether the base is known: number 1 was seen, or two minutes have passed.
+        base: No number up to it is waited for.
+        below: Numbers up to the base that came after all: they had been overtaken.
         first_published: UTC µs of publication of the first block that was seen.
         published: UTC µs of publication of the newest.
         closing: Number of the closing block, 0 while unknown.
@@ -51,6 +53,8 @@ class SpoolView:
     frontier: int = 0
     above: dict[int, int] = field(default_factory=dict)
     is_based: bool = False
+    base: int = 0
+    below: set[int] = field(default_factory=set)
     first_published: int = 0
     published: int = 0
     closing: int = 0
@@ -63,7 +67,19 @@ class SpoolView:
 
     def has(self, number: int) -> bool:
         """Whether the block of this number has been seen."""
-        return (self.is_based and number <= self.contiguous) or number in self.above
+        if self.is_based and number <= self.contiguous:
+            return number > self.base or number in self.below
+        return number in self.above
+
+    def note(self, number: int, frontier: int) -> None:
+        """Take note of a number that has not been seen."""
+        if not self.is_based or number > self.base:
+            self.above[number] = frontier
+            return
+        self.below.add(number)
+        while self.base in self.below:
+            self.below.remove(self.base)
+            self.base -= 1
 
     def absorb(self) -> None:
         """Raise the contiguous number over what is held above it."""
@@ -92,7 +108,7 @@ class Vector:
         view = self.spools.setdefault(mark.spool_id, SpoolView(first_published=mark.published_at))
         if mark.number > max(view.contiguous, max(view.above, default=0)):
             view.is_ahead = mark.frontier > mark.published_at + AHEAD_US
-        view.above[mark.number] = mark.frontier
+        view.note(mark.number, mark.frontier)
         view.published = max(view.published, mark.published_at)
         view.first_published = min(view.first_published, mark.published_at)
         view.is_based = view.is_based or mark.number == 1
@@ -107,7 +123,7 @@ class Vector:
         """Base spools whose time has come, forget closed ones, move the clock."""
         for view in self.spools.values():
             if not view.is_based and self.published - view.first_published >= BASE_AFTER_US:
-                view.contiguous = min(view.above) - 1
+                view.base = view.contiguous = min(view.above) - 1
                 view.is_based = True
                 view.absorb()
         self.spools = {
@@ -176,6 +192,8 @@ class Vector:
                     view.published,
                     view.closing,
                     view.is_ahead,
+                    view.base,
+                    sorted(view.below),
                 ]
                 for name, view in sorted(self.spools.items())
             },
@@ -194,6 +212,8 @@ class Vector:
                 published=published,
                 closing=closing,
                 is_ahead=is_ahead,
+                base=base,
+                below=set(below),
             )
             for name, (
                 contiguous,
@@ -204,6 +224,8 @@ class Vector:
                 published,
                 closing,
                 is_ahead,
+                base,
+                below,
             ) in document["spools"].items()
         }
         return cls(spools=spools, clock=document["clock"], published=document["published"])

@@ -10,6 +10,7 @@ import xxhash
 from tallymark.dead_letters import REJECTION_SCHEMA
 from tallymark.distinct import mapped, with_looked_up
 from tallymark.hits import HIT_SCHEMA, ITEM, PARAM
+from tallymark.protocols.pages import pages
 from tallymark.slots import HOUR_US
 
 EVENT_SCHEMA: Final = pl.Schema(
@@ -82,12 +83,6 @@ TEXT_LIMITS: Final = {
 """Characters kept of each text, as much as GA4 keeps or more: nobody's report may be made of
 megabytes that somebody sent."""
 
-_LOCATION: Final = (
-    r"^(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/?#:]*)[^/?#]*)?"
-    r"([^?#]*)(?:\?([^#]*))?"
-)
-
-
 @dataclass(frozen=True)
 class DecodedEvents:
     """Events (``EVENT_SCHEMA``), and what of the requests is rejected (``REJECTION_SCHEMA``)."""
@@ -143,7 +138,7 @@ def hits_of(events: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
     """
     owners = requests.select("request_id", "has_balancer_id", "received_at")
     hits = pl.concat([events, owners[events.get_column("request_row")]], how="horizontal")
-    hits = with_looked_up(hits, "location", _pages).with_columns(
+    hits = with_looked_up(hits, "location", pages).with_columns(
         _hit_id(), _client_hash(events.get_column("client_id")), event_at=_event_at()
     )
     name = pl.col("event_name")
@@ -164,12 +159,12 @@ def _hit_id() -> pl.Expr:
 
 
 def _client_hash(client_ids: pl.Series) -> pl.Series:
-    return mapped(
-        client_ids,
-        lambda some: pl.Series(
-            [xxhash.xxh3_64_intdigest(text.encode()) for text in some], dtype=pl.UInt64
-        ),
-    ).alias("client_hash")
+    return mapped(client_ids, _hashes).alias("client_hash")
+
+
+def _hashes(values: pl.Series) -> pl.Series:
+    octets = values.cast(pl.Binary).to_list()
+    return pl.Series(list(map(xxhash.xxh3_64_intdigest, octets)), dtype=pl.UInt64)
 
 
 def _event_at() -> pl.Expr:
@@ -187,25 +182,6 @@ def _sales_micros() -> pl.Expr:
     return (
         pl.when(name.is_in(SALES)).then(value).when(name.is_in(REFUNDS)).then(-value.abs())
     ).otherwise(0)
-
-
-def _pages(locations: pl.Series) -> pl.DataFrame:
-    """Host, path and query of addresses; the path of an address is "/" at least."""
-    parts = locations.str.extract_groups(_LOCATION).struct.unnest()
-    return pl.DataFrame(
-        {
-            "host": parts.to_series(0).fill_null("").str.to_lowercase(),
-            "path": parts.to_series(1).fill_null(""),
-            "page_query": parts.to_series(2).fill_null(""),
-            "location": locations,
-        }
-    ).select(
-        "host",
-        path=pl.when((pl.col("path") == "") & (pl.col("location") != ""))
-        .then(pl.lit("/"))
-        .otherwise("path"),
-        page_query="page_query",
-    )
 
 
 def _shortened(hits: pl.DataFrame) -> pl.DataFrame:

@@ -110,7 +110,7 @@ def _events(requests: pl.DataFrame, lines: pl.DataFrame, with_params: bool) -> p
     owners = lines.get_column("owner")
     shared_pairs = pairs_of(requests.get_column("query"), keys)
     shared = columns_of(shared_pairs, COLUMNS, requests.height)
-    sent = {name: values.gather(owners) for name, values in shared.items()}
+    sent = {name: _of_owners(values, owners) for name, values in shared.items()}
     line_pairs = pairs_of(lines.get_column("line"), keys)
     if line_pairs.height:
         own = columns_of(line_pairs, COLUMNS, lines.height)
@@ -127,6 +127,11 @@ def _events(requests: pl.DataFrame, lines: pl.DataFrame, with_params: bool) -> p
     if with_params:
         return with_params_of(events, shared_pairs, line_pairs, owners)
     return without_params(events)
+
+
+def _of_owners(values: pl.Series, owners: pl.Series) -> pl.Series:
+    # Each request has one event at least: with as many events as requests, each has its own.
+    return values if len(values) == len(owners) else values.gather(owners)
 
 
 def _with_meaning(events: pl.DataFrame) -> pl.DataFrame:

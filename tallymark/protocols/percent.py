@@ -31,15 +31,18 @@ def percent_decoded(values: pl.Series) -> pl.Series:
     The escapes of ASCII characters do not overlap and none can arise from another, so all are
     replaced in one pass; only distinct values with others are decoded one by one.
     """
-    if not values.str.contains("[%+]").any():
+    is_escaped = values.str.contains("[%+]")
+    if not is_escaped.any():
         return values
+    if is_escaped.all():
+        return mapped(values, _decoded)
+    return values.scatter(is_escaped.arg_true(), mapped(values.filter(is_escaped), _decoded))
+
+
+def _decoded(values: pl.Series) -> pl.Series:
     plain = values.str.replace_many(list(_ESCAPES), list(_ESCAPES.values()))
     beyond = values.str.contains(_BEYOND_ASCII)
     if not beyond.any():
         return plain
-    decoded = mapped(values.filter(beyond), _decoded_one_by_one)
-    return plain.scatter(beyond.arg_true(), decoded)
-
-
-def _decoded_one_by_one(values: pl.Series) -> pl.Series:
-    return pl.Series([_unquoted(value) for value in values], dtype=pl.String)
+    decoded = [_unquoted(value) for value in values.filter(beyond)]
+    return plain.scatter(beyond.arg_true(), pl.Series(decoded, dtype=pl.String))
