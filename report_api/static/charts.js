@@ -2,14 +2,14 @@
 
 /* global uPlot */
 
-const HEIGHT = 170;
+const HEIGHT = 180;
 const drawn = new Map();
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function axes(format) {
+function axes(format, along = {}) {
   const common = {
     stroke: colour('--soft'),
     grid: { stroke: colour('--line'), width: 1 },
@@ -17,7 +17,13 @@ function axes(format) {
     font: '12px system-ui, sans-serif',
   };
   return [
-    { ...common, grid: { show: false }, values: (chart, splits) => splits.map(format) },
+    {
+      ...common,
+      grid: { show: false },
+      size: 30,
+      values: (chart, splits) => splits.map(format),
+      ...along,
+    },
     {
       ...common,
       size: 44,
@@ -70,13 +76,14 @@ export function drawMinutes(element, minutes, timeZone) {
   });
 }
 
-export function drawHours(element, rows) {
+export function drawHours(element, rows, presentHour) {
   const found = new Map(rows.map((row) => [Number(row.hour), row]));
   const hours = Array.from({ length: 24 }, (_, hour) => hour);
-  const values = (name) => hours.map((hour) => Number(found.get(hour)?.[name] ?? 0));
+  const value = (hour, name) => Number(found.get(hour)?.[name] ?? 0);
+  const values = (name) => hours.map((hour) => (hour > presentHour ? null : value(hour, name)));
   draw(element, [hours, values('screenPageViews'), values('sessions')], {
     scales: { x: { time: false, range: [-0.5, 23.5] }, y: fromZero },
-    axes: axes((hour) => String(hour).padStart(2, '0')),
+    axes: axes((hour) => String(hour).padStart(2, '0'), { incrs: [1, 2, 3, 4, 6, 12], space: 32 }),
     series: [{}, {
       fill: colour('--views'),
       stroke: colour('--views'),

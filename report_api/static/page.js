@@ -53,11 +53,17 @@ function showToday(overview) {
   byId('day').textContent = `${overview.now.slice(0, 10)}, ${overview.property.timeZone}`;
 }
 
-function showTables(overview) {
-  fillTable(byId('pages'), overview.pages, (row) => [
-    row.hostName === '(not set)' ? row.pagePath : row.hostName + row.pagePath,
+// Hosts are named where there are several.
+function showPages(pages) {
+  const hasHosts = new Set(pages.map((row) => row.hostName)).size > 1;
+  fillTable(byId('pages'), pages, (row) => [
+    hasHosts && row.hostName !== '(not set)' ? row.hostName + row.pagePath : row.pagePath,
     number(row.screenPageViews), number(row.totalUsers),
   ]);
+}
+
+function showTables(overview) {
+  showPages(overview.pages);
   fillTable(byId('sources'), overview.sources, (row) => [
     `${row.sessionSource} / ${row.sessionMedium}`,
     number(row.sessions), number(row.activeUsers),
@@ -78,7 +84,7 @@ function showOverview(overview) {
   showToday(overview);
   showTables(overview);
   drawMinutes(byId('minutes-chart'), overview.lastMinutes.minutes, overview.property.timeZone);
-  drawHours(byId('hours-chart'), overview.hours);
+  drawHours(byId('hours-chart'), overview.hours, Number(overview.now.slice(11, 13)));
   state(`Updated ${overview.now.slice(11, 19)}`);
   byId('receipt').textContent = receipt(overview.freshness);
 }

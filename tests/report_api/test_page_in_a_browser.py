@@ -67,8 +67,8 @@ def test_the_page_shows_the_numbers_and_follows_them(browser: Chrome, server: Se
     assert text(browser, "today-engagementRate") == "66.7%"
     assert text(browser, "today-totalRevenue") == "€49.90"
     assert rows(browser, "pages") == [
-        ["shop.example/", "9", "3"],
-        [f"shop.example{NASTY}", "3", "1"],
+        ["/", "9", "3"],
+        [NASTY, "3", "1"],
     ]
     assert rows(browser, "sources")[0] == ["google / organic", "2", "1"]
     assert rows(browser, "events")[0] == ["page_view", "12", "3"]
