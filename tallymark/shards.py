@@ -233,15 +233,31 @@ class Shard:
         self.ids = self.ids.filter(pl.col("received_at") >= self.vector.clock - IDS_KEPT_US)
 
     def base(self) -> Delta:
-        """The whole state as one log entry, as small as it can be; equal states, equal bytes."""
+        """The whole state as one log entry, as small as it can be; equal states, equal rows."""
         self.settle()
         self.prune()
-        self.tables = compact(self.tables)
+        self.tables = compact(replace(self.tables, texts=self._texts_in_use()))
         pages = self.pages.select(list(PAGE_SCHEMA)).sort(list(PAGE_SCHEMA))
         hits = pl.DataFrame(schema=SHARD_HIT_SCHEMA)
         ids = self.ids.sort("received_at", "hit_order")
         tables = replace(self.tables, pages=pages)
         return Delta(self.vector, (), hits, tables, ids, self.held_from)
+
+    def _texts_in_use(self) -> pl.DataFrame:
+        """The dictionary without the texts of pages and sources that nobody held has seen."""
+        of_pieces = ("source_id", "landing_id", "exit_id", "device_id")
+        holders = (
+            (self.tables.pieces, of_pieces),
+            (self.joined, of_pieces),
+            (self.pages, ("page_id",)),
+            (self.tables.events, ("event_id",)),
+        )
+        used = pl.concat(
+            rows.select("property_id", pl.col(name).alias("text_id")).unique()
+            for rows, names in holders
+            for name in names
+        )
+        return self.tables.texts.join(used, on=["property_id", "text_id"], how="semi")
 
     def owed(self) -> pl.DataFrame:
         """Slots (``SLOT_COLUMNS``) whose cells are not written yet and may be.
