@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from tallymark.pieces import compact
-from tallymark.sessions import join_sessions
+from tallymark.pieces import Tables, compact
+from tallymark.sessions import DIRECT, NO_SESSION, join_pages, join_sessions
 from tallymark.slots import HOUR_US, MINUTE_US, SESSION_ALIGNMENT_US, window_end, window_start
+from tallymark.texts import TEXT_SCHEMA, text_id, with_texts
 from tests.strategies import GAPS_MINUTES, MIDNIGHT_US, Visit, examples, hits_of, tables, visits
 from tests.tallymark.plain_sessions import plain_sessions
 
@@ -21,7 +22,29 @@ SUMS = ("events", "views", "engagement_ms", "value_micros")
 
 
 def joined_of(hits: pl.DataFrame) -> pl.DataFrame:
-    return join_sessions(compact(tables(hits)).pieces)
+    """Pieces with their sessions, in words."""
+    return in_words(compact(tables(hits)))
+
+
+def in_words(whole: Tables) -> pl.DataFrame:
+    """What ``join_sessions`` says of the pieces, ids replaced by texts."""
+    named = pl.DataFrame(
+        [(text_id(*names), *names) for names in (DIRECT, NO_SESSION)],
+        schema=[column for column in TEXT_SCHEMA.items() if column[0] != "property_id"],
+        orient="row",
+    )
+    joined = join_sessions(whole.pieces)
+    owners = joined.select("property_id").unique()
+    texts = pl.concat([whole.texts, owners.join(named, how="cross").select(list(TEXT_SCHEMA))])
+    texts = texts.unique(["property_id", "text_id"])
+    for name, columns in (
+        ("source_id", ("source", "medium", "campaign", "channel")),
+        ("landing_id", ("landing_host", "landing_page")),
+        ("exit_id", ("exit_host", "exit_page")),
+        ("device_id", ("device_category", "browser", "operating_system")),
+    ):
+        joined = with_texts(joined, name, columns, texts)
+    return joined
 
 
 def sessions_of(joined: pl.DataFrame) -> pl.DataFrame:
@@ -100,8 +123,11 @@ def test_pieces_of_parts_merge_to_the_pieces_of_the_whole(
         if data.draw(st.booleans()):
             together = compact(together)
     merged = compact(together)
-    for name in ("pieces", "pages", "events", "minutes"):
+    for name in ("pieces", "events", "minutes", "texts"):
         assert_frame_equal(getattr(merged, name), getattr(whole, name))
+    joined = join_sessions(whole.pieces)
+    pages = join_pages(merged.pages, joined)
+    assert_frame_equal(pages, join_pages(whole.pages, joined), check_row_order=False)
 
 
 HALF_HOUR_US = 30 * MINUTE_US
@@ -202,7 +228,7 @@ def test_equal_instants_are_ordered_by_hit_id() -> None:
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         parts = [tables(hits[[index]]) for index in order]
         at_once = joined_of(hits[order])
-        merged = join_sessions(compact(parts[0].plus(parts[1]).plus(parts[2])).pieces)
+        merged = in_words(compact(parts[0].plus(parts[1]).plus(parts[2])))
         for found in (at_once, merged):
             row = found.row(0, named=True)
             assert (row["source"], row["landing_page"], row["exit_page"]) == ("first", "/a", "/c")
