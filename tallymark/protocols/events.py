@@ -83,6 +83,7 @@ TEXT_LIMITS: Final = {
 """Characters kept of each text, as much as GA4 keeps or more: nobody's report may be made of
 megabytes that somebody sent."""
 
+
 @dataclass(frozen=True)
 class DecodedEvents:
     """Events (``EVENT_SCHEMA``), and what of the requests is rejected (``REJECTION_SCHEMA``)."""

@@ -25,7 +25,7 @@ ITEM_TEXTS: Final = {
     "item_category": "ca", "coupon": "cp",
 }  # fmt: skip
 
-_KIND: Final = r"^(?:(epn?|upn?)\.|(pr)[0-9]{1,3}$)"
+_ITEM: Final = "^pr[0-9]{1,3}$"
 _TILDE: Final = "\ue000"  # stands for an escaped tilde while an item is split
 
 
@@ -49,9 +49,9 @@ def with_params_of(
     """
     pairs = _pairs_of_events(shared, own, owners)
     lists = {
-        "params": _params(pairs.filter(pl.col("kind").is_in(["ep", "epn", ""]))),
-        "user_properties": _params(pairs.filter(pl.col("kind").is_in(["up", "upn"]))),
-        "items": _items(pairs.filter(pl.col("kind") == "pr")),
+        "params": _params(pairs.filter(pl.col("list") == "params")),
+        "user_properties": _params(pairs.filter(pl.col("list") == "user_properties")),
+        "items": _items(pairs.filter(pl.col("list") == "items")),
     }
     rows = pl.DataFrame({"row": pl.int_range(events.height, dtype=pl.UInt32, eager=True)})
     columns = [
@@ -66,7 +66,8 @@ def with_params_of(
 
 
 def _pairs_of_events(shared: pl.DataFrame, own: pl.DataFrame, owners: pl.Series) -> pl.DataFrame:
-    """``row`` of the event, ``kind``, ``key`` as sent, ``name`` without prefix, ``value``."""
+    """``row`` of the event, ``list`` to be in, ``name``, ``key`` as sent, ``value``, ``is_number``;
+    in a list of an event each name once."""
     events = pl.DataFrame(
         {"row": owners, "event": pl.int_range(len(owners), dtype=pl.UInt32, eager=True)}
     )
@@ -75,27 +76,36 @@ def _pairs_of_events(shared: pl.DataFrame, own: pl.DataFrame, owners: pl.Series)
         pl.col("event").alias("row"), "key", "value"
     )
     pairs = pl.concat([_of_interest(own), inherited])
-    pairs = with_looked_up(pairs, "key", _kinds)
-    return pairs.unique(["row", "kind", "name"], keep="first", maintain_order=True)
+    pairs = with_looked_up(pairs, "key", _places)
+    return pairs.unique(["row", "list", "name"], keep="first", maintain_order=True)
 
 
 def _of_interest(pairs: pl.DataFrame) -> pl.DataFrame:
     return pairs.filter(~pl.col("key").is_in(TRANSPORT))
 
 
-def _kinds(keys: pl.Series) -> pl.DataFrame:
-    parts = keys.str.extract_groups(_KIND).struct.unnest()
-    kind = pl.coalesce(parts.to_series(0), parts.to_series(1), pl.lit(""))
-    is_prefixed = pl.lit(parts.to_series(0)).is_not_null()
-    name = pl.lit(keys).str.replace(r"^[a-z]+\.", "")
-    return pl.select(kind=kind, name=pl.when(is_prefixed).then(name).otherwise(pl.lit(keys)))
+def _places(keys: pl.Series) -> pl.DataFrame:
+    key = pl.lit(keys)
+    place = (
+        pl.when(key.str.contains(_ITEM))
+        .then(pl.lit("items"))
+        .when(key.str.contains(r"^upn?\."))
+        .then(pl.lit("user_properties"))
+        .otherwise(pl.lit("params"))
+    )
+    return pl.select(
+        place.alias("list"),
+        name=key.str.replace(r"^(?:ep|up)n?\.", ""),
+        is_number=key.str.contains(r"^(?:ep|up)n\."),
+    )
 
 
 def _params(pairs: pl.DataFrame) -> pl.DataFrame:
     """``entries`` of each ``row``; text that was said to be a number has micros as well."""
     text = percent_decoded(pairs.get_column("value"))
-    is_number = pairs.get_column("kind").is_in(["epn", "upn"])
-    numbers = text.zip_with(is_number, pl.Series([""]).new_from_index(0, len(text)))
+    numbers = text.zip_with(
+        pairs.get_column("is_number"), pl.Series([""]).new_from_index(0, len(text))
+    )
     entries = pairs.select(
         "row", entries=pl.struct(key="name", text=text, micros=micros_of(numbers))
     )

@@ -23,8 +23,8 @@ def pages(locations: pl.Series) -> pl.DataFrame:
         host=pl.lit(authority.str.to_lowercase()).fill_null(""),
         path=pl.when(has_host)
         .then(pl.concat_str(pl.lit("/"), pl.lit(path).fill_null("")))
-        .when(pl.lit(base) == "")
-        .then(pl.lit(address).str.replace("^.+$", "/"))
+        .when((pl.lit(base) == "") & (pl.lit(locations) != ""))
+        .then(pl.lit("/"))
         .otherwise(pl.lit(base)),
         page_query=pl.lit(query).fill_null(""),
     )

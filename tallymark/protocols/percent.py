@@ -36,7 +36,8 @@ def percent_decoded(values: pl.Series) -> pl.Series:
         return values
     if is_escaped.all():
         return mapped(values, _decoded)
-    return values.scatter(is_escaped.arg_true(), mapped(values.filter(is_escaped), _decoded))
+    decoded = mapped(values.filter(is_escaped), _decoded)
+    return values.clone().scatter(is_escaped.arg_true(), decoded)  # it writes in place
 
 
 def _decoded(values: pl.Series) -> pl.Series:

@@ -1,0 +1,84 @@
+"""Recorded requests and properties, as tests of decoding, enrichment and rules need them."""
+
+from typing import Any
+
+import polars as pl
+
+from tallymark.hits import HIT_SCHEMA
+from tallymark.processing import Processed, process_requests
+from tallymark.properties import Property, RulesVersion, properties_frame
+from tallymark.requests import REQUEST_SCHEMA
+
+RECEIVED_AT = 1_700_000_000_000_000
+SHOP = "G-SHOP"
+_BLANK: dict[str, Any] = {
+    name: "" if dtype == pl.String else False for name, dtype in REQUEST_SCHEMA.items()
+}
+
+
+def web(query: str, body: str = "", **changes: Any) -> dict[str, Any]:
+    """A request in GA4's web format."""
+    return _request({"path": "/g/collect", "query": query, "body": body} | changes)
+
+
+def server(body: str, **changes: Any) -> dict[str, Any]:
+    """A Measurement Protocol request whose secret was valid."""
+    valid = {
+        "path": "/mp/collect",
+        "query": f"measurement_id={SHOP}&api_secret=*",
+        "secret_verdict": "valid",
+        "user_agent": "shop-backend/3.2",
+    }
+    return _request(valid | {"body": body} | changes)
+
+
+def _request(changes: dict[str, Any]) -> dict[str, Any]:
+    common = {
+        "received_at": RECEIVED_AT,
+        "method": "POST",
+        "body_encoding": "utf-8",
+        "visitor_hash": "0123456789abcdef",
+        "country_hint": "CH",
+    }
+    return _BLANK | common | changes
+
+
+def frame(*requests: dict[str, Any]) -> pl.DataFrame:
+    """Requests as recorded; those without an id are numbered."""
+    numbered = [
+        request | {"request_id": request["request_id"] or f"{number:032x}"}
+        for number, request in enumerate(requests)
+    ]
+    return pl.DataFrame(numbered, schema=REQUEST_SCHEMA)
+
+
+def shop(*versions: RulesVersion) -> pl.DataFrame:
+    """The property that all these requests are of."""
+    owner = Property(
+        property_id=7,
+        name="Shop",
+        measurement_id=SHOP,
+        api_secret_hash="",
+        read_key_hash="",
+        versions=versions or (RulesVersion(version=1),),
+    )
+    return properties_frame([owner])
+
+
+def processed(*requests: dict[str, Any], with_params: bool = True) -> Processed:
+    """What requests to the shop come to."""
+    return process_requests(frame(*requests), lambda _: shop(), with_params=with_params)
+
+
+def hit(**changes: Any) -> pl.DataFrame:
+    """A decoded hit that says nothing but ``changes``."""
+    row: dict[str, Any] = {name: _nothing(dtype) for name, dtype in HIT_SCHEMA.items()}
+    return pl.DataFrame([row | changes], schema_overrides=HIT_SCHEMA)
+
+
+def _nothing(dtype: pl.DataType) -> Any:
+    if dtype == pl.String:
+        return ""
+    if dtype == pl.Boolean:
+        return False
+    return [] if isinstance(dtype, pl.List) else 0
