@@ -109,11 +109,20 @@ class ShardWriter:
         following = Control(self._control.epoch, self._control.flush + 1, vector)
         cells = encode(self._lineage, version_of(following.epoch, following.flush))
         if not self._put(following, expected=self._stored):
-            raise ReplacedError(f"shard {self._shard} of {self._lineage} has a newer owner")
+            self._learn_what_was_stored()
+            return self.write(vector, encode)
         reach("stream.control-before-cells")
         self._wide_rows.write(cells)
         reach("stream.after-cells")
         return cells.height
+
+    def _learn_what_was_stored(self) -> None:
+        """Our own epoch is stored where the answer to an earlier write was lost on its way."""
+        assert self._control is not None
+        held, stored = read_control(self._wide_rows, self._lineage, self._shard)
+        if held is None or stored is None or held.epoch != self._control.epoch:
+            raise ReplacedError(f"shard {self._shard} of {self._lineage} has a newer owner")
+        self._control, self._stored = held, stored
 
     def _put(self, control: Control, expected: bytes | None) -> bool:
         value = control.encode()
