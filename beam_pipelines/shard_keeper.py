@@ -7,6 +7,7 @@ where the runner has no state, from the newest snapshot.
 
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -89,6 +90,7 @@ class ShardKeeper:
         self._snapshots = snapshots
         self._holes = holes
         self._now = now
+        self._name = uuid.uuid4().hex.encode()  # no two processes may give the same token
         self._token = b""
         self._sequence = 0
         self._log_bytes = 0
@@ -161,7 +163,7 @@ class ShardKeeper:
     def commit(self) -> bytes:
         """The token under which the runner's state now equals the folded form."""
         self._sequence += 1
-        self._token = b"%d-%d" % (id(self), self._sequence)
+        self._token = b"%s-%d" % (self._name, self._sequence)
         return self._token
 
     def compacted(self) -> bytes | None:
