@@ -17,6 +17,12 @@ from tallymark.properties import SINCE_EVER
 from tallymark.slots import SESSION_ALIGNMENT_US, slot_minutes
 
 _SETTINGS: Final = ("session_gap_seconds", "engagement_threshold_seconds", "time_zone")
+RULED: Final = (
+    "property_id", "rules_version", "is_key_event", "slot_minutes", "session_gap_ms",
+    "engagement_threshold_ms", "settings_from",
+)  # fmt: skip
+"""Columns of a hit that the rules fill in."""
+
 _slot_minutes = lru_cache(maxsize=1_000)(slot_minutes)
 
 
@@ -32,7 +38,8 @@ def apply_rules(hits: pl.DataFrame, properties: pl.DataFrame) -> Ruled:
     """Say whose each hit is and what the property's rules make of it; the order is kept.
 
     Args:
-        hits: Decoded and enriched: all of ``HIT_SCHEMA`` but what the rules fill in.
+        hits: Decoded and enriched: all of ``HIT_SCHEMA`` but ``RULED``; what earlier rules filled
+            in is replaced.
         properties: ``PROPERTY_SCHEMA``; every version of the properties that hits may be of.
 
     Raises:
@@ -40,7 +47,8 @@ def apply_rules(hits: pl.DataFrame, properties: pl.DataFrame) -> Ruled:
     """
     versions = versions_of(properties)
     is_known = pl.col("measurement_id").is_in(versions.get_column("measurement_id").implode())
-    ruled = _in_force(hits.filter(is_known), versions, at="received_at")
+    known = hits.filter(is_known).drop(RULED, strict=False)
+    ruled = _in_force(known, versions, at="received_at")
     ruled = _in_force(ruled, settings_of(versions), at="event_at")
     ruled = ruled.with_columns(is_key_event=pl.col("event_name").is_in(pl.col("key_events")))
     return Ruled(

@@ -1,0 +1,174 @@
+"""Rules: which version of whose rules a hit is processed with."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallymark.hits import HIT_SCHEMA
+from tallymark.processing import process_requests
+from tallymark.properties import PROPERTY_SCHEMA, SINCE_EVER, RulesVersion
+from tallymark.rules import apply_rules, settings_of, versions_of
+from tallymark.slots import SESSION_ALIGNMENT_US
+from tests.tallymark.recorded import SHOP, frame, hit, shop, web
+
+L = SESSION_ALIGNMENT_US
+NOON = 100_000 * L
+FIRST = RulesVersion(version=1, session_gap_seconds=600, time_zone="Europe/Zurich")
+SECOND = RulesVersion(
+    version=2,
+    effective_at=NOON + 1,
+    session_gap_seconds=3600,
+    engagement_threshold_seconds=20,
+    time_zone="Asia/Kolkata",
+    key_events=("sign_up", "purchase"),
+)
+
+
+def ruled(rules: pl.DataFrame, **changes: Any) -> dict[str, Any]:
+    """A hit of the shop after the rules."""
+    found = apply_rules(hit(measurement_id=SHOP, **changes), rules)
+    assert found.rejected.is_empty()
+    return found.hits.row(0, named=True)
+
+
+def test_a_hit_has_the_property_of_its_measurement_id() -> None:
+    found = ruled(shop(), event_name="purchase", received_at=NOON, event_at=NOON)
+
+    assert (found["property_id"], found["rules_version"], found["slot_minutes"]) == (7, 1, 60)
+    assert (found["session_gap_ms"], found["engagement_threshold_ms"]) == (1_800_000, 10_000)
+    assert (found["settings_from"], found["is_key_event"]) == (SINCE_EVER, True)
+
+
+def test_hits_of_nobody_are_rejected() -> None:
+    hits = pl.concat([hit(measurement_id=some, hit_id=f"{some}-0000") for some in ("A", SHOP)])
+
+    found = apply_rules(hits, shop())
+
+    assert found.hits["measurement_id"].to_list() == [SHOP]
+    assert found.rejected.select("request_id", "reason").rows() == [("A", "unknown_measurement_id")]
+
+
+@pytest.mark.parametrize(
+    ("received_at", "version", "is_key_event"),
+    [(0, 1, False), (NOON, 1, False), (NOON + 1, 2, True), (NOON + L, 2, True)],
+)
+def test_the_version_in_force_on_receipt_decides(
+    received_at: int, version: int, is_key_event: bool
+) -> None:
+    found = ruled(shop(FIRST, SECOND), received_at=received_at, event_at=0, event_name="sign_up")
+
+    assert (found["rules_version"], found["is_key_event"]) == (version, is_key_event)
+
+
+@pytest.mark.parametrize(
+    ("event_at", "expected"),
+    [
+        (NOON, (600_000, 10_000, 60, SINCE_EVER)),
+        (NOON + 1, (600_000, 10_000, 60, SINCE_EVER)),
+        (NOON + L - 1, (600_000, 10_000, 60, SINCE_EVER)),
+        (NOON + L, (3_600_000, 20_000, 30, NOON + L)),
+        (NOON + 9 * L, (3_600_000, 20_000, 30, NOON + L)),
+    ],
+)
+def test_session_settings_take_effect_when_chains_may_be_cut(
+    event_at: int, expected: tuple[int, int, int, int]
+) -> None:
+    found = ruled(shop(FIRST, SECOND), received_at=NOON + 10 * L, event_at=event_at)
+
+    names = ("session_gap_ms", "engagement_threshold_ms", "slot_minutes", "settings_from")
+    assert tuple(found[name] for name in names) == expected
+
+
+def test_settings_saved_at_the_very_boundary_take_effect_there() -> None:
+    second = RulesVersion(version=2, effective_at=NOON, session_gap_seconds=60)
+
+    assert ruled(shop(FIRST, second), received_at=NOON, event_at=NOON)["settings_from"] == NOON
+
+
+def test_a_version_that_leaves_the_settings_alone_cuts_no_chain() -> None:
+    second = RulesVersion(version=2, effective_at=NOON, key_events=("x",))
+
+    found = ruled(shop(RulesVersion(version=1), second), received_at=NOON + L, event_at=NOON + L)
+
+    assert (found["settings_from"], found["rules_version"]) == (SINCE_EVER, 2)
+
+
+def test_of_versions_that_begin_together_the_last_counts() -> None:
+    middle = RulesVersion(version=2, effective_at=NOON + 5, session_gap_seconds=60)
+    last = RulesVersion(version=3, effective_at=NOON + 9, session_gap_seconds=120)
+
+    found = ruled(shop(FIRST, middle, last), received_at=NOON + L, event_at=NOON + L)
+
+    assert found["session_gap_ms"] == 120_000
+
+
+def test_settings_that_were_taken_back_before_they_began_cut_no_chain() -> None:
+    middle = RulesVersion(version=2, effective_at=NOON + 5, session_gap_seconds=60)
+    back = RulesVersion(version=3, effective_at=NOON + 9)
+    rules = shop(RulesVersion(version=1), middle, back)
+
+    assert settings_of(versions_of(rules))["since"].to_list() == [SINCE_EVER]
+
+
+def test_a_first_version_holds_since_ever_whatever_it_says() -> None:
+    late = RulesVersion(version=1, effective_at=NOON)
+
+    found = ruled(shop(late), received_at=5, event_at=5)
+
+    assert (found["rules_version"], found["settings_from"]) == (1, SINCE_EVER)
+
+
+@given(
+    st.lists(st.integers(-3 * L, 3 * L), max_size=4, unique=True),
+    st.lists(st.tuples(st.integers(-4 * L, 9 * L), st.integers(0, 9 * L)), max_size=8),
+)
+def test_hits_are_ruled_alike_alone_and_together(
+    starts: list[int], times: list[tuple[int, int]]
+) -> None:
+    versions = [
+        RulesVersion(version=2 + place, effective_at=NOON + start, session_gap_seconds=60 + place)
+        for place, start in enumerate(sorted(starts))
+    ]
+    rules = shop(RulesVersion(version=1), *versions)
+    hits = [
+        hit(measurement_id=SHOP, received_at=NOON + at, event_at=NOON + at - age)
+        for at, age in times
+    ]
+
+    together = apply_rules(pl.concat([hit().clear(), *hits]), rules).hits
+
+    alone = [apply_rules(one, rules).hits for one in hits]
+    assert together.equals(pl.concat([hit().clear(), *alone]))
+    for found in together.iter_rows(named=True):
+        due = [v for v in versions if v.effective_at <= found["received_at"]]
+        assert found["rules_version"] == max((v.version for v in due), default=1)
+        aligned = [v for v in versions if -(-v.effective_at // L) * L <= found["event_at"]]
+        gap = max((v.session_gap_seconds for v in aligned), default=1800)
+        assert found["session_gap_ms"] == gap * 1000
+
+
+@pytest.mark.parametrize("with_params", [True, False])
+def test_processing_gives_exactly_the_columns_of_a_hit(with_params: bool) -> None:
+    for requests in (frame(), frame(web(f"tid={SHOP}&cid=1&en=a"), web("tid=X&cid=1&en=a"))):
+        processed = process_requests(requests, lambda _: shop(), with_params=with_params)
+        assert processed.hits.schema == HIT_SCHEMA
+        assert processed.hits.columns == list(HIT_SCHEMA)
+
+
+def test_processing_asks_for_the_rules_of_what_it_has_seen() -> None:
+    asked: list[list[str]] = []
+
+    def properties_of(measurement_ids: list[str]) -> pl.DataFrame:
+        asked.append(measurement_ids)
+        return pl.DataFrame(schema=PROPERTY_SCHEMA)
+
+    requests = frame(*(web(f"tid={some}&cid=1&en=a") for some in ("B", "A", "B")), web("cid=1"))
+    processed = process_requests(requests, properties_of)
+
+    assert asked == [["A", "B"]]
+    assert processed.hits.is_empty()
+    reasons = processed.dead_letters["reason"].to_list()
+    assert reasons.count("unknown_measurement_id") == 3
