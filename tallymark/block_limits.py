@@ -4,6 +4,7 @@ worker knows it without loading Polars."""
 from typing import Final, Literal
 
 BlockKind = Literal["opening", "requests", "heartbeat", "closing"]
+KINDS: Final[tuple[BlockKind, ...]] = ("opening", "requests", "heartbeat", "closing")
 
 MAX_REQUESTS: Final = 5_000
 MAX_BLOCK_BYTES: Final = 4_000_000

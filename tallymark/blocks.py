@@ -12,6 +12,7 @@ import polars as pl
 
 from tallymark.block_limits import (
     HOUR_US,
+    KINDS,
     MAX_AGE_SECONDS,
     MAX_BLOCK_BYTES,
     MAX_REQUESTS,
