@@ -62,7 +62,7 @@ def _unclaimed(hits: pl.DataFrame) -> pl.DataFrame:
         request_id=pl.col("hit_id").str.head(-5),
         reason=pl.lit("unknown_measurement_id"),
         detail=pl.format("expected the id of a property, got {}", "measurement_id"),
-    ).cast(dict(REJECTION_SCHEMA))
+    ).cast(REJECTION_SCHEMA)
 
 
 def versions_of(properties: pl.DataFrame) -> pl.DataFrame:

@@ -15,33 +15,33 @@ from tallymark.slots import HOUR_US
 
 EVENT_SCHEMA: Final = pl.Schema(
     {
-        "request_row": pl.UInt32,  # of the frame that was decoded
-        "hit_index": pl.UInt32,  # among the events of the request
-        "sent_at": pl.Int64,  # UTC µs of the event as the client says, null if it does not
-        "measurement_id": pl.String,
-        "client_id": pl.String,
-        "user_id": pl.String,
-        "event_name": pl.String,
-        "opens_session": pl.Boolean,
-        "client_session_id": pl.String,
-        "location": pl.String,  # address of the page
-        "title": pl.String,
-        "referrer": pl.String,
-        "source": pl.String,  # these five: named outright, not read off the page's address
-        "medium": pl.String,
-        "campaign": pl.String,
-        "term": pl.String,
-        "content": pl.String,
-        "engagement_ms": pl.Int64,
-        "is_first_visit": pl.Boolean,
-        "value_micros": pl.Int64,  # of the event, whatever its name
-        "currency": pl.String,
-        "transaction_id": pl.String,
-        "language": pl.String,
-        "screen_resolution": pl.String,
-        "country": pl.String,
-        "user_agent": pl.String,  # of the client; "" if a server sent the event
-        "mobile_hint": pl.String,  # "1" = the browser says it is mobile, "0" = it is not, or ""
+        "request_row": pl.UInt32(),  # of the frame that was decoded
+        "hit_index": pl.UInt32(),  # among the events of the request
+        "sent_at": pl.Int64(),  # UTC µs of the event as the client says, null if it does not
+        "measurement_id": pl.String(),
+        "client_id": pl.String(),
+        "user_id": pl.String(),
+        "event_name": pl.String(),
+        "opens_session": pl.Boolean(),
+        "client_session_id": pl.String(),
+        "location": pl.String(),  # address of the page
+        "title": pl.String(),
+        "referrer": pl.String(),
+        "source": pl.String(),  # these five: named outright, not read off the page's address
+        "medium": pl.String(),
+        "campaign": pl.String(),
+        "term": pl.String(),
+        "content": pl.String(),
+        "engagement_ms": pl.Int64(),
+        "is_first_visit": pl.Boolean(),
+        "value_micros": pl.Int64(),  # of the event, whatever its name
+        "currency": pl.String(),
+        "transaction_id": pl.String(),
+        "language": pl.String(),
+        "screen_resolution": pl.String(),
+        "country": pl.String(),
+        "user_agent": pl.String(),  # of the client; "" if a server sent the event
+        "mobile_hint": pl.String(),  # "1" = the browser says it is mobile, "0" = it is not, or ""
         "items": pl.List(ITEM),
         "params": pl.List(PARAM),
         "user_properties": pl.List(PARAM),
@@ -60,8 +60,8 @@ DECODED_SCHEMA: Final = pl.Schema(
                 "click_id", "device_category", "browser", "operating_system",
             }
         },
-        "user_agent": pl.String,
-        "mobile_hint": pl.String,
+        "user_agent": pl.String(),
+        "mobile_hint": pl.String(),
     }
 )  # fmt: skip
 """Columns of decoded hits: those of ``HIT_SCHEMA`` that enrichment and rules do not make, and what
@@ -99,9 +99,7 @@ Decoder = Callable[[pl.DataFrame, bool], DecodedEvents]
 def rejections(requests: pl.DataFrame, reason: str, detail: str | pl.Expr) -> pl.DataFrame:
     """All of ``requests``, rejected for one reason."""
     text = pl.lit(detail) if isinstance(detail, str) else detail
-    return requests.select("request_id", reason=pl.lit(reason), detail=text).cast(
-        dict(REJECTION_SCHEMA)
-    )
+    return requests.select("request_id", reason=pl.lit(reason), detail=text).cast(REJECTION_SCHEMA)
 
 
 def without_client_and_name(
