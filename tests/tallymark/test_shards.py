@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tallymark.aggregates import cell_frame, counted
-from tallymark.cells import SLOT_COLUMNS, decode, version_of
+from tallymark.cells import SLOT_COLUMNS, version_of
+from tallymark.decoded_cells import decode
 from tallymark.pieces import Tables, compact
 from tallymark.rollups import BY_NAME
 from tallymark.sessions import join_sessions

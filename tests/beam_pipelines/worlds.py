@@ -1,0 +1,178 @@
+"""Stores in a folder, a clock of one's own, and recorded blocks of a small shop."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import polars as pl
+
+from beam_pipelines.holes import HoleWatch
+from beam_pipelines.options import ShardSettings
+from beam_pipelines.shard_keeper import ShardKeeper
+from stores.archive.folder import FolderObjects
+from stores.archive.raw import RawArchive
+from stores.archive.snapshots import SnapshotStore
+from stores.rules_cache.creation import create_property
+from stores.wide_rows.port import WideRows, WideRowsUnavailableError
+from stores.wide_rows.sqlite import SqliteWideRows
+from tallymark.blocks import Block, encode_requests
+from tallymark.requests import REQUEST_SCHEMA
+from tests.strategies import MIDNIGHT_US, MINUTE_US, SECOND_US
+
+Name = tuple[bytes, str, bytes]
+
+
+@dataclass
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    seconds: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class FailingWideRows:
+    """Wide rows that can be away, and that can lose the answer to a write."""
+
+    rows: WideRows
+    is_away: bool = False
+    loses_answers: bool = False
+    failures: int = 0
+
+    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
+        method = getattr(self.rows, name)
+
+        def call(*arguments, **named):  # type: ignore[no-untyped-def]
+            if self.is_away:
+                self.failures += 1
+                raise WideRowsUnavailableError("away, as the test wants it")
+            answer = method(*arguments, **named)
+            if self.loses_answers and name == "compare_and_set":
+                self.loses_answers = False
+                raise WideRowsUnavailableError("the answer was lost, as the test wants it")
+            return answer
+
+        return call
+
+
+@dataclass
+class World:
+    """The stores under a folder."""
+
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.rows = FailingWideRows(SqliteWideRows(self.folder / "rows.sqlite"))
+        self.objects = FolderObjects(self.folder / "archive")
+        self.snapshots = SnapshotStore(self.objects)
+
+    def settings(self, lineage: str = "live-1", **changes: object) -> ShardSettings:
+        values: dict[str, object] = {
+            "lineage": lineage,
+            "shards": 1,
+            "wide_rows_url": f"sqlite:{self.folder / 'rows.sqlite'}",
+            "archive_url": f"file:{self.folder / 'archive'}",
+            "rules_path": str(self.folder / "properties.json"),
+            "snapshot_seconds": 0.0,
+            "code_version": "code-1",
+        }
+        return ShardSettings(**(values | changes))  # type: ignore[arg-type]
+
+    def keeper(self, **changes: object) -> ShardKeeper:
+        """A keeper in a process that has just been started."""
+        return ShardKeeper(
+            self.settings(**changes),  # type: ignore[arg-type]
+            0,
+            wide_rows=self.rows,  # type: ignore[arg-type]
+            snapshots=self.snapshots,
+            holes=HoleWatch(RawArchive(self.objects), None, self.clock),
+            now=self.clock,
+        )
+
+    def cells(self, lineage: str = "live-1") -> dict[Name, bytes]:
+        """What a reader sees of a lineage; lineages of one computation compare equal."""
+        stored = self.rows.rows.read([(b"0", b"~")])
+        mine = f"#{lineage}#".encode()
+        return {
+            (key.replace(mine, b"#*#"), family, at): value
+            for key, family, at, _, value in stored.iter_rows()
+            if mine in key
+        }
+
+    def versions(self) -> set[int]:
+        """The versions of all cells that are held."""
+        return set(self.rows.rows.read([(b"0", b"~")]).get_column("version"))
+
+    def property(self, seed: int = 1, **settings: object) -> str:
+        """A new property; its measurement id."""
+        made = create_property(
+            self.folder / "properties.json",
+            name="Shop",
+            random_bytes=Random(seed).randbytes,
+            **settings,  # type: ignore[arg-type]
+        )
+        return made.created.measurement_id
+
+
+_BLANK = {name: "" if kind == pl.String else False for name, kind in REQUEST_SCHEMA.items()}
+
+
+def page_view(measurement_id: str, client: str, at_us: int, number: int, path: str = "/") -> dict:  # type: ignore[type-arg]
+    """A recorded request of the web tag; ``at_us`` counts from midnight."""
+    location = f"https%3A%2F%2Fshop.example{path.replace('/', '%2F')}"
+    query = f"v=2&tid={measurement_id}&cid={client}&en=page_view&dl={location}"
+    return _BLANK | {
+        "request_id": f"{number:032x}",
+        "received_at": MIDNIGHT_US + at_us,
+        "method": "POST",
+        "path": "/g/collect",
+        "body_encoding": "utf-8",
+        "query": query,
+        "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        "visitor_hash": "0123456789abcdef",
+    }
+
+
+def request_blocks(
+    measurement_ids: list[str], *, requests: int, spools: int = 2, size: int = 40, seed: int = 5
+) -> list[Block]:
+    """The requests of some hours of visits, as collectors ship them, in order of publication."""
+    random = Random(seed)
+    held: dict[str, list[dict]] = {f"spool{number}": [] for number in range(spools)}  # type: ignore[type-arg]
+    at = 0
+    for number in range(requests):
+        at += random.randrange(3 * MINUTE_US)
+        view = page_view(
+            random.choice(measurement_ids),
+            f"{random.randrange(12)}.1",
+            at,
+            number + 1,
+            random.choice(("/", "/cart", "/help")),
+        )
+        held[random.choice(list(held))].append(view)
+    blocks = [block for spool in held for block in _spool(spool, held[spool], size)]
+    return sorted(blocks, key=lambda block: (block.published_at, block.spool_id))
+
+
+def _spool(spool_id: str, requests: list[dict], size: int) -> list[Block]:  # type: ignore[type-arg]
+    parts = [requests[at : at + size] for at in range(0, len(requests), size)]
+    frontier = MIDNIGHT_US
+    blocks = []
+    for number, part in enumerate([[], *parts, []], start=1):
+        frontier = part[-1]["received_at"] + 1 if part else frontier
+        last = number == len(parts) + 2
+        blocks.append(
+            Block(
+                spool_id=spool_id,
+                number=number,
+                kind="opening" if number == 1 else "closing" if last else "requests",
+                frontier=frontier,
+                requests=len(part),
+                payload=encode_requests(pl.DataFrame(part, schema=REQUEST_SCHEMA)),
+                published_at=frontier + SECOND_US // 2,
+            )
+        )
+    return blocks
