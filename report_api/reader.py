@@ -8,7 +8,7 @@ import polars as pl
 
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark import pointer_map
-from tallymark.cells import ChunksChangedError, DecodedCells, decode
+from tallymark.decoded_cells import ChunksChangedError, DecodedCells, decode
 from tallymark.metrics import TOTALS
 from tallymark.properties import Property, RulesVersion
 from tallymark.reports import answer, parse_request, plan, response_document

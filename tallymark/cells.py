@@ -1,4 +1,4 @@
-"""Cells: the whole truth of (property, rollup, slot) in one lineage, as bytes and back.
+"""Cells: the whole truth of (property, rollup, slot) in one lineage, as bytes.
 
 A cell has two values under one qualifier (the slot) and one version:
 
@@ -6,15 +6,12 @@ A cell has two values under one qualifier (the slot) and one version:
 * family ``u``: binary little-endian, 32-bit schema number, row count and sets a row, then the
   length of each set (row by row), padding to 8 bytes, then all hashes as 64-bit numbers.
 
-A whole flush is encoded in one vectorised pass and a whole read parsed in one. A value over
+A whole flush is encoded in one vectorised pass (``decoded_cells`` reads them back). A value over
 ``INLINE_BYTES`` is cut into chunks that lie in rows of their own, right behind the day's row, so
 that no row grows beyond what Bigtable can serve; the day's row then holds the number of chunks.
 """
 
-import codecs
-import io
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from tallymark.rollups import Rollup
-from tallymark.row_keys import SEPARATOR, lineage_of, with_row_keys
+from tallymark.row_keys import SEPARATOR, with_row_keys
 
 INLINE_BYTES: Final = 16_384
 """With 96 slots a day and two families a row stays under 2 × 96 × 16 KiB = 3 MiB in theory and,
@@ -34,24 +31,6 @@ DAY_KEY_SEPARATORS: Final = 5
 CHUNKED: Final = b"\x00chunks "
 QUALIFIER: Final = struct.Struct(">QH")
 SLOT_COLUMNS: Final = ("property_id", "slot_start", "slot_minutes")
-
-
-@dataclass(frozen=True)
-class DecodedCells:
-    """What a read of one rollup says.
-
-    Attributes:
-        numbers: ``lineage``, ``slot_start`` (UTC µs), ``slot_minutes``, ``row`` (UInt32, over the
-            whole read), keys (String), sums (Int64).
-        sets: ``row``, ``measure`` (String), ``hash`` (UInt64).
-    """
-
-    numbers: pl.DataFrame
-    sets: pl.DataFrame
-
-
-class ChunksChangedError(Exception):
-    """A flush replaced a chunked cell between the reads of its parts; read again."""
 
 
 def version_of(epoch: int, flush: int) -> int:
@@ -108,12 +87,6 @@ def _escaped(key: str) -> pl.Expr:
     """Text without tab, newline and carriage return; lossless, the backslash escapes."""
     column = pl.col(key)
     return column.str.replace_many(["\\", "\t", "\n", "\r"], ["\\\\", "\\t", "\\n", "\\r"])
-
-
-def _unescaped(key: str) -> pl.Expr:
-    column = pl.col(key).fill_null("")
-    plain = column.str.replace_many(["\\\\", "\\t", "\\n", "\\r"], ["\\", "\t", "\n", "\r"])
-    return pl.when(column.str.contains("\\", literal=True)).then(plain).otherwise(column)
 
 
 def _set_values(rollup: Rollup, placed: pl.DataFrame, cells: int) -> pl.Series:
@@ -203,123 +176,3 @@ def _chunk(cells: pl.DataFrame) -> pl.DataFrame:
         rows.append((key, family, qualifier, version, CHUNKED + str(len(parts)).encode()))
     chunked = pl.DataFrame(rows, schema=cells.schema, orient="row")
     return pl.concat([cells.filter(~large), chunked])
-
-
-def decode(rollup: Rollup, cells: pl.DataFrame, *, with_sets: bool = True) -> DecodedCells:
-    """The rows of the cells of one rollup, in one pass.
-
-    Raises:
-        ValueError: when a cell was written under another schema number.
-        ChunksChangedError: when the chunks of a cell are not all of its version.
-    """
-    whole = _unchunk(cells)
-    numbers = whole.filter(pl.col("family") == "n").sort("row_key", "qualifier")
-    decoded = _decode_numbers(rollup, numbers)
-    counts = _row_counts(numbers)
-    sets = whole.filter(pl.col("family") == "u") if with_sets else whole.clear()
-    first_rows = numbers.select("row_key", "qualifier").with_columns(
-        first_row=pl.Series(np.cumsum(counts) - counts, dtype=pl.Int64)
-    )
-    placed = sets.join(first_rows, on=["row_key", "qualifier"], how="inner")
-    return DecodedCells(decoded, _decode_sets(rollup, placed))
-
-
-def _unchunk(cells: pl.DataFrame) -> pl.DataFrame:
-    separators = pl.col("row_key").cast(pl.String).str.count_matches(SEPARATOR, literal=True)
-    chunk_row = separators > DAY_KEY_SEPARATORS
-    pointer = pl.col("value").bin.starts_with(CHUNKED)
-    if not cells.select(pointer.any()).item():
-        return cells.filter(~chunk_row)
-    parts = {
-        (key, family): (version, value)
-        for key, family, _, version, value in cells.filter(chunk_row).iter_rows()
-    }
-    rows = []
-    for key, family, qualifier, version, value in cells.filter(pointer & ~chunk_row).iter_rows():
-        slot = SEPARATOR.encode() + qualifier.hex().encode()
-        names = [key + slot + b"%03d" % index for index in range(int(value[len(CHUNKED) :]))]
-        found = [parts.get((name, family), (-1, b"")) for name in names]
-        if any(part_version != version for part_version, _ in found):
-            raise ChunksChangedError(key.decode())
-        rows.append((key, family, qualifier, version, b"".join(part for _, part in found)))
-    joined = pl.DataFrame(rows, schema=cells.schema, orient="row")
-    return pl.concat([cells.filter(~pointer & ~chunk_row), joined])
-
-
-def _row_counts(numbers: pl.DataFrame) -> npt.NDArray[np.int64]:
-    lines = numbers.select(pl.col("value").cast(pl.String).str.count_matches("\n", literal=True))
-    return lines.to_series().to_numpy().astype(np.int64)
-
-
-def _decode_numbers(rollup: Rollup, numbers: pl.DataFrame) -> pl.DataFrame:
-    schema = pl.Schema(
-        [(key, pl.String()) for key in rollup.keys] + [(name, pl.Int64()) for name in rollup.sums]
-    )
-    values = numbers.get_column("value").to_list()
-    head = str(rollup.number).encode()
-    bodies = []
-    for value in values:
-        number, _, body = value.partition(b"\n")
-        if number != head:
-            raise ValueError(f"{rollup.name}: expected schema {rollup.number}, got {number!r}")
-        if body:
-            bodies.append(body)
-    counts = _row_counts(numbers)
-    frame = _parsed(b"\n".join(bodies), schema)
-    slots = _slots(numbers)
-    place = pl.Series(np.repeat(np.arange(numbers.height), counts), dtype=pl.UInt32)
-    return pl.concat([slots[place], frame], how="horizontal").with_row_index("row")
-
-
-def _parsed(text: bytes, schema: pl.Schema) -> pl.DataFrame:
-    if not text:
-        return pl.DataFrame(schema=schema)
-    # The parser drops one byte order mark at the beginning, so that the first key may be one.
-    frame = pl.read_csv(
-        io.BytesIO(codecs.BOM_UTF8 + text),
-        has_header=False,
-        separator="\t",
-        quote_char=None,
-        schema=schema,
-        eol_char="\n",
-    )
-    keys = [name for name, kind in schema.items() if kind == pl.String]
-    return frame.with_columns(_unescaped(name) for name in keys)
-
-
-def _slots(numbers: pl.DataFrame) -> pl.DataFrame:
-    raw = b"".join(numbers.get_column("qualifier").to_list())
-    record = np.frombuffer(raw, dtype=[("start", ">u8"), ("minutes", ">u2")])
-    return numbers.select(lineage=lineage_of(pl.col("row_key"))).with_columns(
-        slot_start=pl.Series(record["start"].astype(np.int64)),
-        slot_minutes=pl.Series(record["minutes"].astype(np.int32)),
-    )
-
-
-def _decode_sets(rollup: Rollup, placed: pl.DataFrame) -> pl.DataFrame:
-    lengths, hashes, rows = [], [], []
-    for value, first_row in placed.select("value", "first_row").iter_rows():
-        number, count, measures = struct.unpack_from("<III", value)
-        if number != rollup.number:
-            raise ValueError(f"{rollup.name}: expected schema {rollup.number}, got {number}")
-        head = 4 + count * measures
-        lengths.append(np.frombuffer(value, "<u4", count * measures, 16))
-        hashes.append(np.frombuffer(value, "<u8", offset=4 * (head + head % 2)))
-        rows.append((first_row, count))
-    measure_names = pl.Enum(rollup.uniques)
-    if not rows:
-        schema = {"row": pl.UInt32(), "measure": measure_names, "hash": pl.UInt64()}
-        return pl.DataFrame(schema=schema)
-    every = np.concatenate(lengths)
-    first, count = np.array(rows, dtype=np.int64).T
-    row = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())
-    sets = len(rollup.uniques)
-    measure = np.tile(np.arange(sets, dtype=np.uint32), len(row))
-    members = np.repeat(np.arange(len(every)), every)
-    return pl.DataFrame(
-        {
-            "row": pl.Series(np.repeat(row, sets)[members], dtype=pl.UInt32),
-            "measure": pl.Series(rollup.uniques, dtype=measure_names)[measure[members]],
-            "hash": np.concatenate(hashes),
-        }
-    )

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from tallymark.aggregates import OTHER
-from tallymark.cells import DecodedCells
+from tallymark.decoded_cells import DecodedCells
 from tallymark.metrics import LOCAL, TOTALS, Dimension
 from tallymark.reports.dates import DateRange
 from tallymark.reports.plan import Plan

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from tallymark.cells import DecodedCells
+from tallymark.decoded_cells import DecodedCells
 from tallymark.reports.unique_counts import NO_GROUP, Members
 from tallymark.rollups import BY_NAME
 from tallymark.slots import HOUR_US, MINUTE_US

@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from tallymark.cells import SLOT_COLUMNS, DecodedCells, decode, encode
+from tallymark.cells import SLOT_COLUMNS, encode
+from tallymark.decoded_cells import DecodedCells, decode
 from tallymark.metrics import TOTALS
 from tallymark.reports import answer, parse_request, plan, response_document
 from tallymark.rollups import BY_NAME, Rollup

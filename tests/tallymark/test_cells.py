@@ -11,11 +11,10 @@ from tallymark.cells import (
     CHUNK_BYTES,
     INLINE_BYTES,
     SLOT_COLUMNS,
-    ChunksChangedError,
-    decode,
     encode,
     version_of,
 )
+from tallymark.decoded_cells import ChunksChangedError, decode
 from tallymark.rollups import BY_NAME, ROLLUPS, Rollup
 from tallymark.slots import DAY_US, HOUR_US
 from tests.strategies import MIDNIGHT_US, examples
