@@ -1,0 +1,156 @@
+"""The composites end to end on the DirectRunner: requests in, cells out, streamed or replayed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import apache_beam as beam
+import polars as pl
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.testing import test_stream
+
+from beam_pipelines import replay, workers
+from beam_pipelines.blocks import process_blocks
+from beam_pipelines.options import ShardSettings
+from beam_pipelines.transforms import ProcessHits, RollUp
+from stores.archive.dead_letters import DeadLetters
+from tallymark.blocks import Block
+from tallymark.processing import process_requests
+from tallymark.rollups import ROLLUPS
+from tallymark.row_keys import shard_of
+from tests.beam_pipelines.worlds import Name, World, request_blocks
+from tests.tallymark.test_shards import cells_at_once
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def shops(world: World) -> list[str]:
+    """Three properties, on both shards, in zones with slots of 60, 30 and 15 minutes."""
+    zones = ("Europe/Zurich", "Asia/Kolkata", "Asia/Kathmandu")
+    return [world.property(seed, time_zone=zone) for seed, zone in enumerate(zones, start=1)]
+
+
+def stream(bundles: Sequence[Sequence[Block]], settings: ShardSettings) -> None:
+    """Blocks as they arrive, each group a bundle, through the streaming form."""
+    workers.forget()
+    source = test_stream.TestStream()
+    for bundle in bundles:
+        source = source.add_elements(list(bundle))
+    options = PipelineOptions()
+    options.view_as(StandardOptions).streaming = True
+    with beam.Pipeline("DirectRunner", options=options) as pipeline:
+        _ = (
+            pipeline
+            | source.advance_watermark_to_infinity()
+            | ProcessHits(settings)
+            | RollUp(settings)
+        )
+    workers.forget()
+
+
+def expected(blocks: Sequence[Block], settings: ShardSettings) -> dict[Name, bytes]:
+    """The cells of all hits at once, without Beam and without shards."""
+    rules = workers.rules(settings.rules_path)
+    requests = pl.concat([block.frame() for block in blocks if block.payload])
+    cells = cells_at_once(process_requests(requests, rules.frame, with_params=False).hits)
+    return {
+        (key.replace(b"#live-1#", b"#*#"), family, at): value
+        for (key, family, at), value in cells.items()
+    }
+
+
+def shuffled(blocks: list[Block], seed: int) -> list[list[Block]]:
+    """In another order, a third of them again, in bundles of up to five."""
+    random = Random(seed)
+    order = [*blocks, *random.sample(blocks, len(blocks) // 3)]
+    random.shuffle(order)
+    bundles = []
+    while order:
+        size = random.randrange(1, 6)
+        bundles.append(order[:size])
+        order = order[size:]
+    return bundles
+
+
+def test_streamed_cells_equal_replayed_cells_byte_for_byte(world: World, shops: list[str]) -> None:
+    blocks = request_blocks(shops, requests=300)
+    live = world.settings("live-1", shards=2, flush_seconds=0.0)
+    again = world.settings("gen-1", shards=2, late_us=replay.EVERY_LATENESS_US)
+    stream(shuffled(blocks, 1), live)
+    replay.run(blocks, again)
+    streamed = world.cells("live-1")
+    assert streamed == expected(blocks, live)
+    assert world.cells("gen-1") == streamed
+    rollups = {key.split(b"#")[2].decode() for key, _, _ in streamed}
+    assert rollups == {rollup.name for rollup in ROLLUPS}
+    owners = {int(key.split(b"#")[1]) for key, _, _ in streamed}
+    assert len(owners) == len(shops)
+
+
+def test_a_second_job_rewrites_the_same_cells(world: World, shops: list[str]) -> None:
+    """Reading everything again counts nothing twice."""
+    blocks = request_blocks(shops, requests=120)
+    settings = world.settings(shards=1)
+    replay.run(blocks, settings)
+    first, versions = world.cells(), world.versions()
+    replay.run([*blocks, *blocks], settings)
+    assert world.cells() == first
+    assert min(world.versions()) > max(versions)
+
+
+def test_the_number_of_shards_changes_no_cell(world: World, shops: list[str]) -> None:
+    blocks = request_blocks(shops, requests=120)
+    for shards in (1, 3):
+        replay.run(blocks, world.settings(f"gen-{shards}", shards=shards))
+    assert world.cells("gen-1") == world.cells("gen-3") != {}
+
+
+def test_what_cannot_be_counted_lies_with_the_dead_letters(world: World, shops: list[str]) -> None:
+    blocks = request_blocks([*shops, "G-NOBODY"], requests=60)
+    broken = Block(
+        spool_id="broken", number=1, kind="requests", frontier=blocks[0].frontier, requests=1,
+        payload=b"no Arrow stream", published_at=blocks[0].published_at,
+    )  # fmt: skip
+    settings = world.settings(shards=2)
+    replay.run([broken, *blocks], settings)
+    letters = DeadLetters(world.objects).read(settings.lineage)
+    reasons = letters.get_column("reason").to_list()
+    unknown = sum(
+        "tid=G-NOBODY" in query
+        for block in blocks
+        if block.payload
+        for query in block.frame().get_column("query")
+    )
+    assert unknown > 0
+    assert sorted(set(reasons)) == ["unknown_measurement_id", "unreadable_block"]
+    assert len(reasons) == unknown + 1
+    known = [block for block in blocks if block.payload]
+    assert world.cells() == expected(known, settings)
+
+
+def test_blocks_given_twice_to_one_bundle_count_once(world: World, shops: list[str]) -> None:
+    blocks = request_blocks(shops, requests=60)
+    rules = workers.rules(world.settings().rules_path)
+    once = process_blocks(blocks, rules.frame, 2)
+    twice = process_blocks([*blocks, *blocks], rules.frame, 2)
+    assert [frame.hits.height for frame in twice.frames] == [
+        frame.hits.height for frame in once.frames
+    ]
+    assert [frame.blocks for frame in twice.frames] == [frame.blocks for frame in once.frames]
+
+
+def test_every_shard_is_told_of_every_block(world: World, shops: list[str]) -> None:
+    blocks = request_blocks(shops[:1], requests=30)
+    rules = workers.rules(world.settings().rules_path)
+    done = process_blocks(blocks, rules.frame, 3)
+    names = {(block.spool_id, block.number) for block in blocks}
+    for shard, frame in enumerate(done.frames):
+        assert {(mark.spool_id, mark.number) for mark in frame.blocks} == names
+        owners = frame.hits.get_column("property_id").unique().to_list()
+        assert all(shard_of(owner, 3) == shard for owner in owners)
+    assert sum(frame.hits.height for frame in done.frames) == 30
