@@ -6,7 +6,7 @@ makes sessions of them by walking, and counts by adding.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import xxhash
 
@@ -88,6 +88,7 @@ class Session:
     """A session: the hits that made it, and those that joined it."""
 
     gap_us: int
+    chain_start: int
     opening: list[OracleHit]
     joined: list[OracleHit] = field(default_factory=list)
 
@@ -105,6 +106,14 @@ class Session:
     def end(self) -> int:
         """UTC µs of the last hit that could have opened it."""
         return self.opening[-1].event_at
+
+    @property
+    def reach(self) -> int:
+        """UTC µs before which hits join it: a gap after its end, or where its chain is cut next."""
+        multiple = (self.start // ALIGNMENT_US + 1) * ALIGNMENT_US
+        while self.chain_start > multiple - ALIGNMENT_US:
+            multiple += ALIGNMENT_US
+        return min(self.end + self.gap_us, multiple)
 
     @property
     def duration_ms(self) -> int:
@@ -150,17 +159,17 @@ def sessions_of(hits: list[OracleHit], gap_us: int) -> tuple[list[Session], list
         last = sessions[-1] if sessions else None
         if last is None or hit.event_at - last.end >= gap_us:
             chain_start = hit.event_at
-            sessions.append(Session(gap_us, [hit]))
+            sessions.append(Session(gap_us, chain_start, [hit]))
             continue
         multiple = hit.event_at // ALIGNMENT_US * ALIGNMENT_US
         if last.end < multiple and chain_start <= multiple - ALIGNMENT_US:
-            sessions.append(Session(gap_us, [hit]))
+            sessions.append(Session(gap_us, chain_start, [hit]))
         else:
             last.opening.append(hit)
     outside = []
     for hit in sorted((hit for hit in hits if not hit.opens_session), key=_in_order):
         begun = [session for session in sessions if session.start <= hit.event_at]
-        if begun and hit.event_at < begun[-1].end + gap_us:
+        if begun and hit.event_at < begun[-1].reach:
             begun[-1].joined.append(hit)
         else:
             outside.append(hit)
@@ -185,8 +194,10 @@ def expected_cells(
         sessions, outside = sessions_of(mine, gap_us)
         for session in sessions:
             counter.count_session(session)
+        # Hits of one instant are of one device: that of the first by id.
+        devices = {hit.event_at: hit.device for hit in reversed(outside)}
         for hit in outside:
-            counter.count_hit(hit, None)
+            counter.count_hit(replace(hit, device=devices[hit.event_at]), None)
     return counter.cells()
 
 
