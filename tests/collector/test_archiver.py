@@ -169,7 +169,7 @@ def test_a_message_that_is_no_block_is_kept_and_holds_nothing_up(scene: Scene) -
     kept = json.loads(scene.objects.get(name))
     assert kept["attributes"] == {"spool_id": "s"}
     assert kept["payload"] == "d2hhdA=="
-    assert "'kind'" in kept["error"]
+    assert "needs the attribute" in kept["error"]
 
 
 @pytest.mark.slow
