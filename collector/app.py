@@ -78,13 +78,17 @@ class Worker:
         return worker
 
     def start(self, stop_process: Callable[[], None]) -> None:
-        """Tick from now on, in a thread; ``stop_process`` is called once the parent is gone."""
+        """Tick from now on, in a thread.
+
+        ``stop_process`` is called once nobody watches over this process any more, or once its
+        disk has failed it: a worker that is started anew gets a new spool.
+        """
         parent = os.getppid()
 
         def run() -> None:
             while not self._stopping.wait(TICK_SECONDS):
                 self.tick()
-                if os.getppid() != parent:
+                if os.getppid() != parent or self.spool.is_closed:
                     stop_process()
                     return
 

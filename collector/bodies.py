@@ -21,13 +21,13 @@ def read_body(environ: Mapping[str, Any], max_bytes: int) -> bytes:
     Raises:
         BodyTooLargeError: when it has more than ``max_bytes``, packed or unpacked.
     """
-    announced = environ.get("CONTENT_LENGTH") or "0"
-    if announced.isdigit() and int(announced) > max_bytes:
+    announced = environ.get("CONTENT_LENGTH")
+    if announced and announced.isdecimal() and int(announced) > max_bytes:
         raise BodyTooLargeError
     body: bytes = environ["wsgi.input"].read(max_bytes + 1)
-    encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    if encoding and encoding != "identity":
-        body = _unpacked(body, encoding, max_bytes)
+    encoding = environ.get("HTTP_CONTENT_ENCODING")
+    if encoding:
+        body = _unpacked(body, encoding.strip().lower(), max_bytes)
     if len(body) > max_bytes:
         raise BodyTooLargeError
     return body
@@ -45,6 +45,8 @@ def recorded_body(body: bytes) -> tuple[str, str, str]:
 
 
 def _unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    if encoding == "identity":
+        return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
         return b""
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)

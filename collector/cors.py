@@ -1,6 +1,7 @@
 """CORS: browsers send hits with credentials, so the concrete origin is named, never ``*``."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 Headers = list[tuple[str, str]]
@@ -9,9 +10,13 @@ PREFLIGHT_SECONDS: Final = 86_400
 _METHODS: Final = "GET, POST, OPTIONS"
 
 
+@lru_cache(maxsize=1_024)
 def cors_headers(origin: str) -> Headers:
-    """What an answer to a page of ``origin`` carries; none for an origin that is no plain text."""
-    if not (origin.isascii() and origin.isprintable()):
+    """What an answer to a page of ``origin`` carries; none for one that is no plain text.
+
+    The list is shared between answers, and not to be changed.
+    """
+    if not (origin and origin.isascii() and origin.isprintable()):
         return []
     return [
         ("Access-Control-Allow-Origin", origin),

@@ -68,8 +68,7 @@ class FastPath:
         return _EMPTY
 
     def _collect(self, environ: Mapping[str, Any], method: str) -> tuple[str, Headers]:
-        origin = environ.get("HTTP_ORIGIN")
-        headers = [_NOT_STORED, *cors_headers(origin)] if origin else [_NOT_STORED]
+        headers = [_NOT_STORED, *cors_headers(environ.get("HTTP_ORIGIN", ""))]
         if self._space.is_full:
             self._counts.refused_full += 1
             return _unavailable(headers, "spool_full")

@@ -18,11 +18,8 @@ class TrustedProxies:
 
     def __init__(self, networks: tuple[str, ...]) -> None:
         self._networks = tuple(ip_network(network, strict=False) for network in networks)
+        self.are_none = not networks
         self.trusts = lru_cache(maxsize=1_024)(self._trusts)
-
-    def __bool__(self) -> bool:
-        """Whether any proxy is trusted at all."""
-        return bool(self._networks)
 
     def _trusts(self, address: str) -> bool:
         parsed = _parsed(address)

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, unquote_plus
 
@@ -16,22 +17,21 @@ from collector.request_ids import balancer_request_id
 from collector.spools import Spool
 from collector.visitors import VisitorHashes
 
-CLIENT_HINT_HEADERS: Final = tuple(
-    (f"HTTP_{name.upper().replace('-', '_')}", name)
-    for name in (
-        "Sec-CH-UA",
-        "Sec-CH-UA-Arch",
-        "Sec-CH-UA-Bitness",
-        "Sec-CH-UA-Form-Factors",
-        "Sec-CH-UA-Full-Version",
-        "Sec-CH-UA-Full-Version-List",
-        "Sec-CH-UA-Mobile",
-        "Sec-CH-UA-Model",
-        "Sec-CH-UA-Platform",
-        "Sec-CH-UA-Platform-Version",
-        "Sec-CH-UA-WoW64",
-    )
+_CLIENT_HINTS: Final = (
+    "Sec-CH-UA",
+    "Sec-CH-UA-Arch",
+    "Sec-CH-UA-Bitness",
+    "Sec-CH-UA-Form-Factors",
+    "Sec-CH-UA-Full-Version",
+    "Sec-CH-UA-Full-Version-List",
+    "Sec-CH-UA-Mobile",
+    "Sec-CH-UA-Model",
+    "Sec-CH-UA-Platform",
+    "Sec-CH-UA-Platform-Version",
+    "Sec-CH-UA-WoW64",
 )
+CLIENT_HINT_KEYS: Final = tuple("HTTP_" + name.upper().replace("-", "_") for name in _CLIENT_HINTS)
+_HEADER_COLUMNS: Final = ("user_agent", "accept_language", "referer", "origin")
 _MEASUREMENT_ID: Final = re.compile(r"(?:^|&)(?:tid|measurement_id)=([^&]*)")
 _PRINTABLE: Final = "".join(chr(code) for code in range(128))
 
@@ -74,46 +74,51 @@ class Recorder:
         get = environ.get
         address = environ["REMOTE_ADDR"]
         request_id, country = None, ""
-        if self._proxies and self._proxies.trusts(address):
+        if not self._proxies.are_none and self._proxies.trusts(address):
             address = self._proxies.client_address(environ)
             country = country_hint(environ)
             request_id = balancer_request_id(
                 get("HTTP_X_REQUEST_ID", ""), get("HTTP_X_REQUEST_START", "")
             )
-        query, secret = masked_query(_query_text(environ["QUERY_STRING"]))
+        query = environ["QUERY_STRING"]
+        if not query.isascii():
+            query = _encoded(query)
+        query, secret = masked_query(query)
         text, encoding = "", "utf-8"
         if body:
             text, encoding, body_secret = recorded_body(body)
             secret = secret or body_secret
-        user_agent = _header_text(get("HTTP_USER_AGENT", ""))
         verdict, reason = self._peek(query, environ["PATH_INFO"], secret)
-        hints = {
-            name: _header_text(environ[key]) for key, name in CLIENT_HINT_HEADERS if key in environ
+        user_agent = get("HTTP_USER_AGENT", "")
+        columns = {
+            "has_balancer_id": request_id is not None,
+            "method": environ["REQUEST_METHOD"],
+            "path": environ["PATH_INFO"],
+            "query": query,
+            "body": text,
+            "body_encoding": encoding,
+            "user_agent": user_agent,
+            "accept_language": get("HTTP_ACCEPT_LANGUAGE", ""),
+            "referer": get("HTTP_REFERER", ""),
+            "origin": get("HTTP_ORIGIN", ""),
+            "client_hints": _client_hints(*map(get, CLIENT_HINT_KEYS)),
+            "ip_network": network_of(address),
+            "visitor_hash": self._visitors.of(
+                address, user_agent, get("HTTP_HOST", ""), self._clock()
+            ),
+            "secret_verdict": verdict,
+            "do_not_track": get("HTTP_DNT") == "1",
+            "global_privacy_control": get("HTTP_SEC_GPC") == "1",
+            "country_hint": country,
         }
-        fields = orjson.dumps(
-            {
-                "has_balancer_id": request_id is not None,
-                "method": environ["REQUEST_METHOD"],
-                "path": environ["PATH_INFO"],
-                "query": query,
-                "body": text,
-                "body_encoding": encoding,
-                "user_agent": user_agent,
-                "accept_language": _header_text(get("HTTP_ACCEPT_LANGUAGE", "")),
-                "referer": _header_text(get("HTTP_REFERER", "")),
-                "origin": _header_text(get("HTTP_ORIGIN", "")),
-                "client_hints": orjson.dumps(hints).decode() if hints else "",
-                "ip_network": network_of(address),
-                "visitor_hash": self._visitors.of(
-                    address, user_agent, get("HTTP_HOST", ""), self._clock()
-                ),
-                "secret_verdict": verdict,
-                "do_not_track": get("HTTP_DNT") == "1",
-                "global_privacy_control": get("HTTP_SEC_GPC") == "1",
-                "country_hint": country,
-            }
-        )
-        self._spool.append(fields[1:], request_id)
+        try:
+            fields = orjson.dumps(columns)
+            if not fields.isascii():
+                fields = _decoded(columns)
+        except TypeError:  # half a character, which no UTF-8 can express
+            fields = _decoded(columns)
+        fields = fields[1:]
+        self._spool.append(fields, request_id)
         return len(fields), reason
 
     def _peek(self, query: str, path: str, secret: str) -> tuple[str, str]:
@@ -135,10 +140,25 @@ class Recorder:
         return "invalid", "invalid_api_secret"
 
 
-def _query_text(query: str) -> str:
+@lru_cache(maxsize=4_096)
+def _client_hints(*values: str | None) -> str:
+    """The client hints as JSON; browsers repeat theirs with every hit."""
+    hints = {
+        name: _header_text(value)
+        for name, value in zip(_CLIENT_HINTS, values, strict=True)
+        if value is not None
+    }
+    return orjson.dumps(hints).decode() if hints else ""
+
+
+def _decoded(columns: dict[str, Any]) -> bytes:
+    """The columns as JSON where something is not plain ASCII, maybe a header."""
+    decoded = {name: _header_text(columns[name]) for name in _HEADER_COLUMNS}
+    return orjson.dumps(columns | decoded)
+
+
+def _encoded(query: str) -> str:
     """The query as ASCII: bytes that should have been percent-encoded are."""
-    if query.isascii():
-        return query
     return quote(_bytes(query), safe=_PRINTABLE)
 
 

@@ -12,6 +12,7 @@ from collector.segments import (
     OPEN_SUFFIX,
     Segment,
     block_path,
+    framed,
     header,
     open_path,
     read_segment,
@@ -49,11 +50,11 @@ def _recover(spool: Path, number: int, *, is_last: bool) -> None:
     frontier = frontier_of(segment, path)
     kind: BlockKind = "requests" if segment.requests else "closing" if is_last else "heartbeat"
     if segment.requests and is_last:
-        _append(open_path(spool, number + 1), 0, header(spool.name, number + 1, frontier))
+        _append(open_path(spool, number + 1), 0, framed(header(spool.name, number + 1, frontier)))
     if segment.torn_bytes:
         _LOG.warning("%s: cut %d bytes of a torn record", path, segment.torn_bytes)
     is_complete = segment.trailer.get("requests") == len(segment.requests)
-    ending = b"" if is_complete else trailer(kind, frontier, len(segment.requests))
+    ending = b"" if is_complete else framed(trailer(kind, frontier, len(segment.requests)))
     _append(path, segment.good_bytes, ending)
     failpoints.reach("segment.before-rename")
     path.rename(block_path(spool, number))

@@ -20,8 +20,7 @@ class RequestIds:
 
     def at(self, received_at: int) -> bytes:
         """The id of the request received at ``received_at`` (UTC µs)."""
-        milliseconds, rest = divmod(received_at, 1_000)
-        return b"%012x7%03x%b" % (milliseconds, rest, self._suffix)
+        return b"%012x7%03x%b" % (received_at // 1_000, received_at % 1_000, self._suffix)
 
 
 def balancer_request_id(balancer_id: str, balancer_time: str) -> bytes | None:

@@ -21,26 +21,21 @@ import orjson
 
 OPEN_SUFFIX: Final = ".open"
 BLOCK_SUFFIX: Final = ".block"
-_FRAME: Final = struct.Struct("<II")
+FRAME: Final = struct.Struct("<II")
 _MARK: Final = b"#"
 _STARTS: Final = (b'{"request_id":', b'#{"')
 
 
-def record(payload: bytes) -> bytes:
-    """``payload`` with its length and CRC in front."""
-    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
-
-
 def header(spool_id: str, number: int, frontier: int) -> bytes:
-    """The record that opens a segment; ``frontier`` (UTC µs) is that of the block before it."""
+    """The payload that opens a segment; ``frontier`` (UTC µs) is that of the block before it."""
     document = {"spool_id": spool_id, "number": number, "frontier": frontier}
-    return record(_MARK + orjson.dumps(document))
+    return _MARK + orjson.dumps(document)
 
 
 def trailer(kind: str, frontier: int, requests: int) -> bytes:
-    """The record that closes a segment: what its block will say of itself."""
+    """The payload that closes a segment: what its block will say of itself."""
     document = {"kind": kind, "frontier": frontier, "requests": requests}
-    return record(_MARK + orjson.dumps(document))
+    return _MARK + orjson.dumps(document)
 
 
 def open_path(spool: Path, number: int) -> Path:
@@ -51,6 +46,11 @@ def open_path(spool: Path, number: int) -> Path:
 def block_path(spool: Path, number: int) -> Path:
     """Where segment ``number`` of a spool lies once it is closed."""
     return spool / f"{number:010d}{BLOCK_SUFFIX}"
+
+
+def framed(payload: bytes) -> bytes:
+    """The record of a payload: length and CRC in front."""
+    return FRAME.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 @dataclass(kw_only=True)
@@ -90,7 +90,11 @@ class Segment:
 
 
 def read_segment(content: bytes) -> Segment:
-    """Parse a segment's file, whatever happened to it."""
+    """Parse a segment's file, whatever happened to it.
+
+    Zeros at the end are what was allocated and not used.
+    """
+    content = content.rstrip(b"\0")
     segment = Segment()
     position = 0
     while position < len(content):
@@ -103,7 +107,7 @@ def read_segment(content: bytes) -> Segment:
             position = found
             continue
         segment.take(payload)
-        position += _FRAME.size + len(payload)
+        position += FRAME.size + len(payload)
         segment.good_bytes = position
     segment.torn_bytes = len(content) - segment.good_bytes
     if segment.trailer:
@@ -112,10 +116,10 @@ def read_segment(content: bytes) -> Segment:
 
 
 def _payload_at(content: bytes, position: int) -> bytes | None:
-    start = position + _FRAME.size
+    start = position + FRAME.size
     if start > len(content):
         return None
-    length, crc = _FRAME.unpack_from(content, position)
+    length, crc = FRAME.unpack_from(content, position)
     payload = content[start : start + length]
     return payload if length and len(payload) == length and zlib.crc32(payload) == crc else None
 
@@ -123,10 +127,10 @@ def _payload_at(content: bytes, position: int) -> bytes | None:
 def _next_record(content: bytes, position: int) -> int | None:
     """Where the next good record begins, found by how payloads begin."""
     while True:
-        starts = [content.find(mark, position + _FRAME.size) for mark in _STARTS]
+        starts = [content.find(mark, position + FRAME.size) for mark in _STARTS]
         found = min((start for start in starts if start >= 0), default=-1)
         if found < 0:
             return None
-        if _payload_at(content, found - _FRAME.size) is not None:
-            return found - _FRAME.size
-        position = found - _FRAME.size + 1
+        if _payload_at(content, found - FRAME.size) is not None:
+            return found - FRAME.size
+        position = found - FRAME.size + 1

@@ -5,18 +5,17 @@ worker lives: whoever gets the lock of a spool knows that its worker is dead. Th
 created before the one in use is renamed, so the next number is never in doubt.
 """
 
-import errno
 import fcntl
 import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from collector.request_ids import RequestIds
-from collector.segments import block_path, header, open_path, record, trailer
+from collector.segment_files import SegmentFile
+from collector.segments import block_path, header, open_path, trailer
 from stores import failpoints
 from tallymark.block_limits import (
     HOUR_US,
@@ -29,7 +28,6 @@ from tallymark.block_limits import (
 HEARTBEAT_SECONDS: Final = 10.0
 LOCK_NAME: Final = "lock"
 NEW_PREFIX: Final = ".new-"
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 
 
 class SpoolClosedError(Exception):
@@ -86,8 +84,7 @@ class Spool:
         self._least = clock()  # no later request may be received before
         self._closed = False
         self._number = 0
-        self._descriptor = -1
-        self._requests = self._bytes = self._offset = self._hour_end = 0
+        self._requests = self._hour_end = 0
         self._started = stopwatch()
         self._make_folder(folder / f"{NEW_PREFIX}{spool_id}")
 
@@ -111,27 +108,21 @@ class Spool:
         with self._lock:
             if self._closed:
                 raise SpoolClosedError
-            received_at = max(self._clock(), self._least)
-            if self._requests and self._is_full(received_at, len(fields)):
-                self._rotate("requests")
-                received_at = max(received_at, self._least)
-            payload = b'{"request_id":"%b","received_at":%d,%b' % (
-                request_id or self._ids.at(received_at),
-                received_at,
-                fields,
+            received_at = self._clock()
+            received_at = max(received_at, self._least)
+            if (
+                received_at >= self._hour_end
+                or self._requests >= MAX_REQUESTS
+                or self._segment.size_bytes + len(fields) > MAX_BLOCK_BYTES
+            ):
+                received_at = self._make_room(received_at)
+            self._segment.append(
+                b'{"request_id":"%b","received_at":%d,%b'
+                % (request_id or self._ids.at(received_at), received_at, fields)
             )
-            framed = record(payload)
-            try:
-                _write_whole(self._descriptor, framed)
-            except OSError:
-                self._cut()
-                raise
             if not self._requests:
                 self._started = self._stopwatch()
-                self._hour_end = (received_at // HOUR_US + 1) * HOUR_US
             self._requests += 1
-            self._bytes += len(framed)
-            self._offset += len(framed)
             self._appended += 1
             self._least = received_at + 1
         return received_at
@@ -140,15 +131,21 @@ class Spool:
         """Return once everything appended so far survives the death of the machine.
 
         Callers that come while one fsync runs share the next.
+
+        Raises:
+            SpoolClosedError: when the spool was closed and not synced: its disk has failed.
+            OSError: when the disk does not take it.
         """
         wanted = self._appended
         with self._sync_lock:
             if self._synced >= wanted:
                 return
             with self._lock:
-                if self._closed:  # closing has synced everything
+                if self._synced >= wanted:  # the segment has been closed, and synced with that
                     return
-                appended, descriptor = self._appended, os.dup(self._descriptor)
+                if self._closed:
+                    raise SpoolClosedError
+                appended, descriptor = self._appended, self._segment.duplicate()
             try:
                 os.fdatasync(descriptor)
             finally:
@@ -176,7 +173,6 @@ class Spool:
             if self._requests:
                 self._rotate("requests")
             self._finish("closing", max(self._clock(), self._least))
-            os.close(self._descriptor)
             os.close(self._lock_descriptor)
 
     def _make_folder(self, new: Path) -> None:
@@ -186,19 +182,20 @@ class Spool:
         assert descriptor is not None, "a folder just made has no other owner"
         self._lock_descriptor = descriptor
         self.path, final = new, self.path
-        self._descriptor, self._number = self._create(1, self._least), 1
+        self._segment, self._number = self._create(1, self._least), 1
         self._rotate("opening")
         new.rename(final)
         self.path = final
         if self._syncs:
             _sync_folder(final.parent)
 
-    def _is_full(self, received_at: int, more_bytes: int) -> bool:
-        return (
-            self._requests >= MAX_REQUESTS
-            or self._bytes + more_bytes > MAX_BLOCK_BYTES
-            or received_at >= self._hour_end
-        )
+    def _make_room(self, received_at: int) -> int:
+        """Begin a segment for a request that must not go into the last one."""
+        if self._requests:
+            self._rotate("requests")
+        received_at = max(received_at, self._least)
+        self._hour_end = (received_at // HOUR_US + 1) * HOUR_US
+        return received_at
 
     def _rotate(self, kind: BlockKind) -> None:
         """Make the segment in use a block, and the next one the segment in use."""
@@ -209,47 +206,37 @@ class Spool:
         try:
             self._finish(kind, frontier)
         except OSError:
-            os.close(following)
-            self._cut()
+            following.close()
             raise
-        os.close(self._descriptor)
-        self._descriptor, self._number = following, self._number + 1
-        self._offset = os.lseek(following, 0, os.SEEK_END)
+        self._segment, self._number = following, self._number + 1
         self._least = frontier
-        self._requests = self._bytes = 0
+        self._requests = self._hour_end = 0
         self._started = self._stopwatch()
 
-    def _create(self, number: int, frontier: int) -> int:
-        content = header(self.spool_id, number, frontier)
-        descriptor = os.open(open_path(self.path, number), _CREATE, 0o644)
-        try:
-            _write_whole(descriptor, content)
-            if self._syncs:
-                _sync_folder(self.path)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
+    def _create(self, number: int, frontier: int) -> SegmentFile:
+        segment = SegmentFile(open_path(self.path, number))
+        segment.append(header(self.spool_id, number, frontier))
+        if self._syncs:
+            _sync_folder(self.path)
+        return segment
 
     def _finish(self, kind: BlockKind, frontier: int) -> None:
-        _write_whole(self._descriptor, trailer(kind, frontier, self._requests))
-        if self._syncs:
-            os.fdatasync(self._descriptor)
-            self._synced = self._appended
-        failpoints.reach("segment.before-rename")
-        open_path(self.path, self._number).rename(block_path(self.path, self._number))
-        failpoints.reach("segment.after-rename")
-
-    def _cut(self) -> None:
-        """Take back what was written past the last record that counts."""
-        with suppress(OSError):  # what stays behind then is found by its CRC
-            os.ftruncate(self._descriptor, self._offset)
-
-
-def _write_whole(descriptor: int, content: bytes) -> None:
-    written = os.write(descriptor, content)
-    if written != len(content):
-        raise OSError(errno.ENOSPC, f"expected to write {len(content)} bytes, wrote {written}")
+        self._segment.append(trailer(kind, frontier, self._requests))
+        try:
+            self._segment.finish()
+            if self._syncs:
+                self._segment.sync()
+                self._synced = self._appended
+            failpoints.reach("segment.before-rename")
+            open_path(self.path, self._number).rename(block_path(self.path, self._number))
+            failpoints.reach("segment.after-rename")
+        except OSError:
+            # A disk that refuses this cannot be trusted with another request: the shipper closes
+            # the spool once this worker is gone.
+            self._closed = True
+            raise
+        finally:
+            self._segment.close()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -237,8 +237,8 @@ def test_a_body_over_the_limit_is_refused(tmp_path: Path, announced):
 
 
 def test_full_spools_turn_requests_away_until_there_is_room(tmp_path: Path):
-    with worker_at(tmp_path, max_segment_bytes=100_000) as collector:
-        answers = [collector.ask("/g/collect", GA4_HIT, b"x" * 10_000) for _ in range(12)]
+    with worker_at(tmp_path, max_segment_bytes=1_000_000) as collector:
+        answers = [collector.ask("/g/collect", GA4_HIT, b"x" * 100_000) for _ in range(12)]
         statuses = [answer.status for answer in answers]
         recorded = statuses.count(204)
         assert statuses == [204] * recorded + [503] * (12 - recorded)

@@ -1,5 +1,6 @@
 """Spools: numbers without holes, frontiers that hold, nothing lost to a death at any moment."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector import spools
+from collector import segment_files
 from collector.recovery import recover_spool
 from collector.request_ids import RequestIds
 from collector.segments import BLOCK_SUFFIX, read_segment
@@ -123,7 +124,9 @@ def test_a_dead_spool_loses_only_its_torn_record_and_keeps_its_promises(steps, t
         torn = bool(last.requests) and torn_bytes > 0
         if torn:
             path = dead / f"{number:010d}.open"
-            os.truncate(path, path.stat().st_size - torn_bytes)
+            content = bytearray(path.read_bytes())
+            content[last.good_bytes - torn_bytes : last.good_bytes] = bytes(torn_bytes)
+            path.write_bytes(content)
         recover_spool(dead)
         assert_blocks_keep_their_promises(dead)
         assert kinds(dead)[-1] == "closing"
@@ -188,18 +191,44 @@ def test_a_spool_appears_whole_with_its_lock_held_until_it_is_closed(tmp_path: P
         spool.append(FIELDS)
 
 
-def test_a_disk_that_takes_half_a_record_leaves_none(tmp_path: Path, monkeypatch):
+def test_a_full_disk_takes_nothing_and_does_no_harm(tmp_path: Path, monkeypatch):
     spool = spool_at(tmp_path, Clock())
+    big = b'"body":"%b"}' % (b"x" * 100_000)
     spool.append(FIELDS)
     with monkeypatch.context() as patched:
-        written = os.write
-        patched.setattr(spools.os, "write", lambda fd, content: written(fd, content[:20]))
-        with pytest.raises(OSError, match="expected to write"):
-            spool.append(FIELDS)
-    spool.append(FIELDS)
+        patched.setattr(segment_files.os, "posix_fallocate", refuse)
+        with pytest.raises(OSError, match="No space"):
+            spool.append(big)
+        with pytest.raises(OSError, match="No space"):
+            spool._rotate("requests")
+        spool.append(FIELDS)
+    spool.append(big)
     spool.close()
     assert_blocks_keep_their_promises(spool.path)
-    assert len(received(spool.path)) == 2
+    assert len(received(spool.path)) == 3
+
+
+def test_a_disk_that_cannot_close_a_segment_gets_no_further_request(tmp_path: Path, monkeypatch):
+    clock = Clock()
+    spool = spool_at(tmp_path, clock, syncs=True)
+    spool.append(FIELDS)
+    clock.now += 2_000_000
+    with monkeypatch.context() as patched:
+        patched.setattr(segment_files.os, "fdatasync", refuse)
+        with pytest.raises(OSError, match="No space"):
+            spool.tick()
+    assert spool.is_closed
+    with pytest.raises(SpoolClosedError):
+        spool.append(FIELDS)
+    with pytest.raises(SpoolClosedError):
+        spool.sync()
+    recover_spool(spool.path)
+    assert_blocks_keep_their_promises(spool.path)
+    assert len(received(spool.path)) == 1
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("damaged", [0, 1, 5, 9, 200, 400])
