@@ -1,0 +1,150 @@
+"""Aggregates: every number of every rollup against a plain count, and what a full cell does."""
+
+import dataclasses
+import struct
+
+import polars as pl
+import pytest
+import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallymark import aggregates
+from tallymark.aggregates import OTHER, cell_frame, counted
+from tallymark.cells import SLOT_COLUMNS
+from tallymark.decoded_cells import decode
+from tallymark.pieces import compact
+from tallymark.rollups import BY_NAME, ROLLUPS
+from tallymark.sessions import join_sessions
+from tests.e2e.cells_reader import LAYOUTS, Cells, decode_cell
+from tests.e2e.oracle import OracleHit, Settings, differences, expected_cells
+from tests.strategies import (
+    HOUR_US,
+    MIDNIGHT_US,
+    MINUTE_US,
+    Visit,
+    examples,
+    hits_of,
+    tables,
+    visits,
+)
+
+GAP_US = 30 * MINUTE_US
+SETTINGS = {
+    owner: Settings(slot_minutes=(60, 30, 15)[owner % 3], session_gap_seconds=1800)
+    for owner in (1, 2, 3)
+}
+
+
+def with_named_clients(hits: pl.DataFrame) -> pl.DataFrame:
+    """Clients called by their number, hashed as everywhere."""
+    clients = hits.get_column("client_hash").unique().sort().to_list()
+    hashes = [xxhash.xxh3_64_intdigest(str(number).encode()) for number in range(len(clients))]
+    return hits.with_columns(
+        pl.col("client_hash").replace_strict(clients, hashes, return_dtype=pl.UInt64),
+        client_id=pl.col("client_hash").replace_strict(
+            clients, [str(number) for number in range(len(clients))], return_dtype=pl.String
+        ),
+    )
+
+
+def oracle_hit(row: dict) -> OracleHit:  # type: ignore[type-arg]
+    source = (row["source"], row["medium"], row["campaign"], row["channel"])
+    return OracleHit(
+        source=source if row["source"] else None,
+        device=(row["device_category"], row["browser"], row["operating_system"]),
+        **{
+            name: row[name]
+            for name in (
+                "hit_id", "property_id", "client_id", "received_at", "event_at", "event_name",
+                "opens_session", "host", "path", "engagement_ms", "is_first_visit", "value_micros",
+            )
+        },
+    )  # fmt: skip
+
+
+def cells_of(hits: pl.DataFrame) -> Cells:
+    """All cells of the hits, read by somebody who knows the layout alone."""
+    whole = compact(tables(hits))
+    joined = join_sessions(whole.pieces)
+    touched = joined.select(SLOT_COLUMNS).unique()
+    frame = cell_frame(counted(whole, joined), touched, lineage="live-1", version=1)
+    values = {(key, at, family): value for key, family, at, _, value in frame.iter_rows()}
+    found: Cells = {name: {} for name in LAYOUTS}
+    for (key, at, family), value in values.items():
+        if family == "n":
+            _, owner, rollup, *_ = key.decode().split("#")
+            start, minutes = struct.unpack(">QH", at)
+            rows = decode_cell(LAYOUTS[rollup], value, values[key, at, "u"])
+            if rows:
+                found[rollup][int(owner), start, minutes] = rows
+    return found
+
+
+@examples(40)
+@given(
+    chosen=visits(gap_us=GAP_US, span_us=2 * HOUR_US, clients=4, properties=3).filter(bool),
+)
+def test_every_number_is_that_of_a_plain_count(chosen: list[Visit]) -> None:
+    hits = with_named_clients(hits_of(chosen, GAP_US))
+    # A view whose page is not known begins and ends no page.
+    unknown = pl.col("is_page_view") & (pl.col("path") == "")
+    hits = hits.with_columns(path=pl.when(unknown).then(pl.lit("/")).otherwise("path"))
+    expected = expected_cells(map(oracle_hit, hits.to_dicts()), SETTINGS)
+    assert differences(expected, cells_of(hits)) == []
+
+
+def many_pages(pages: int) -> pl.DataFrame:
+    """Page ``n`` viewed ``n`` times by as many clients."""
+    views = [
+        Visit(
+            client=client, property_id=3, event_at=MIDNIGHT_US + client, opens_session=True, look=0
+        )
+        for page in range(1, pages + 1)
+        for client in range(page)
+    ]  # fmt: skip
+    names = [f"/{page:05d}" for page in range(1, pages + 1) for _ in range(page)]
+    return hits_of(views, GAP_US).with_columns(pl.Series("path", names))
+
+
+def test_a_full_cell_folds_its_smallest_rows_into_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages, kept = 40, 10
+    small = tuple(
+        dataclasses.replace(rollup, max_rows=kept) if rollup.name == "pages" else rollup
+        for rollup in ROLLUPS
+    )
+    monkeypatch.setattr(aggregates, "ROLLUPS", small)
+    whole = compact(tables(many_pages(pages)))
+    joined = join_sessions(whole.pieces)
+    touched = joined.select(SLOT_COLUMNS).unique()
+    cells = cell_frame(counted(whole, joined), touched, lineage="live-1", version=1)
+    in_pages = cells.filter(pl.col("row_key").cast(pl.String).str.contains("#pages#"))
+    found = decode(BY_NAME["pages"], in_pages)
+    rows = {row["path"]: row for row in found.numbers.to_dicts()}
+    assert len(rows) == kept
+    assert {f"/{page:05d}" for page in range(pages - kept + 2, pages + 1)} < set(rows)
+    folded = pages - kept + 1
+    assert rows[OTHER]["events"] == folded * (folded + 1) // 2
+    assert rows[OTHER]["host"] == OTHER
+    users = found.sets.filter(pl.col("row") == rows[OTHER]["row"])
+    assert users.height == folded
+    assert sum(row["events"] for row in rows.values()) == pages * (pages + 1) // 2
+
+
+@examples(20)
+@given(
+    chosen=visits(gap_us=GAP_US, span_us=2 * HOUR_US, clients=4, properties=1).filter(bool),
+    data=st.data(),
+)
+def test_a_slot_alone_is_computed_as_among_all(chosen: list[Visit], data: st.DataObject) -> None:
+    whole = compact(tables(hits_of(chosen, GAP_US)))
+    joined = join_sessions(whole.pieces)
+    touched = joined.select(SLOT_COLUMNS).unique().sort(SLOT_COLUMNS)
+    facts = counted(whole, joined)
+    every = cell_frame(facts, touched, lineage="live-1", version=1)
+    index = data.draw(st.integers(0, touched.height - 1))
+    alone = cell_frame(facts, touched[index : index + 1], lineage="live-1", version=1)
+    names = ["row_key", "family", "qualifier"]
+    among = every.join(alone.select(names), on=names, how="semi").sort(names)
+    assert among.equals(alone.sort(names))
+    assert alone.height == 2 * len(ROLLUPS)
