@@ -13,15 +13,13 @@ from tallymark.metrics import TOTALS
 from tallymark.properties import Property, RulesVersion
 from tallymark.reports import answer, parse_request, plan, response_document
 from tallymark.reports.plan import key_ranges
-from tallymark.reports.recent import MINUTE_ROLLUP, Recent, recent, slots_span
+from tallymark.reports.recent import MINUTE_COLUMNS, MINUTE_ROLLUP, Recent, recent, slots_span
 from tallymark.reports.serving import Freshness, Pointers, served_cells
 from tallymark.rollups import Rollup
 from tallymark.row_keys import POINTER_MAP_KEY, rollup_prefix
 
 CHUNK_READS: Final = 4
 """A flush may replace a large cell between the reads of its parts; it is then read again."""
-_NUMBERS: Final = ("n",)
-_NUMBERS_AND_SETS: Final = ("n", "u")
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,14 @@ class ReportReader:
         )
         planned = plan(parsed, owner.property_id)
         pointers = pointers or self.pointers(owner.property_id)
-        families = _NUMBERS_AND_SETS if planned.uniques else _NUMBERS
         rollups = (planned.rollup, TOTALS) if planned.whole_measures else (planned.rollup,)
         (decoded, *totals), freshness = self._cells(
-            owner.property_id, rollups, planned.spans, pointers, families
+            owner.property_id,
+            rollups,
+            planned.spans,
+            pointers,
+            columns=planned.columns,
+            with_sets=bool(planned.uniques),
         )
         return Answer(response_document(answer(planned, decoded, *totals)), freshness)
 
@@ -94,7 +96,12 @@ class ReportReader:
         """
         now_us = self._now_us()
         (decoded,), freshness = self._cells(
-            owner.property_id, (MINUTE_ROLLUP,), (slots_span(now_us),), pointers, _NUMBERS_AND_SETS
+            owner.property_id,
+            (MINUTE_ROLLUP,),
+            (slots_span(now_us),),
+            pointers,
+            columns=MINUTE_COLUMNS,
+            with_sets=True,
         )
         return recent(decoded, now_us), freshness
 
@@ -104,7 +111,9 @@ class ReportReader:
         rollups: tuple[Rollup, ...],
         spans: tuple[tuple[int, int], ...],
         pointers: Pointers,
-        families: tuple[str, ...],
+        *,
+        columns: frozenset[str],
+        with_sets: bool,
     ) -> tuple[list[DecodedCells], Freshness]:
         """The served cells of one or two rollups, and the receipt of the first.
 
@@ -112,14 +121,14 @@ class ReportReader:
         """
         ranges = [part for rollup in rollups for part in key_ranges(property_id, rollup, spans)]
         for _ in range(CHUNK_READS):
-            cells = self._wide_rows.read(ranges, families)
+            cells = self._wide_rows.read(ranges, ("n", "u") if with_sets else ("n",))
             parts = [
                 served_cells(part, pointers, spans)
                 for part in _of_rollups(cells, property_id, rollups)
             ]
             try:
                 decoded = [
-                    decode(rollup, part, with_sets="u" in families)
+                    decode(rollup, part, with_sets=with_sets, only=columns)
                     for rollup, (part, _) in zip(rollups, parts, strict=True)
                 ]
             except ChunksChangedError:

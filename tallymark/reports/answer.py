@@ -11,18 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tallymark.aggregates import OTHER
 from tallymark.decoded_cells import DecodedCells
 from tallymark.metrics import LOCAL, TOTALS, Dimension
 from tallymark.reports.dates import DateRange
 from tallymark.reports.plan import Plan
 from tallymark.reports.request import DATE_RANGE, ReportRequest
 from tallymark.reports.unique_counts import NO_GROUP, Members
-from tallymark.rollups import Rollup
 
 Measures = dict[str, int]
 
 _GROUP = "group"
+_STORED = "stored"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +51,17 @@ def answer(plan: Plan, decoded: DecodedCells, totals: DecodedCells | None = None
 
     Args:
         plan: Of the request.
-        decoded: The served cells of ``plan.rollup`` in ``plan.spans``.
+        decoded: The served cells of ``plan.rollup`` in ``plan.spans``, at least ``plan.columns``.
         totals: Those of the totals rollup; needed where ``plan.whole_measures`` names any.
     """
     request = plan.request
-    facts = _facts(plan, decoded.numbers)
+    facts = _with_times(plan, decoded.numbers)
     members = Members(decoded.sets, plan.uniques)
     tables, wholes = [], []
     for date_range in request.date_ranges:
         known = _whole(plan, totals, date_range) if totals else {}
-        part = _Part(plan, facts, members, decoded.numbers.height, date_range)
+        rows = facts if len(request.date_ranges) == 1 else facts.filter(_within(date_range))
+        part = _Part(plan, rows, members, decoded.numbers.height, date_range)
         tables.append(part.table(known))
         if "TOTAL" in request.aggregations:
             wholes.append(part.whole(known))
@@ -71,32 +71,28 @@ def answer(plan: Plan, decoded: DecodedCells, totals: DecodedCells | None = None
         rows=ordered.slice(request.offset, request.limit),
         row_count=ordered.height,
         aggregates=_aggregates(request, ordered, wholes),
-        has_other_row=_has_other_row(plan.rollup, decoded.numbers),
+        has_other_row=decoded.has_other_row,
     )
 
 
-def _facts(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:
-    """The rollup's rows that pass the dimension filter, with the values of all dimensions."""
-    request = plan.request
-    dimensions = tuple(dict.fromkeys((*request.dimensions, *request.filter_dimensions)))
-    keyed = numbers.select("row", "slot_start", *plan.sums, *_values(dimensions, is_time=False))
-    timely = _values(dimensions, is_time=True)
-    if timely:
-        slots = numbers.select(pl.col("slot_start").unique())
-        local = pl.from_epoch("slot_start", time_unit="us").dt.replace_time_zone("UTC")
-        times = slots.with_columns(local.dt.convert_time_zone(request.time_zone).alias(LOCAL))
-        keyed = keyed.join(times.select("slot_start", *timely), on="slot_start", how="left")
-    if request.dimension_filter is None:
-        return keyed
-    return keyed.filter(request.dimension_filter.expression(lambda name: pl.col(_column(name))))
+def _all_dimensions(plan: Plan) -> tuple[Dimension, ...]:
+    return tuple(dict.fromkeys((*plan.request.dimensions, *plan.request.filter_dimensions)))
 
 
-def _values(dimensions: tuple[Dimension, ...], *, is_time: bool) -> list[pl.Expr]:
-    return [
+def _with_times(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the values of dimensions of time, worked out once a slot."""
+    timely = [
         dimension.value().alias(_column(dimension.name))
-        for dimension in dimensions
-        if dimension.is_time == is_time
+        for dimension in _all_dimensions(plan)
+        if dimension.is_time
     ]
+    if not timely:
+        return numbers
+    slots = numbers.select(pl.col("slot_start").unique())
+    utc = pl.from_epoch("slot_start", time_unit="us").dt.replace_time_zone("UTC")
+    local = utc.dt.convert_time_zone(plan.request.time_zone).alias(LOCAL)
+    times = slots.with_columns(local).select("slot_start", *timely)
+    return numbers.join(times, on="slot_start", how="left", maintain_order="left")
 
 
 def _column(dimension: str) -> str:
@@ -105,40 +101,43 @@ def _column(dimension: str) -> str:
 
 
 class _Part:
-    """The part of a report that one date range is."""
+    """The part of a report that one date range is.
+
+    Rows are summed over what tells them apart in the store first; dimensions and filters are then
+    worked out for these few groups.
+    """
 
     def __init__(
         self, plan: Plan, facts: pl.DataFrame, members: Members, rows: int, date_range: DateRange
     ) -> None:
         self._plan = plan
+        self._facts = facts
         self._members = members
         self._name = date_range.name
-        self._facts = facts.filter(_within(date_range))
+        self._stored_of_row = np.full(rows, NO_GROUP, dtype=np.int64)
         self._group_of_row = np.full(rows, NO_GROUP, dtype=np.int64)
+        self._sums = pl.DataFrame()
 
     def table(self, known: Measures) -> pl.DataFrame:
         """The rows; none says more than the total, of which ``known`` measures are given."""
         request = self._plan.request
-        groups = self._grouped()
-        clamped = groups.with_columns(
+        clamped = self._grouped().with_columns(
             pl.min_horizontal(name, pl.lit(known[name], pl.Int64))
             for name in self._plan.uniques
             if name in known
         )
         table = _kept(request, self._named(clamped, request.dimensions))
+        kept = table.get_column(_GROUP).to_numpy()
         if request.metric_filter is not None:
-            kept = np.isin(self._group_of_row, table.get_column(_GROUP).to_numpy())
-            self._group_of_row[~kept] = NO_GROUP
+            self._group_of_row[~np.isin(self._group_of_row, kept)] = NO_GROUP
+        self._sums = clamped.filter(pl.Series(np.isin(np.arange(clamped.height), kept)))
         return table.drop(_GROUP)
 
     def whole(self, known: Measures) -> pl.DataFrame:
         """The total of what ``table`` has kept, as one row."""
         plan = self._plan
-        counts = self._group_of_row != NO_GROUP
-        rows = pl.Series(counts).gather(self._facts.get_column("row"))
-        sums = self._facts.filter(rows).select(pl.col(name).sum() for name in plan.sums)
-        one_group = np.where(counts, 0, NO_GROUP)
-        measures = {name: sums.get_column(name) for name in plan.sums} | {
+        one_group = np.where(self._group_of_row != NO_GROUP, 0, NO_GROUP)
+        measures = {name: pl.Series([self._sums.get_column(name).sum()]) for name in plan.sums} | {
             name: self._members.counts(name, one_group, 1, plan.rollup.unique_k)
             for name in plan.uniques
         }
@@ -149,22 +148,56 @@ class _Part:
     def _grouped(self) -> pl.DataFrame:
         """Measures by group: its number, dimensions, sums and unique counts."""
         plan = self._plan
+        stored = self._stored_groups()
+        if plan.request.dimension_filter is not None:
+            stored = stored.filter(
+                plan.request.dimension_filter.expression(lambda name: pl.col(_column(name)))
+            )
         keys = [_column(dimension.name) for dimension in plan.request.dimensions]
         sums = [pl.col(name).sum() for name in plan.sums]
         if keys:
-            found = self._facts.group_by(keys).agg(*sums, "row").with_row_index(_GROUP)
-            placed = found.select("row", _GROUP).explode("row")
-            rows = placed.get_column("row").to_numpy()
-            self._group_of_row[rows] = placed.get_column(_GROUP).to_numpy()
-            found = found.drop("row")
+            found = stored.group_by(keys).agg(*sums, _STORED).with_row_index(_GROUP)
         else:
-            self._group_of_row[self._facts.get_column("row").to_numpy()] = 0
-            found = self._facts.select(pl.lit(0, pl.UInt32).alias(_GROUP), *sums).head(1)
+            found = stored.select(
+                pl.lit(0, pl.UInt32).alias(_GROUP), *sums, pl.col(_STORED).implode()
+            ).head(1)
+        if not plan.uniques:
+            return found
+        self._place_rows(found)
         counts = [
             self._members.counts(name, self._group_of_row, found.height, plan.rollup.unique_k)
             for name in plan.uniques
         ]
         return found.with_columns(counts)
+
+    def _place_rows(self, found: pl.DataFrame) -> None:
+        """Note the group of each row whose stored group is in one."""
+        groups = found.select(_GROUP, _STORED).explode(_STORED, empty_as_null=False)
+        group_of_stored = np.full(self._facts.height + 1, NO_GROUP, dtype=np.int64)
+        group_of_stored[groups.get_column(_STORED).to_numpy()] = groups.get_column(_GROUP)
+        placed = self._stored_of_row != NO_GROUP
+        self._group_of_row[placed] = group_of_stored[self._stored_of_row[placed]]
+
+    def _stored_groups(self) -> pl.DataFrame:
+        """Sums by stored keys and time, with the values of all dimensions."""
+        plan = self._plan
+        dimensions = _all_dimensions(plan)
+        times = [_column(dimension.name) for dimension in dimensions if dimension.is_time]
+        keys = [*plan.keys, *times]
+        sums = [pl.col(name).sum() for name in plan.sums]
+        if not keys:
+            self._stored_of_row[self._facts.get_column("row").to_numpy()] = 0
+            return self._facts.select(pl.lit(0, pl.UInt32).alias(_STORED), *sums).head(1)
+        rows = ["row"] if plan.uniques else []
+        groups = self._facts.group_by(keys).agg(*sums, *rows).with_row_index(_STORED)
+        if rows:
+            placed = groups.select(_STORED, "row").explode("row")
+            self._stored_of_row[placed.get_column("row").to_numpy()] = placed.get_column(_STORED)
+        return groups.with_columns(
+            dimension.value().alias(_column(dimension.name))
+            for dimension in dimensions
+            if not dimension.is_time
+        )
 
     def _named(self, measures: pl.DataFrame, dimensions: tuple[Dimension, ...]) -> pl.DataFrame:
         """Dimensions, date range and metrics by their names."""
@@ -236,10 +269,3 @@ def _aggregates(
             joined = ranges.join(rows, on=DATE_RANGE, how="left", maintain_order="left")
             found[name] = joined.fill_null(0)
     return found
-
-
-def _has_other_row(rollup: Rollup, numbers: pl.DataFrame) -> bool:
-    if not rollup.keys:
-        return False
-    is_other = pl.all_horizontal(pl.col(key) == OTHER for key in rollup.keys)
-    return bool(numbers.select(is_other.any()).item())

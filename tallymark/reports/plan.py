@@ -33,13 +33,15 @@ class Plan:
     spans: tuple[tuple[int, int], ...]
 
     @property
-    def key_ranges(self) -> list[tuple[bytes, bytes]]:
-        """Half-open ranges of row keys to be read."""
-        return self.key_ranges_of(self.rollup)
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the rollup that are needed."""
+        needed = (*self.request.dimensions, *self.request.filter_dimensions)
+        return tuple(dict.fromkeys(key for dimension in needed for key in dimension.keys))
 
-    def key_ranges_of(self, rollup: Rollup) -> list[tuple[bytes, bytes]]:
-        """The ranges of another rollup for the same days, such as the totals."""
-        return key_ranges(self.property_id, rollup, self.spans)
+    @property
+    def columns(self) -> frozenset[str]:
+        """All columns of the rollup that are needed."""
+        return frozenset((*self.keys, *self.sums, *self.uniques))
 
 
 def key_ranges(

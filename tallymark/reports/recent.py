@@ -13,6 +13,8 @@ from tallymark.slots import HOUR_US, MINUTE_US
 
 MINUTES: Final = 30
 MINUTE_ROLLUP: Final = BY_NAME["minutes"]
+MINUTE_COLUMNS: Final = frozenset(("minute", "events", "views", "users"))
+"""The columns of the rollup that are needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ def recent(decoded: DecodedCells, now_us: int) -> Recent:
     """Count the minutes.
 
     Args:
-        decoded: The served cells of ``MINUTE_ROLLUP`` in ``slots_span``.
+        decoded: The served cells of ``MINUTE_ROLLUP`` in ``slots_span``; ``MINUTE_COLUMNS`` do.
         now_us: UTC µs.
     """
     start_us, end_us = recent_span(now_us)

@@ -1,22 +1,32 @@
-"""Unique counts of groups of rows: each is the union of the sets of its rows."""
+"""Unique counts of groups of rows: each is that of the union of the sets of its rows.
+
+The same counts as ``uniques.estimates`` gives, faster where a report reads many sets.
+"""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tallymark.uniques import estimates
+from tallymark.uniques import HASH_SPACE
 
-NO_GROUP = -1
+NO_GROUP: Final = -1
 """The group of a row that does not count."""
+_EXPECTED_BELOW: Final = (2, 16)
+"""Members, in multiples of k, that a guessed threshold is to let through, duplicates included;
+more when too few of them were distinct."""
 
 
 class Members:
     """The members of the unique sets of a read, by measure."""
 
     def __init__(self, sets: pl.DataFrame, measures: Sequence[str]) -> None:
-        parts = {name: sets.filter(pl.col("measure") == name) for name in measures}
+        only = sets.get_column("measure").unique().len() <= 1
+        parts = {
+            name: sets if only else sets.filter(pl.col("measure") == name) for name in measures
+        }
         self._parts = {
             name: (part.get_column("row").to_numpy(), part.get_column("hash").to_numpy())
             for name, part in parts.items()
@@ -36,12 +46,54 @@ class Members:
         rows, hashes = self._parts[measure]
         group = group_of_row[rows]
         inside = group != NO_GROUP
-        frame = pl.DataFrame({"group": group[inside], "hash": hashes[inside]})
-        counts = np.zeros(groups, dtype=np.int64)
-        if groups == 1:
-            found = estimates(frame.select("hash"), [], k)
-            counts[: found.height] = found.get_column("count").to_numpy()
-        else:
-            found = estimates(frame, ["group"], k)
-            counts[found.get_column("group").to_numpy()] = found.get_column("count").to_numpy()
-        return pl.Series(measure, counts)
+        if not inside.all():
+            group, hashes = group[inside], hashes[inside]
+        return pl.Series(measure, count_unions(group, hashes, groups, k))
+
+
+def count_unions(
+    group: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], groups: int, k: int
+) -> npt.NDArray[np.int64]:
+    """For each group how many members the union of its sets has, exact below ``k``.
+
+    Args:
+        group: Of each member, from 0.
+        hashes: Of each member; a member may come many times.
+        groups: How many groups there are.
+        k: How many of the least hashes the united sets keep.
+    """
+    if groups == 1:
+        return np.array([_count_union(hashes, k)])
+    distinct = (
+        pl.DataFrame({"group": group, "hash": hashes})
+        .group_by("group")
+        .agg(pl.col("hash").n_unique())
+    )
+    counts = np.zeros(groups, dtype=np.int64)
+    counts[distinct.get_column("group").to_numpy()] = distinct.get_column("hash").to_numpy()
+    for large in np.flatnonzero(counts >= k):
+        counts[large] = _count_union(hashes[group == large], k)
+    return counts
+
+
+def _count_union(hashes: npt.NDArray[np.uint64], k: int) -> int:
+    """The count of one group: no more members are sorted than the k least need."""
+    for expected in _EXPECTED_BELOW:
+        if len(hashes) > 2 * expected * k:
+            threshold = np.uint64(expected * k / len(hashes) * HASH_SPACE)
+            below = _distinct(hashes[hashes < threshold])
+            if len(below) >= k:
+                return _estimate(below, k)
+    members = _distinct(hashes)
+    return len(members) if len(members) < k else _estimate(members, k)
+
+
+def _distinct(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    ordered = np.sort(hashes)
+    is_first = np.ones(len(ordered), dtype=bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[is_first]
+
+
+def _estimate(members: npt.NDArray[np.uint64], k: int) -> int:
+    return round((k - 1) / (float(members[k - 1]) / HASH_SPACE))

@@ -8,7 +8,9 @@ import polars as pl
 from tallymark.cells import SLOT_COLUMNS, encode
 from tallymark.decoded_cells import DecodedCells, decode
 from tallymark.metrics import TOTALS
+from tallymark.pointer_map import PointerMap
 from tallymark.reports import answer, parse_request, plan, response_document
+from tallymark.reports.serving import Pointers, served_cells
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.slots import HOUR_US
 
@@ -74,8 +76,14 @@ def report_of(
         currency="EUR",
     )
     planned = plan(parsed, PROPERTY_ID)
-    whole = decoded_of(TOTALS.name, totals) if planned.whole_measures else None
-    return response_document(answer(planned, decoded_of(planned.rollup.name, rows), whole))
+
+    def served(rollup: Rollup, held: Sequence[Row]) -> DecodedCells:
+        pointers = Pointers.of(PointerMap.serving("live-1"), PointerMap())
+        cells, _ = served_cells(cells_of(rollup.name, held), pointers, planned.spans)
+        return decode(rollup, cells, only=planned.columns)
+
+    whole = served(TOTALS, totals) if planned.whole_measures else None
+    return response_document(answer(planned, served(planned.rollup, rows), whole))
 
 
 def asks(dimensions: str = "", metrics: str = "", **others: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tallymark.reports import InvalidRequestError, ReportRequest, parse_request, plan
+from tallymark.reports.plan import key_ranges
 from tallymark.slots import HOUR_US
 from tests.tallymark.report_cells import NOON_US, PROPERTY_ID, asks
 
@@ -99,7 +100,7 @@ def test_date_ranges_are_named_and_their_hours_joined_for_reading() -> None:
     assert [part.name for part in found.date_ranges] == ["date_range_0", "now", "date_range_2"]
     planned = plan(found, PROPERTY_ID)
     assert [end - start for start, end in planned.spans] == [24 * HOUR_US, 72 * HOUR_US]
-    first, last = planned.key_ranges[-1]
+    first, last = key_ranges(PROPERTY_ID, planned.rollup, planned.spans)[-1]
     assert b"#4711#totals#20231113#" in first
     assert b"#4711#totals#20231115#" in last
 
