@@ -63,9 +63,20 @@ class FileRulesCache:
         return self._current().by_property_id.get(property_id)
 
     def frame(self, measurement_ids: Iterable[str]) -> pl.DataFrame:
-        """All versions of the properties named, as ``PROPERTY_SCHEMA``."""
-        wanted = pl.Series(list(measurement_ids), dtype=pl.String).implode()
-        return self._current().frame.filter(pl.col("measurement_id").is_in(wanted))
+        """All versions of the properties named, as ``PROPERTY_SCHEMA``.
+
+        An unknown one makes the cache look at the file at once: a property that was created a
+        moment ago must not lose its first hits.
+        """
+        names = list(measurement_ids)
+        copy = self._current()
+        if not all(name in copy.by_measurement_id for name in names):
+            with self._lock:
+                self._looked_at = self._clock()
+                self._look_again()
+            copy = self._copy
+        wanted = pl.Series(names, dtype=pl.String).implode()
+        return copy.frame.filter(pl.col("measurement_id").is_in(wanted))
 
     def properties(self) -> list[Property]:
         """Every property, by id."""

@@ -11,6 +11,8 @@ from .truth import Truth, truth_of
 
 AGREES_SECONDS = 180.0
 """The archiver writes about once a minute; a flush put off and a restart come on top."""
+MOST_RESTARTS = 6
+"""Of one service, by far more than any test kills it."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,19 @@ def agreement(
             return Agreement(truth, expected)
         if time.monotonic() > deadline:
             break
+        _check_no_service_keeps_dying(stack)
         time.sleep(2)
     shown = truth.problems[:10] + [line[:600] for line in found]
     raise AssertionError(
         f"after {within_seconds:.0f} s {len(truth.problems)} requests are wrong in the archive"
         " and cells differ:\n" + "\n".join(shown)
     )
+
+
+def _check_no_service_keeps_dying(stack: Stack) -> None:
+    dying = {
+        name: service["restarts"]
+        for name, service in stack.services().items()
+        if service["restarts"] > MOST_RESTARTS
+    }
+    assert not dying, f"services that keep dying: {dying}; the log ends:\n{stack.log()[-4000:]}"

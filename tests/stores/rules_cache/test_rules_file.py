@@ -70,6 +70,13 @@ def test_the_file_is_looked_at_once_a_second_at_most(path, clock):
     assert cache.by_property_id(shop.property_id) == shop
 
 
+def test_hits_of_a_property_made_a_moment_ago_find_it(path, clock):
+    made(path)
+    cache = FileRulesCache(path, clock=clock)
+    new = made(path, "New")
+    assert cache.frame([new.measurement_id])["property_id"].to_list() == [new.property_id]
+
+
 def test_a_clock_put_back_does_not_stop_the_looking(path, clock):
     cache = FileRulesCache(path, clock=clock)
     shop = made(path)
