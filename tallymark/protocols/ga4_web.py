@@ -54,13 +54,10 @@ def decode(requests: pl.DataFrame, with_params: bool) -> DecodedEvents:
     """
     readable, rejected = _readable(requests)
     lines = _lines(readable)
-    is_crowded = pl.col("hit_index").max().over("owner") >= MAX_LINES
-    crowded = lines.filter(is_crowded)
-    if crowded.height:
-        owners = readable[crowded.get_column("owner").unique(maintain_order=True)]
-        detail = f"expected {MAX_LINES} lines at most, got more"
-        rejected.append(rejections(owners, "too_many_lines", detail))
-        lines = lines.filter(~is_crowded)
+    if (lines.get_column("hit_index") >= MAX_LINES).any():
+        readable, crowded = _uncrowded(readable, lines)
+        rejected.append(crowded)
+        lines = _lines(readable)
     events = _events(readable, lines, with_params)
     ids = readable.get_column("request_id")
     events, incomplete = without_client_and_name(events, ids)
@@ -77,6 +74,14 @@ def _readable(requests: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]
         return requests, []
     detail = "expected lines of UTF-8 in the body, got other bytes"
     return requests.filter(is_text), [rejections(unreadable, "not_utf8", detail)]
+
+
+def _uncrowded(requests: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    counts = lines.group_by("owner", maintain_order=True).len().get_column("len")
+    detail = pl.format("expected {} lines at most, got {}", pl.lit(MAX_LINES), "lines")
+    counted = requests.with_columns(counts.alias("lines"))
+    crowded = counted.filter(pl.col("lines") > MAX_LINES)
+    return requests.filter(counts <= MAX_LINES), rejections(crowded, "too_many_lines", detail)
 
 
 def _lines(requests: pl.DataFrame) -> pl.DataFrame:

@@ -170,3 +170,14 @@ def test_a_batch_may_have_a_thousand_lines_and_no_more() -> None:
     assert decoded.hits.height == MAX_LINES + 1
     assert decoded.hits["hit_id"][MAX_LINES - 1].endswith("-0999")
     assert decoded.dead_letters["reason"].to_list() == ["too_many_lines"]
+
+
+def test_a_crowded_batch_does_not_move_the_lines_of_others() -> None:
+    crowded = web(BASE, "en=x\n" * (MAX_LINES + 1))
+    pair = web(f"tid={SHOP}&cid=2&dt=pair", "en=a\nen=b")
+
+    hits = decode(frame(crowded, pair, web(BASE + "&dt=alone"))).hits
+
+    assert hits.select("client_id", "event_name", "title").rows() == [
+        ("2", "a", "pair"), ("2", "b", "pair"), ("1.2", "page_view", "alone"),
+    ]  # fmt: skip
