@@ -11,6 +11,7 @@ from typing import Final
 
 from flask import Flask, Response
 
+from collector.browsers import Browsers
 from collector.fast_path import FastPath, WsgiApp
 from collector.known_properties import KnownProperties
 from collector.metrics import CollectorMetrics, Counts
@@ -44,6 +45,7 @@ class Worker:
     spool: Spool
     known: KnownProperties
     visitors: VisitorHashes
+    browsers: Browsers
     space: SpoolSpace
     clock: Callable[[], int]
     counts: Counts = field(default_factory=Counts)
@@ -66,11 +68,13 @@ class Worker:
             clock=clock,
             syncs=settings.durability == "host",
         )
+        visitors = VisitorHashes(settings.salts_dir)
         worker = cls(
             settings=settings,
             spool=spool,
             known=KnownProperties(settings.properties_path),
-            visitors=VisitorHashes(settings.salts_dir),
+            visitors=visitors,
+            browsers=Browsers(visitors, clock),
             space=SpoolSpace(settings.spools_dir, settings.max_segment_bytes),
             clock=clock,
         )
@@ -100,6 +104,7 @@ class Worker:
             self.spool.tick()
             if self._ticks % _TICKS_A_SECOND == 0:
                 self.known.refresh()
+                self.browsers.tidy()
                 self.space.measure_when_due()
                 self.hand_over_counts()
             if self._ticks % _TICKS_AN_HOUR == 0:
@@ -133,9 +138,8 @@ def create_app(worker: Worker) -> Flask:
         recorder=Recorder(
             worker.spool,
             known=worker.known,
-            visitors=worker.visitors,
+            browsers=worker.browsers,
             proxies=TrustedProxies(settings.trusted_proxies),
-            clock=worker.clock,
         ),
         space=worker.space,
         counts=worker.counts,

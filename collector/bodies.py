@@ -21,9 +21,6 @@ def read_body(environ: Mapping[str, Any], max_bytes: int) -> bytes:
     Raises:
         BodyTooLargeError: when it has more than ``max_bytes``, packed or unpacked.
     """
-    announced = environ.get("CONTENT_LENGTH")
-    if announced and announced.isdecimal() and int(announced) > max_bytes:
-        raise BodyTooLargeError
     body: bytes = environ["wsgi.input"].read(max_bytes + 1)
     encoding = environ.get("HTTP_CONTENT_ENCODING")
     if encoding:

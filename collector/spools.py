@@ -89,6 +89,11 @@ class Spool:
         self._make_folder(folder / f"{NEW_PREFIX}{spool_id}")
 
     @property
+    def recorded(self) -> int:
+        """How many requests have been appended."""
+        return self._appended
+
+    @property
     def is_closed(self) -> bool:
         """Whether the worker is stopping and nothing can be appended any more."""
         return self._closed

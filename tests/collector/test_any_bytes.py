@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.recorder import CLIENT_HINT_KEYS
+from collector.browsers import HEADER_KEYS
 from tallymark.blocks import encode_requests
 from tallymark.requests import REQUEST_SCHEMA
 from tests.collector.workers import recorded_requests, worker_at
@@ -18,20 +18,14 @@ TEXT = st.one_of(
 HEADERS = st.dictionaries(
     st.sampled_from(
         [
-            "HTTP_USER_AGENT",
-            "HTTP_ACCEPT_LANGUAGE",
             "HTTP_REFERER",
-            "HTTP_ORIGIN",
-            "HTTP_HOST",
-            "HTTP_DNT",
-            "HTTP_SEC_GPC",
             "HTTP_X_FORWARDED_FOR",
             "HTTP_X_REQUEST_ID",
             "HTTP_X_REQUEST_START",
             "HTTP_CF_IPCOUNTRY",
             "HTTP_CONTENT_ENCODING",
             "CONTENT_LENGTH",
-            *CLIENT_HINT_KEYS,
+            *HEADER_KEYS,
         ]
     ),
     TEXT,
