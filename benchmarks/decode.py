@@ -100,7 +100,7 @@ def main() -> None:
     enriched = enrich(decoded)
     assert apply_rules(enriched, properties).hits.height == count
     queries = requests.get_column("query").to_list()
-    baseline = best_seconds(lambda: [dict(parse_qsl(text)) for text in queries], times=1)
+    baseline = best_seconds(lambda: [dict(parse_qsl(text)) for text in queries], times=2)
     steps: dict[str, Callable[[], object]] = {
         "decode": lambda: decode(requests, with_params=False),
         "decode with parameters": lambda: decode(requests, with_params=True),
