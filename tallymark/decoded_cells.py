@@ -19,6 +19,8 @@ from tallymark.row_keys import SEPARATOR
 
 _SEPARATOR: Final = SEPARATOR.encode()
 _LINEAGE_PART: Final = 4
+_CHUNK_MARK: Final = -24
+"""Where the last separator stands in the key of a chunk: 20 digits of the slot and 3 follow."""
 _QUALIFIER: Final = np.dtype([("start", ">u8"), ("minutes", ">u2")])
 
 _Cell = tuple[bytes, bytes, int, bytes]
@@ -67,20 +69,34 @@ def decode(
     """
     numbers, sets = _whole_cells(cells)
     numbers.sort()
-    bodies = [_body(rollup, value) for *_, value in numbers]
+    bodies = _bodies(rollup, [value for *_, value in numbers])
     counts = np.array([body.count(b"\n") + 1 if body else 0 for body in bodies], dtype=np.int64)
     text = b"\n".join([body for body in bodies if body])
     columns = _place_columns(numbers, counts, has_all=only is None)
     frame = pl.DataFrame(columns).hstack(_parsed(rollup, text, only))
-    first_row = np.cumsum(counts) - counts
-    first_rows = dict(zip([cell[:2] for cell in numbers], first_row.tolist(), strict=True))
-    wanted = [name for name in rollup.uniques if only is None or name in only]
-    held = [cell for cell in sets if cell[:2] in first_rows] if with_sets else []
     return DecodedCells(
         numbers=frame,
-        sets=_decode_sets(rollup, held, [first_rows[cell[:2]] for cell in held], wanted),
+        sets=_decode_sets(rollup, *_held_sets(numbers, counts, sets if with_sets else []), only),
         has_other_row=_has_other_row(rollup, text),
     )
+
+
+def _held_sets(
+    numbers: Sequence[_Cell], counts: npt.NDArray[np.int64], sets: Sequence[_Cell]
+) -> tuple[list[bytes], npt.NDArray[np.int64]]:
+    """Values of sets whose numbers were read too, and the first row of each."""
+    if not sets:
+        return [], np.zeros(0, np.int64)
+    first_row = (np.cumsum(counts) - counts).tolist()
+    first_rows = {
+        (key, qualifier): row for (key, qualifier, *_), row in zip(numbers, first_row, strict=True)
+    }
+    held = [
+        (value, first_rows[key, qualifier])
+        for key, qualifier, _, value in sets
+        if (key, qualifier) in first_rows
+    ]
+    return [value for value, _ in held], np.array([row for _, row in held], dtype=np.int64)
 
 
 def _whole_cells(cells: pl.DataFrame) -> tuple[list[_Cell], list[_Cell]]:
@@ -88,7 +104,7 @@ def _whole_cells(cells: pl.DataFrame) -> tuple[list[_Cell], list[_Cell]]:
     chunks: dict[tuple[bytes, str], tuple[int, bytes]] = {}
     found: dict[str, list[_Cell]] = {"n": [], "u": []}
     for key, family, qualifier, version, value in zip(*_lists(cells), strict=True):
-        if key.count(_SEPARATOR) > DAY_KEY_SEPARATORS:
+        if key[_CHUNK_MARK] == _SEPARATOR[0] and key.count(_SEPARATOR) > DAY_KEY_SEPARATORS:
             chunks[key, family] = version, value
         else:
             found[family].append((key, qualifier, version, value))
@@ -115,11 +131,14 @@ def _joined(
     return [chunks.get((prefix + b"%03d" % index, family), (-1, b"")) for index in range(count)]
 
 
-def _body(rollup: Rollup, value: bytes) -> bytes:
-    number, _, body = value.partition(b"\n")
-    if number != str(rollup.number).encode():
-        raise ValueError(f"{rollup.name}: expected schema {rollup.number}, got {number!r}")
-    return body
+def _bodies(rollup: Rollup, values: Sequence[bytes]) -> list[bytes]:
+    """The lines of each cell, without the schema number in front."""
+    head = f"{rollup.number}\n".encode()
+    size = len(head)
+    other = {value[:size] for value in values} - {head, head[:-1]}
+    if other:
+        raise ValueError(f"{rollup.name}: expected schema {rollup.number}, got {min(other)!r}")
+    return [value[size:] for value in values]
 
 
 def _place_columns(
@@ -159,8 +178,11 @@ def _parsed(rollup: Rollup, text: bytes, only: Collection[str] | None) -> pl.Dat
         columns=[schema.names().index(name) for name in wanted],
         eol_char="\n",
     )
-    keys = [pl.col(name).fill_null("") for name in wanted if name in rollup.keys]
-    return frame.with_columns(map(_unescaped, keys) if b"\\" in text else keys)
+    keys = [name for name in wanted if name in rollup.keys]
+    if b"\\" in text:
+        return frame.with_columns(_unescaped(pl.col(name).fill_null("")) for name in keys)
+    holed = [name for name in keys if frame.get_column(name).null_count()]
+    return frame.with_columns(pl.col(name).fill_null("") for name in holed) if holed else frame
 
 
 def _unescaped(column: pl.Expr) -> pl.Expr:
@@ -169,19 +191,22 @@ def _unescaped(column: pl.Expr) -> pl.Expr:
 
 
 def _has_other_row(rollup: Rollup, text: bytes) -> bool:
-    mark = OTHER.encode() + b"\t"
-    return bool(rollup.keys) and b"\n" + mark * len(rollup.keys) in b"\n" + text
+    line = (OTHER.encode() + b"\t") * len(rollup.keys)
+    return bool(line) and (text.startswith(line) or b"\n" + line in text)
 
 
 def _decode_sets(
-    rollup: Rollup, cells: Sequence[_Cell], first_rows: Sequence[int], wanted: Sequence[str]
+    rollup: Rollup,
+    values: Sequence[bytes],
+    first_rows: npt.NDArray[np.int64],
+    only: Collection[str] | None,
 ) -> pl.DataFrame:
     """The members of the wanted sets; all values are looked through as one array of words."""
+    wanted = [name for name in rollup.uniques if only is None or name in only]
     measure_names = pl.Enum(rollup.uniques)
-    if not cells or not wanted:
+    if not values or not wanted:
         schema = {"row": pl.UInt32(), "measure": measure_names, "hash": pl.UInt64()}
         return pl.DataFrame(schema=schema)
-    values = [value for *_, value in cells]
     buffer = b"".join(values)
     words, hashes = np.frombuffer(buffer, "<u4"), np.frombuffer(buffer, "<u8")
     sizes = np.array([len(value) // 4 for value in values])
@@ -197,7 +222,7 @@ def _decode_sets(
     first_sets = np.cumsum(cell_sets) - cell_sets
     base = (starts + head_words) // 2 - np.append(before, 0)[first_sets]
     set_starts = before + np.repeat(base, cell_sets)
-    row_numbers = _ranges(np.array(first_rows, dtype=np.int64), rows)
+    row_numbers = _ranges(first_rows, rows)
     parts = []
     for name in wanted:
         mine = slice(rollup.uniques.index(name), None, measures)

@@ -116,7 +116,7 @@ class _Part:
         self._name = date_range.name
         self._stored_of_row = np.full(rows, NO_GROUP, dtype=np.int64)
         self._group_of_row = np.full(rows, NO_GROUP, dtype=np.int64)
-        self._sums = pl.DataFrame()
+        self._kept = pl.DataFrame()
 
     def table(self, known: Measures) -> pl.DataFrame:
         """The rows; none says more than the total, of which ``known`` measures are given."""
@@ -127,17 +127,16 @@ class _Part:
             if name in known
         )
         table = _kept(request, self._named(clamped, request.dimensions))
-        kept = table.get_column(_GROUP).to_numpy()
-        if request.metric_filter is not None:
-            self._group_of_row[~np.isin(self._group_of_row, kept)] = NO_GROUP
-        self._sums = clamped.filter(pl.Series(np.isin(np.arange(clamped.height), kept)))
+        if "TOTAL" in request.aggregations:
+            self._kept = clamped.join(table, on=_GROUP, how="semi")
         return table.drop(_GROUP)
 
     def whole(self, known: Measures) -> pl.DataFrame:
         """The total of what ``table`` has kept, as one row."""
         plan = self._plan
-        one_group = np.where(self._group_of_row != NO_GROUP, 0, NO_GROUP)
-        measures = {name: pl.Series([self._sums.get_column(name).sum()]) for name in plan.sums} | {
+        kept = np.isin(self._group_of_row, self._kept.get_column(_GROUP).to_numpy())
+        one_group = np.where(kept, 0, NO_GROUP)
+        measures = {name: pl.Series([self._kept.get_column(name).sum()]) for name in plan.sums} | {
             name: self._members.counts(name, one_group, 1, plan.rollup.unique_k)
             for name in plan.uniques
         }

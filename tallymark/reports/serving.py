@@ -9,7 +9,7 @@ import polars as pl
 from tallymark.pointer_map import PointerMap
 from tallymark.row_keys import SEPARATOR
 
-_LINEAGE_PART = 4
+_NOBODY = -1
 _QUALIFIER = np.dtype([("start", ">u8"), ("minutes", ">u2")])
 
 
@@ -64,8 +64,10 @@ def served_cells(
     for start_us, end_us in spans:
         inside |= (starts >= start_us) & (starts < end_us)
     names, serving = pointers.served.lineages_of(starts)
-    written_by = _lineages(cells, names)
-    counts = inside & (serving >= 0) & (written_by == serving)
+    serving = np.where(inside, serving, _NOBODY)
+    counts = np.zeros(len(starts), dtype=bool)
+    for index in np.unique(serving[serving != _NOBODY]):
+        counts |= (serving == index) & _written_by(cells, names[index])
     newest = starts[counts].max() if counts.any() else None
     freshness = Freshness(
         newest_slot_us=None if newest is None else int(newest),
@@ -82,21 +84,7 @@ def slot_starts(cells: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64
     return np.frombuffer(raw, dtype=_QUALIFIER)["start"].astype(np.int64)
 
 
-def _lineages(
-    cells: pl.DataFrame, names: Sequence[str]
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """For each cell the index of its lineage in ``names``, −2 for all others.
-
-    A row has a cell a slot, so keys are looked at once, not once a cell.
-    """
-    index = {name: place for place, name in enumerate(names)}
-    known: dict[bytes, int] = {}
-    separator = SEPARATOR.encode()
-    found = []
-    for key in cells.get_column("row_key").to_list():
-        place = known.get(key)
-        if place is None:
-            place = index.get(key.split(separator)[_LINEAGE_PART].decode(), -2)
-            known[key] = place
-        found.append(place)
-    return np.array(found, dtype=np.int64)
+def _written_by(cells: pl.DataFrame, lineage: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Whether each cell is of a lineage, which is a whole part of its row key."""
+    part = f"{SEPARATOR}{lineage}{SEPARATOR}".encode()
+    return cells.get_column("row_key").bin.contains(part).to_numpy()
