@@ -43,6 +43,7 @@ def source_categories() -> dict[str, frozenset[str]]:
     }
 
 
+@lru_cache(maxsize=1)
 def channel() -> pl.Expr:
     """The channel of the columns ``source``, ``medium`` and ``campaign``; the first rule that
     matches wins, in any case of letters.

@@ -5,6 +5,7 @@ of the page, the click id of an advertisement, the referrer if it is another sit
 none has a source of "": the visitor came directly, or from a page of the same site.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import polars as pl
@@ -96,15 +97,20 @@ def _tags(queries: pl.Series) -> pl.DataFrame:
     """The ``utm_`` parameters and the click id of the queries of pages."""
     keys = [key for names in _COLUMNS.values() for key in names]
     sent = pl.DataFrame(columns_of(pairs_of(queries, keys), _COLUMNS, len(queries)))
-    sent = sent.with_columns(pl.all().fill_null(""))
+    return sent.with_columns(pl.all().fill_null("")).select(_tag_columns())
 
+
+@lru_cache(maxsize=1)
+def _tag_columns() -> tuple[pl.Expr, ...]:
     def clicked(values: dict[str, pl.Expr]) -> pl.Expr:
         expressions = (pl.when(pl.col(name) != "").then(value) for name, value in values.items())
         return pl.coalesce(*expressions, pl.lit(""))
 
-    return sent.select(
-        *(f"utm_{field}" for field in FIELDS),
-        click_id=clicked({name: pl.col(name) for name in CLICK_IDS}),
-        click_source=clicked({name: pl.lit(source) for name, (source, _) in CLICK_IDS.items()}),
-        click_medium=clicked({name: pl.lit(medium) for name, (_, medium) in CLICK_IDS.items()}),
+    sources = {name: pl.lit(source) for name, (source, _) in CLICK_IDS.items()}
+    media = {name: pl.lit(medium) for name, (_, medium) in CLICK_IDS.items()}
+    return (
+        *(pl.col(f"utm_{field}") for field in FIELDS),
+        clicked({name: pl.col(name) for name in CLICK_IDS}).alias("click_id"),
+        clicked(sources).alias("click_source"),
+        clicked(media).alias("click_medium"),
     )
