@@ -5,11 +5,17 @@ import re
 from collections.abc import Generator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("fast", max_examples=25, deadline=None, suppress_health_check=SLOW_DATA)
 settings.register_profile("soak", max_examples=1000, deadline=None, suppress_health_check=SLOW_DATA)
+settings.register_profile(
+    "mutations",  # the same examples each time; that one fails is enough, not which is the least
+    parent=settings.get_profile("fast"),
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 _COUNTS = re.compile(r"(\d+) passing(?: examples)?, (?:and )?(\d+) failing")
