@@ -81,7 +81,7 @@ def cells_of(hits: pl.DataFrame) -> Cells:
     return found
 
 
-@examples(40)
+@examples(25)
 @given(
     chosen=visits(gap_us=GAP_US, span_us=2 * HOUR_US, clients=4, properties=3).filter(bool),
 )
@@ -131,7 +131,7 @@ def test_a_full_cell_folds_its_smallest_rows_into_one(monkeypatch: pytest.Monkey
     assert sum(row["events"] for row in rows.values()) == pages * (pages + 1) // 2
 
 
-@examples(20)
+@examples(10)
 @given(
     chosen=visits(gap_us=GAP_US, span_us=2 * HOUR_US, clients=4, properties=1).filter(bool),
     data=st.data(),

@@ -90,7 +90,7 @@ def test_sessions_are_those_of_a_walk_over_all_hits(hits: pl.DataFrame) -> None:
     assert set(left.get_column("start")) == {hit["event_at"] for hit in outside}
 
 
-@examples(40)
+@examples(30)
 @given(hits=clicks(), data=st.data())
 def test_sessions_of_an_hour_depend_on_its_window_alone(
     hits: pl.DataFrame, data: st.DataObject
@@ -108,7 +108,7 @@ def test_sessions_of_an_hour_depend_on_its_window_alone(
         assert_frame_equal(own.filter(hour == start), every.filter(hour == start))
 
 
-@examples(40)
+@examples(30)
 @given(hits=clicks(), data=st.data())
 def test_pieces_of_parts_merge_to_the_pieces_of_the_whole(
     hits: pl.DataFrame, data: st.DataObject

@@ -102,7 +102,7 @@ def sent(draw: st.DrawFn) -> tuple[pl.DataFrame, list[SentBlock]]:
     return hits, draw(recordings(hits))
 
 
-@examples(30)
+@examples(25)
 @given(data=st.data(), recorded=sent())
 def test_any_order_split_and_repetition_gives_the_cells_of_all_hits_at_once(
     data: st.DataObject, recorded: tuple[pl.DataFrame, list[SentBlock]]
@@ -127,7 +127,7 @@ def test_any_order_split_and_repetition_gives_the_cells_of_all_hits_at_once(
     assert_same(store.cells, cells_at_once(hits))
 
 
-@examples(20)
+@examples(15)
 @given(data=st.data(), recorded=sent())
 def test_a_state_folded_from_its_log_in_any_order_equals_the_live_one(
     data: st.DataObject, recorded: tuple[pl.DataFrame, list[SentBlock]]
