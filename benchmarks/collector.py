@@ -117,7 +117,7 @@ def cpu_seconds(server: psutil.Process) -> float:
     return sum(each.user + each.system for each in times)
 
 
-def requests_of_wrk(port: int, seconds: float, method: str, folder: Path) -> int:
+def requests_of_wrk(port: int, seconds: int, method: str, folder: Path) -> int:
     """Let wrk ask for ``seconds`` over 16 connections; returns how many were answered 204."""
     lines = [f'wrk.method = "{method}"']
     lines += [f"wrk.headers[{name!r}] = {value!r}" for name, value in HEADERS.items()]
@@ -125,7 +125,7 @@ def requests_of_wrk(port: int, seconds: float, method: str, folder: Path) -> int
         lines.append(f'wrk.body = "{BODY}"')
     script = folder / "requests.lua"
     script.write_text("\n".join(lines))
-    command = ["wrk", "-t1", "-c16", f"-d{seconds:g}s", "-s", str(script)]
+    command = ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script)]
     output = subprocess.run(
         [*command, f"http://127.0.0.1:{port}{TARGET}"], capture_output=True, text=True, check=True
     ).stdout
@@ -135,7 +135,7 @@ def requests_of_wrk(port: int, seconds: float, method: str, folder: Path) -> int
     return int(found[1])
 
 
-def requests_of_sockets(port: int, seconds: float, method: str, _folder: Path) -> int:
+def requests_of_sockets(port: int, seconds: int, method: str, _folder: Path) -> int:
     """The same by hand where there is no wrk: batches of 16 requests on one connection."""
     head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
     body = BODY if method == "POST" else ""
@@ -161,13 +161,13 @@ def microseconds_a_request(server: psutil.Process, ask: Callable[[], int]) -> fl
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=5)
-    arguments.add_argument("--seconds", type=float, default=5.0)
-    arguments.add_argument("--threads", type=int, default=0, help="0: what the collector takes")
+    arguments.add_argument("--seconds", type=int, default=5)
+    arguments.add_argument("--threads", type=int, default=CollectorSettings.blocking_threads)
     arguments.add_argument("--method", choices=["GET", "POST"], default="POST")
     options = arguments.parse_args()
     client = requests_of_wrk if shutil.which("wrk") else requests_of_sockets
     with tempfile.TemporaryDirectory() as folder:
-        threads = options.threads or CollectorSettings(data_dir=Path(folder), port=1).threads
+        threads = options.threads
         found: dict[str, list[float]] = {"bare": [], "collector": []}
         with (
             served(serve_bare, threads) as bare,

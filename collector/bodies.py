@@ -12,6 +12,10 @@ class BodyTooLargeError(Exception):
     """The body is longer than this collector takes."""
 
 
+class BodyCutShortError(Exception):
+    """The client went away before it had sent all of its body; nobody waits for an answer."""
+
+
 def read_body(environ: Mapping[str, Any], max_bytes: int) -> bytes:
     """The body, unpacked if it came compressed.
 
@@ -20,8 +24,12 @@ def read_body(environ: Mapping[str, Any], max_bytes: int) -> bytes:
 
     Raises:
         BodyTooLargeError: when it has more than ``max_bytes``, packed or unpacked.
+        BodyCutShortError: when it has less than was announced.
     """
     body: bytes = environ["wsgi.input"].read(max_bytes + 1)
+    announced = environ.get("CONTENT_LENGTH")
+    if announced and announced.isdecimal() and len(body) < min(int(announced), max_bytes):
+        raise BodyCutShortError
     encoding = environ.get("HTTP_CONTENT_ENCODING")
     if encoding:
         body = _unpacked(body, encoding.strip().lower(), max_bytes)

@@ -6,7 +6,7 @@ Everything that is no hit is handed on to the Flask application.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from collector.bodies import BodyTooLargeError, read_body
+from collector.bodies import BodyCutShortError, BodyTooLargeError, read_body
 from collector.cors import Headers, cors_headers, preflight_headers
 from collector.metrics import Counts
 from collector.recorder import Recorder
@@ -80,6 +80,8 @@ class FastPath:
         except BodyTooLargeError:
             self._counts.refused_large += 1
             return "413 Content Too Large", [*headers, ("X-Tallymark-Reason", "body_too_large")]
+        except BodyCutShortError:
+            return "400 Bad Request", [*headers, ("X-Tallymark-Reason", "body_cut_short")]
         except SpoolClosedError:
             return _unavailable(headers, "stopping")
         except OSError:

@@ -14,7 +14,7 @@ from granian.constants import HTTPModes, Interfaces
 from collector.settings import CollectorSettings
 from collector.shared_metrics import share_metrics
 
-_DRAIN_SECONDS: Final = 20
+_DRAIN_SECONDS: Final = 10
 _LOG = logging.getLogger(__name__)
 
 
@@ -32,17 +32,22 @@ def serve(settings: CollectorSettings) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        blocking_threads=settings.threads,
+        blocking_threads=settings.blocking_threads,
         http=HTTPModes.http1,
         log_access=False,  # queries carry secrets
         respawn_failed_workers=True,
         respawn_interval=0.5,
+        # A client that has sent half a request would be waited for without end. The spool of a
+        # worker that is killed then is closed by the shipper.
         workers_kill_timeout=_DRAIN_SECONDS,
     ).serve(target_loader=partial(load_application, settings), wrap_loader=False)
 
 
 def load_application(settings: CollectorSettings) -> Callable[..., Any]:
     """The application, in the process of the worker that will serve it."""
+    # Until the server has set its own, the worker has the handler of its parent, which only notes
+    # that the parent is to stop: a worker told to stop while it starts would never hear of it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from collector.app import Worker, create_app  # noqa: PLC0415  in the worker, not before
 
     worker = Worker.open(settings)

@@ -16,8 +16,8 @@ class CollectorSettings:
         data_dir: Folder shared by workers, shipper and archiver; spools, salts, rules lie in it.
         port: TCP port; 0 is not allowed, since every worker binds it for itself.
         workers: Worker processes; each start of one is a spool.
-        blocking_threads: Threads a worker answers in. More than one pays only where an answer
-            waits, that is with ``durability="host"``; 0 picks 1 or 16 accordingly.
+        blocking_threads: Threads a worker answers in. One would be as fast, but a client that is
+            slow to send its body occupies one; with ``durability="host"`` they share an fsync.
         rules_path: Properties as JSON; ``None`` means ``data_dir/rules/properties.json``.
         durability: ``process`` survives the death of any process, ``host`` that of the machine:
             it adds an fsync, shared by the requests that wait for one, before the answer.
@@ -30,7 +30,7 @@ class CollectorSettings:
     port: int
     host: str = "127.0.0.1"
     workers: int = 1
-    blocking_threads: int = 0
+    blocking_threads: int = 16
     rules_path: Path | None = None
     durability: Durability = "process"
     trusted_proxies: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class CollectorSettings:
             for name, expected, good in (
                 ("port", "1 to 65535", 0 < self.port < 65536),
                 ("workers", "at least 1", self.workers >= 1),
-                ("blocking_threads", "0 or more", self.blocking_threads >= 0),
+                ("blocking_threads", "at least 1", self.blocking_threads >= 1),
                 ("durability", "'process' or 'host'", self.durability in ("process", "host")),
                 ("max_segment_bytes", "more than 0", self.max_segment_bytes > 0),
                 ("max_body_bytes", "1 to 4000000", 0 < self.max_body_bytes <= 4_000_000),
@@ -80,8 +80,3 @@ class CollectorSettings:
     def metrics_dir(self) -> Path:
         """Where workers keep their counts, so that any of them can show the sum."""
         return self.data_dir / "run" / "collector-metrics"
-
-    @property
-    def threads(self) -> int:
-        """Blocking threads a worker, with 0 resolved."""
-        return self.blocking_threads or (16 if self.durability == "host" else 1)

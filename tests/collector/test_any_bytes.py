@@ -19,12 +19,12 @@ HEADERS = st.dictionaries(
     st.sampled_from(
         [
             "HTTP_REFERER",
+            "CONTENT_LENGTH",
             "HTTP_X_FORWARDED_FOR",
             "HTTP_X_REQUEST_ID",
             "HTTP_X_REQUEST_START",
             "HTTP_CF_IPCOUNTRY",
             "HTTP_CONTENT_ENCODING",
-            "CONTENT_LENGTH",
             *HEADER_KEYS,
         ]
     ),
@@ -48,7 +48,7 @@ def test_any_request_is_answered_and_its_record_can_be_read(path, query, body, h
         worker_at(Path(folder), trusted_proxies=("203.0.113.0/24",)) as collector,
     ):
         answer = collector.ask(path, query, body, REMOTE_ADDR=peer, **headers)
-        assert answer.status in (204, 413)
+        assert answer.status in (204, 400, 413)
         assert answer.body == b""
         assert all(text.isascii() and "\n" not in text for text in answer.headers.values())
         frame = recorded_requests(Path(folder))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from collector.peers import network_of
+from collector.visitors import DAY_US
 from tests.collector.workers import BROWSER, NOON_US, SECRET, worker_at, write_properties
 
 GA4_HIT = "v=2&tid=G-SHOP&cid=1.2&en=page_view&dl=https%3A%2F%2Fshop.test%2F%3Fa%3Db"
@@ -227,13 +228,31 @@ def test_other_methods_are_not_recorded(tmp_path: Path):
         assert collector.rows() == []
 
 
-@pytest.mark.parametrize("announced", ["2001", "", "lies"])
+def test_a_body_that_is_cut_short_is_no_hit(tmp_path: Path):
+    with worker_at(tmp_path) as collector:
+        assert collector.ask("/g/collect", GA4_HIT, b"en=pur", CONTENT_LENGTH="60").status == 400
+        assert collector.rows() == []
+
+
+@pytest.mark.parametrize("announced", ["2001", "", "1000000000000"])
 def test_a_body_over_the_limit_is_refused(tmp_path: Path, announced):
     with worker_at(tmp_path, max_body_bytes=2_000) as collector:
         long = collector.ask("/g/collect", GA4_HIT, b"x" * 2_001, CONTENT_LENGTH=announced)
         assert long.status == 413
         assert collector.rows() == []
         assert collector.ask("/g/collect", GA4_HIT, b"x" * 2_000).status == 204
+
+
+def test_a_new_day_makes_new_visitors(tmp_path: Path):
+    with worker_at(tmp_path) as collector:
+        for moved in (0, 1, DAY_US):
+            collector.clock.now += moved
+            collector.worker.browsers.tidy()
+            collector.ask("/g/collect", GA4_HIT)
+        collector.ask("/g/collect", GA4_HIT, REMOTE_ADDR="203.0.113.78")
+        first, same, next_day, neighbour = (row["visitor_hash"] for row in collector.rows())
+    assert first == same
+    assert len({same, next_day, neighbour}) == 3
 
 
 def test_full_spools_turn_requests_away_until_there_is_room(tmp_path: Path):

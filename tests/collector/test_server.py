@@ -20,7 +20,7 @@ from stores.bus.port import HITS_TOPIC
 from stores.bus.pubsub import BusAddress, PubSubPublisher, PubSubSubscriber
 from stores.bus.server import BusServer
 from tallymark.blocks import block_of_message
-from tests.collector.workers import everything_written, write_properties
+from tests.collector.workers import everything_written, recorded_requests, write_properties
 
 pytestmark = pytest.mark.slow
 
@@ -215,3 +215,21 @@ def test_a_served_secret_is_neither_written_nor_logged(tmp_path: Path, capfd):
     for secret in (b"TOPSECRET", b"198.51.100.23"):
         assert secret not in logged
         assert secret not in everything_written(tmp_path)
+
+
+def test_slow_clients_hold_nobody_up_and_are_no_hits(tmp_path: Path):
+    port = free_port()
+    with process(COLLECTOR, tmp_path, port, "process", failpoints=tmp_path):
+        wait_until(lambda: status(port, "GET", "/readyz") == 200)
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+        for connection in slow:
+            connection.sendall(
+                b"POST /g/collect HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nen=cut"
+            )
+        time.sleep(0.3)
+        assert {status(port, "GET", "/g/collect?tid=G-SHOP") for _ in range(20)} == {204}
+        for connection in slow:
+            connection.close()
+    rows = recorded_requests(tmp_path)
+    assert rows.height == 20
+    assert set(rows["body"]) == {""}
