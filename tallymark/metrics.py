@@ -14,7 +14,7 @@ from tallymark.rollups import ROLLUPS, Rollup
 
 NOT_SET: Final = "(not set)"
 LOCAL: Final = "local_time"
-"""Column of a slot's start in the property's time zone, what time dimensions are computed from."""
+"""Column of the local day or hour of slots (a Datetime), what time dimensions are computed from."""
 
 MetricType = Literal["TYPE_INTEGER", "TYPE_FLOAT", "TYPE_SECONDS", "TYPE_CURRENCY"]
 Category = Literal["Time", "Traffic source", "Page", "Event", "Platform", "User", "Session"]
@@ -30,6 +30,7 @@ class Dimension:
         category: Where a catalogue shows it.
         keys: Rollup keys it is made of; none for a dimension of time.
         value: Its text, computed from the key columns or from ``LOCAL``.
+        is_by_hour: Whether it tells the hours of a day apart.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Dimension:
     category: Category
     keys: tuple[str, ...]
     value: Callable[[], pl.Expr]
+
+    is_by_hour: bool = False
 
     @property
     def is_time(self) -> bool:
@@ -128,8 +131,12 @@ def _day_of_week() -> pl.Expr:
     return _digits(_weekday(), 1)
 
 
-def _by_time(name: str, title: str, value: Callable[[], pl.Expr]) -> Dimension:
-    return Dimension(name=name, title=title, category="Time", keys=(), value=value)
+def _by_time(
+    name: str, title: str, value: Callable[[], pl.Expr], *, is_by_hour: bool = False
+) -> Dimension:
+    return Dimension(
+        name=name, title=title, category="Time", keys=(), value=value, is_by_hour=is_by_hour
+    )
 
 
 def _by_key(name: str, title: str, category: Category, key: str) -> Dimension:
@@ -138,8 +145,8 @@ def _by_key(name: str, title: str, category: Category, key: str) -> Dimension:
 
 _DIMENSIONS: Final = (
     _by_time("date", "Date", _date),
-    _by_time("dateHour", "Date + hour", _date_hour),
-    _by_time("hour", "Hour", _part("hour", 2)),
+    _by_time("dateHour", "Date + hour", _date_hour, is_by_hour=True),
+    _by_time("hour", "Hour", _part("hour", 2), is_by_hour=True),
     _by_time("dayOfWeek", "Day of week", _day_of_week),
     _by_time("week", "Week", _week),
     _by_time("month", "Month", _part("month", 2)),

@@ -14,9 +14,11 @@ import polars as pl
 from tallymark.decoded_cells import DecodedCells
 from tallymark.metrics import LOCAL, TOTALS, Dimension
 from tallymark.reports.dates import DateRange
+from tallymark.reports.local_time import local_us
 from tallymark.reports.plan import Plan
 from tallymark.reports.request import DATE_RANGE, ReportRequest
 from tallymark.reports.unique_counts import NO_GROUP, Members
+from tallymark.slots import DAY_US, HOUR_US
 
 Measures = dict[str, int]
 
@@ -80,19 +82,13 @@ def _all_dimensions(plan: Plan) -> tuple[Dimension, ...]:
 
 
 def _with_times(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the values of dimensions of time, worked out once a slot."""
-    timely = [
-        dimension.value().alias(_column(dimension.name))
-        for dimension in _all_dimensions(plan)
-        if dimension.is_time
-    ]
+    """The rows with their local day, or hour where a dimension tells hours apart."""
+    timely = [dimension for dimension in _all_dimensions(plan) if dimension.is_time]
     if not timely:
         return numbers
-    slots = numbers.select(pl.col("slot_start").unique())
-    utc = pl.from_epoch("slot_start", time_unit="us").dt.replace_time_zone("UTC")
-    local = utc.dt.convert_time_zone(plan.request.time_zone).alias(LOCAL)
-    times = slots.with_columns(local).select("slot_start", *timely)
-    return numbers.join(times, on="slot_start", how="left", maintain_order="left")
+    unit_us = HOUR_US if any(dimension.is_by_hour for dimension in timely) else DAY_US
+    local = local_us(numbers.get_column("slot_start").to_numpy(), plan.request.time_zone)
+    return numbers.with_columns(pl.Series(LOCAL, local // unit_us * unit_us))
 
 
 def _column(dimension: str) -> str:
@@ -121,11 +117,12 @@ class _Part:
     def table(self, known: Measures) -> pl.DataFrame:
         """The rows; none says more than the total, of which ``known`` measures are given."""
         request = self._plan.request
-        clamped = self._grouped().with_columns(
-            pl.min_horizontal(name, pl.lit(known[name], pl.Int64))
-            for name in self._plan.uniques
-            if name in known
-        )
+        clamped = self._grouped()
+        limits = [name for name in self._plan.uniques if name in known]
+        if limits:
+            clamped = clamped.with_columns(
+                pl.min_horizontal(name, pl.lit(known[name], pl.Int64)) for name in limits
+            )
         table = _kept(request, self._named(clamped, request.dimensions))
         if "TOTAL" in request.aggregations:
             self._kept = clamped.join(table, on=_GROUP, how="semi")
@@ -154,11 +151,14 @@ class _Part:
             )
         keys = [_column(dimension.name) for dimension in plan.request.dimensions]
         sums = [pl.col(name).sum() for name in plan.sums]
+        members = [_STORED] if plan.uniques else []
         if keys:
-            found = stored.group_by(keys).agg(*sums, _STORED).with_row_index(_GROUP)
+            found = stored.group_by(keys).agg(*sums, *members).with_row_index(_GROUP)
         else:
             found = stored.select(
-                pl.lit(0, pl.UInt32).alias(_GROUP), *sums, pl.col(_STORED).implode()
+                pl.lit(0, pl.UInt32).alias(_GROUP),
+                *sums,
+                *(pl.col(name).implode() for name in members),
             ).head(1)
         if not plan.uniques:
             return found
@@ -178,24 +178,23 @@ class _Part:
         self._group_of_row[placed] = group_of_stored[self._stored_of_row[placed]]
 
     def _stored_groups(self) -> pl.DataFrame:
-        """Sums by stored keys and time, with the values of all dimensions."""
+        """Sums by stored keys and local time, with the values of all dimensions."""
         plan = self._plan
         dimensions = _all_dimensions(plan)
-        times = [_column(dimension.name) for dimension in dimensions if dimension.is_time]
-        keys = [*plan.keys, *times]
+        times = [LOCAL] if LOCAL in self._facts.columns else []
         sums = [pl.col(name).sum() for name in plan.sums]
-        if not keys:
+        if not (plan.keys or times):
             self._stored_of_row[self._facts.get_column("row").to_numpy()] = 0
             return self._facts.select(pl.lit(0, pl.UInt32).alias(_STORED), *sums).head(1)
         rows = ["row"] if plan.uniques else []
-        groups = self._facts.group_by(keys).agg(*sums, *rows).with_row_index(_STORED)
+        groups = self._facts.group_by(*plan.keys, *times).agg(*sums, *rows).with_row_index(_STORED)
         if rows:
             placed = groups.select(_STORED, "row").explode("row")
             self._stored_of_row[placed.get_column("row").to_numpy()] = placed.get_column(_STORED)
+        if times:
+            groups = groups.with_columns(pl.from_epoch(LOCAL, time_unit="us"))
         return groups.with_columns(
-            dimension.value().alias(_column(dimension.name))
-            for dimension in dimensions
-            if not dimension.is_time
+            dimension.value().alias(_column(dimension.name)) for dimension in dimensions
         )
 
     def _named(self, measures: pl.DataFrame, dimensions: tuple[Dimension, ...]) -> pl.DataFrame:
