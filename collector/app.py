@@ -81,13 +81,12 @@ class Worker:
         worker.space.measure()
         return worker
 
-    def start(self, stop_process: Callable[[], None]) -> None:
+    def start(self, parent: int, stop_process: Callable[[], None]) -> None:
         """Tick from now on, in a thread.
 
-        ``stop_process`` is called once nobody watches over this process any more, or once its
-        disk has failed it: a worker that is started anew gets a new spool.
+        ``stop_process`` is called once the process ``parent`` is gone, since nobody watches over
+        this one any more, or once the disk has failed it: a worker started anew gets a new spool.
         """
-        parent = os.getppid()
 
         def run() -> None:
             while not self._stopping.wait(TICK_SECONDS):

@@ -40,11 +40,11 @@ def serve(settings: CollectorSettings) -> None:
         # A client that has sent half a request would be waited for without end. The spool of a
         # worker that is killed then is closed by the shipper.
         workers_kill_timeout=_DRAIN_SECONDS,
-    ).serve(target_loader=partial(load_application, settings), wrap_loader=False)
+    ).serve(target_loader=partial(load_application, settings, os.getpid()), wrap_loader=False)
 
 
-def load_application(settings: CollectorSettings) -> Callable[..., Any]:
-    """The application, in the process of the worker that will serve it."""
+def load_application(settings: CollectorSettings, parent: int) -> Callable[..., Any]:
+    """The application, in the process of the worker that will serve it, a child of ``parent``."""
     # Until the server has set its own, the worker has the handler of its parent, which only notes
     # that the parent is to stop: a worker told to stop while it starts would never hear of it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -54,6 +54,6 @@ def load_application(settings: CollectorSettings) -> Callable[..., Any]:
     app = create_app(worker)
     # Runs when the server has answered its last request and the process is about to end.
     multiprocessing.util.Finalize(None, worker.close, exitpriority=10)
-    worker.start(stop_process=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    worker.start(parent, stop_process=lambda: os.kill(os.getpid(), signal.SIGTERM))
     _LOG.info("worker %d writes spool %s", os.getpid(), worker.spool.spool_id)
     return app.wsgi_app
