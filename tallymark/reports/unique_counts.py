@@ -17,6 +17,10 @@ NO_GROUP: Final = -1
 _EXPECTED_BELOW: Final = (2, 16)
 """Members, in multiples of k, that a guessed threshold is to let through, duplicates included;
 more when too few of them were distinct."""
+_MARGIN: Final = 1.3
+"""How many times k distinct members are expected below a threshold where their number is known."""
+_BELOW_HASH_SPACE: Final = float(2**64 - 2**11)
+"""The largest float that a 64-bit number can hold."""
 
 
 class Members:
@@ -71,9 +75,32 @@ def count_unions(
     )
     counts = np.zeros(groups, dtype=np.int64)
     counts[distinct.get_column("group").to_numpy()] = distinct.get_column("hash").to_numpy()
-    for large in np.flatnonzero(counts >= k):
-        counts[large] = _count_union(hashes[group == large], k)
+    if (counts >= k).any():
+        _estimate_large(counts, group, hashes, k)
     return counts
+
+
+def _estimate_large(
+    counts: npt.NDArray[np.int64],
+    group: npt.NDArray[np.int64],
+    hashes: npt.NDArray[np.uint64],
+    k: int,
+) -> None:
+    """Put estimates in place of the counts from k on.
+
+    Sets are cut at k, so such a count is only of what was kept. The k-th hash is sought among the
+    least ones alone, and among all where they were too few.
+    """
+    large = np.flatnonzero(counts >= k)
+    share = np.zeros(len(counts))
+    share[large] = np.minimum(1.0, _MARGIN * k / counts[large])
+    below = hashes < (share * _BELOW_HASH_SPACE).astype(np.uint64)[group]
+    least_group, least_hashes = group[below], hashes[below]
+    for index in large:
+        members = _distinct(least_hashes[least_group == index])
+        if len(members) < k:
+            members = _distinct(hashes[group == index])
+        counts[index] = _estimate(members, k)
 
 
 def _count_union(hashes: npt.NDArray[np.uint64], k: int) -> int:
