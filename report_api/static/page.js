@@ -1,4 +1,4 @@
-// The merchant's page: asks for the overview every five seconds and shows it. Whatever came from
+// The merchant's page: asks for the overview every two seconds and shows it. Whatever came from
 // visitors reaches the document as text only.
 
 import { drawHours, drawMinutes } from '/static/charts.js';
@@ -6,7 +6,7 @@ import { currency, number, percent } from '/static/formats.js';
 import { fillTable } from '/static/tables.js';
 import { forget, fromFragment, remember, remembered } from '/static/access.js';
 
-const REFRESH_MS = 5000;
+const REFRESH_MS = 2000;
 
 const byId = (id) => document.getElementById(id);
 const byTest = (name) => document.querySelector(`[data-testid="${name}"]`);
