@@ -69,6 +69,7 @@ class AskedWorker:
             "SERVER_PORT": "443",
             "wsgi.url_scheme": "https",
             "wsgi.input": io.BytesIO(body),
+            "wsgi.input_terminated": True,
             **more,
         }
         answer = Answer()
