@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -158,6 +159,25 @@ def microseconds_a_request(server: psutil.Process, ask: Callable[[], int]) -> fl
     return (cpu_seconds(server) - before) / answered * 1e6
 
 
+@contextlib.contextmanager
+def shipped(data_dir: Path) -> Iterator[None]:
+    """Unlink closed segments as they come, as a shipper does, in a thread of the client."""
+    stopped = threading.Event()
+
+    def run() -> None:
+        while not stopped.wait(0.1):
+            for block in data_dir.glob("spools/*/*.block"):
+                block.unlink()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=5)
@@ -172,6 +192,7 @@ def main() -> None:
         with (
             served(serve_bare, threads) as bare,
             served(serve_collector, threads, folder) as collector,
+            shipped(Path(folder)),
         ):
             for run in range(options.runs):
                 for name, (port, server) in (("bare", bare), ("collector", collector)):

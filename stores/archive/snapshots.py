@@ -13,7 +13,6 @@ from stores.archive.port import Objects
 from stores.failpoints import reach
 
 
-
 @dataclass(frozen=True)
 class Manifest:
     """The parts of a snapshot, in the order in which they are folded.
@@ -82,9 +81,7 @@ class SnapshotStore:
         before = self.manifest(lineage, shard)
         if before is None or before.code_version != code_version:
             raise ValueError(f"expected a base of code {code_version}, found {before}")
-        self._commit(
-            lineage, shard, before, before.parts, list(entries), code_version, published
-        )
+        self._commit(lineage, shard, before, before.parts, list(entries), code_version, published)
 
     def _commit(
         self,

@@ -136,7 +136,10 @@ def counted(
     )
     replay.run(_blocks(sample), settings)
     store = open_wide_rows(settings.wide_rows_url)
-    first, end = sample.execute("SELECT min(moment), max(moment) + 1 FROM events").fetchone() or (0, 0)
+    first, end = sample.execute("SELECT min(moment), max(moment) + 1 FROM events").fetchone() or (
+        0,
+        0,
+    )
     return {
         name: decode(rollup, store.read([rollup_range(PROPERTY_ID, name, first, end)]))
         for name, rollup in BY_NAME.items()
