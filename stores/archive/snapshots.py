@@ -5,7 +5,7 @@ replaced in one step. A snapshot whose manifest was not written does not exist.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import orjson
 
@@ -62,10 +62,11 @@ class SnapshotStore:
     ) -> None:
         """Start a new snapshot from one entry that holds the whole state."""
         before = self.manifest(lineage, shard) or Manifest()
-        self._commit(lineage, shard, before, [], [entry], code_version, published)
-        kept = set((self.manifest(lineage, shard) or Manifest()).parts)
+        manifest = Manifest(before.number + 1, code_version, published)
+        kept = self._commit(lineage, shard, manifest, [entry])
         for name in self._objects.names(_folder(lineage, shard) + "part-"):
-            if name not in kept and name not in before.parts[-1:]:
+            # The parts of the snapshot before stay once more, for who is reading them.
+            if name not in kept.parts and name not in before.parts:
                 self._objects.delete(name)
 
     def save_increment(
@@ -81,24 +82,19 @@ class SnapshotStore:
         before = self.manifest(lineage, shard)
         if before is None or before.code_version != code_version:
             raise ValueError(f"expected a base of code {code_version}, found {before}")
-        self._commit(lineage, shard, before, before.parts, list(entries), code_version, published)
+        manifest = Manifest(before.number + 1, code_version, published, before.parts)
+        self._commit(lineage, shard, manifest, entries)
 
     def _commit(
-        self,
-        lineage: str,
-        shard: int,
-        before: Manifest,
-        parts: list[str],
-        entries: list[bytes],
-        code_version: str,
-        published: int,
-    ) -> None:
-        number = before.number + 1
-        part = f"{_folder(lineage, shard)}part-{number:010d}"
+        self, lineage: str, shard: int, manifest: Manifest, entries: Sequence[bytes]
+    ) -> Manifest:
+        """Store entries as a new part, then the manifest that names it."""
+        part = f"{_folder(lineage, shard)}part-{manifest.number:010d}"
         self._objects.put(part, _joined(entries))
         reach("snapshot.part-before-manifest")
-        manifest = Manifest(number, code_version, published, [*parts, part])
-        self._objects.put(_manifest_name(lineage, shard), orjson.dumps(vars(manifest)))
+        committed = replace(manifest, parts=[*manifest.parts, part])
+        self._objects.put(_manifest_name(lineage, shard), orjson.dumps(asdict(committed)))
+        return committed
 
 
 def _folder(lineage: str, shard: int) -> str:

@@ -208,7 +208,8 @@ def test_sessions_by_source_and_date_are_those_of_the_file(
 ) -> None:
     sessions = """
         WITH paused AS (
-            SELECT *, moment - lag(moment) OVER (PARTITION BY client ORDER BY number) AS pause FROM events),
+            SELECT *, moment - lag(moment) OVER (PARTITION BY client ORDER BY number) AS pause
+            FROM events),
         numbered AS (
             SELECT *, sum(CAST(pause IS NULL OR pause >= 1800000000 AS INT))
                 OVER (PARTITION BY client ORDER BY number) AS session FROM paused),
