@@ -8,12 +8,14 @@ Space is allocated before it is mapped: a full disk is an error here and not a s
 import mmap
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from collector.segments import FRAME
 
 _FIRST_BYTES: Final = 1 << 16
+_POPULATE_WRITE: Final = 23  # MADV_POPULATE_WRITE, which the module does not name yet
 
 
 class SegmentFile:
@@ -29,6 +31,7 @@ class SegmentFile:
         try:
             os.posix_fallocate(self._descriptor, 0, self._capacity)
             self._map = mmap.mmap(self._descriptor, self._capacity)
+            self._touch(0)
         except OSError:
             os.close(self._descriptor)
             raise
@@ -72,4 +75,10 @@ class SegmentFile:
         capacity = max(2 * self._capacity, needed_bytes)
         os.posix_fallocate(self._descriptor, 0, capacity)
         self._map.resize(capacity)
-        self._capacity = capacity
+        grown_from, self._capacity = self._capacity, capacity
+        self._touch(grown_from)
+
+    def _touch(self, start: int) -> None:
+        """Fault all pages in at once: one by one they would cost more than all the rest."""
+        with suppress(OSError):  # a kernel that cannot will fault them in as they are used
+            self._map.madvise(_POPULATE_WRITE, start, self._capacity - start)
