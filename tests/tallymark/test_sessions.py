@@ -105,7 +105,9 @@ def test_sessions_of_an_hour_depend_on_its_window_alone(
         first, end = window_start(start, int(gap_us) * 1000), window_end(start)  # type: ignore[call-overload]
         window = hits.filter(pl.col("event_at").is_between(first, end, closed="left"))
         own = joined_of(window)
-        assert_frame_equal(own.filter(hour == start), every.filter(hour == start))
+        expected = every.filter(hour == start)
+        # Pieces at one instant that open sessions and that open none come in either order.
+        assert_frame_equal(own.filter(hour == start), expected, check_row_order=False)
 
 
 @examples(30)
