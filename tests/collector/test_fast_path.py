@@ -1,5 +1,7 @@
 """What a request is answered, and what is recorded of it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -313,3 +315,12 @@ def test_the_tracker_is_asked_for_again_by_its_tag(tmp_path: Path):
 )
 def test_an_address_is_cut_to_its_network(address, network):
     assert network_of(address) == network
+
+
+def test_a_worker_stays_small():
+    loaded = "import sys, collector.app; print([m for m in sys.modules if '.' not in m])"
+    modules = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    ).stdout
+    for heavy in ("polars", "pyarrow", "numpy", "grpc", "apache_beam", "google"):
+        assert f"'{heavy}'" not in modules

@@ -1,6 +1,5 @@
 """A worker in a test: asked as a WSGI server would, read as the shipper would."""
 
-import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from collector.recovery import segment_numbers
 from collector.segment_blocks import request_frame
 from collector.segments import BLOCK_SUFFIX, OPEN_SUFFIX, Segment, read_segment
 from collector.settings import CollectorSettings
+from tallymark.properties import secret_hash
 
 NOON_US = 1_767_268_800_000_000  # 2026-01-01 12:00 UTC
 SECRET = "s3cret-of-the-shop"
@@ -101,7 +101,7 @@ def write_properties(data_dir: Path, measurement_id: str = "G-SHOP", secret: str
     path.parent.mkdir(parents=True, exist_ok=True)
     entry = {
         "measurement_id": measurement_id,
-        "api_secret_hash": hashlib.sha256(secret.encode()).hexdigest(),
+        "api_secret_hash": secret_hash(secret),
     }
     new = path.with_suffix(".new")
     new.write_bytes(orjson.dumps({"properties": [entry]}))
