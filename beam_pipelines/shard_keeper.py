@@ -229,7 +229,11 @@ class ShardKeeper:
     def _save_when_due(self) -> None:
         pause = self._settings.snapshot_seconds
         if pause and self._now() - self._saved_at >= pause:
-            self.save()
+            try:
+                self.save()
+            except OSError as error:
+                # The state is whole without it; a restart just reads from further back.
+                LOG.warning("no snapshot this time: %s", error)
 
     def save(self) -> None:
         """Save a snapshot: a base, or the entries since the last one."""
