@@ -277,19 +277,25 @@ class ShardKeeper:
         self.counts.repeated_hits += taken.repeated_hits
 
     def status(self) -> bytes:
-        """What an operator wants to know, as JSON."""
-        vector = self.shard.vector
-        document = {
-            "shard": self._index,
-            "clock": vector.clock,
-            "published": vector.published,
-            "spools": len(vector.spools),
-            "detached": vector.detached(),
-            "holes": vector.holes()[:10],
-            "pieces": self.shard.tables.pieces.height,
-            "unwritten": self._unwritten_since is not None,
-            **vars(self.counts),
-        }
+        """What an operator wants to know, as JSON.
+
+        Waits for the lock: Polars locks a frame while it writes it into a Python buffer, so that
+        a thread that only asks the same frame for its height would stop the process for good,
+        each of the two waiting for what the other holds.
+        """
+        with self.lock:
+            vector = self.shard.vector
+            document = {
+                "shard": self._index,
+                "clock": vector.clock,
+                "published": vector.published,
+                "spools": len(vector.spools),
+                "detached": vector.detached(),
+                "holes": vector.holes()[:10],
+                "pieces": self.shard.tables.pieces.height,
+                "unwritten": self._unwritten_since is not None,
+                **vars(self.counts),
+            }
         return orjson.dumps(document)
 
 

@@ -1,5 +1,6 @@
 """A shard in a worker: paced flushes, kept state, snapshots, and no report that goes backwards."""
 
+import threading
 from pathlib import Path
 
 import orjson
@@ -258,6 +259,17 @@ def test_the_status_says_what_was_counted(world: World) -> None:
     status = orjson.loads(keeper.status())
     assert (status["hits"], status["repeated_blocks"], status["holes"]) == (3, 1, [["a", 2]])
     assert status["clock"] == MIDNIGHT_US + MINUTE_US
+
+
+def test_the_status_is_not_told_while_the_shard_is_at_work(world: World) -> None:
+    keeper = started(world)
+    told = threading.Event()
+    asker = threading.Thread(target=lambda: (keeper.status(), told.set()))
+    with keeper.lock:
+        asker.start()
+        assert not told.wait(0.2)
+    assert told.wait(5)
+    asker.join()
 
 
 def test_hits_of_several_properties_lie_in_their_own_cells(world: World) -> None:
