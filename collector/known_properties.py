@@ -49,7 +49,16 @@ class KnownProperties:
         return self._hashes is None or measurement_id in self._hashes
 
     def accepts_secret(self, measurement_id: str, secret: str) -> bool:
-        """Whether ``secret`` belongs to the property (constant time; false if it is unknown)."""
-        expected = (self._hashes or {}).get(measurement_id, "")
+        """Whether ``secret`` belongs to the property (constant time; false if it is unknown).
+
+        The verdict is recorded and cannot be mended later, as the secret is not kept. So a refusal
+        is given only by the file as it stands now: the property may have been made a moment ago.
+        """
         given = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-        return hmac.compare_digest(given, expected)
+        if self._is_secret_of(measurement_id, given):
+            return True
+        self.refresh()
+        return self._is_secret_of(measurement_id, given)
+
+    def _is_secret_of(self, measurement_id: str, digest: str) -> bool:
+        return hmac.compare_digest(digest, (self._hashes or {}).get(measurement_id, ""))
