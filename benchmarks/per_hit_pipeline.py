@@ -27,6 +27,13 @@ Counts = tuple[int, int, int]
 class DecodeFn(beam.DoFn):
     """A block to its hits: (property, page) and what the hit adds."""
 
+    def __init__(self, progress: str) -> None:
+        self._progress = Path(progress)
+
+    def setup(self) -> None:
+        if not self._progress.exists():  # the first block is here: time runs from now
+            self._progress.write_text("0")
+
     def process(self, element: PubsubMessage) -> Iterator[tuple[tuple[str, str], Counts]]:
         frame = block_of_message(element.data, element.attributes, 0).frame()
         for query, body in frame.select("query", "body").iter_rows():
@@ -89,7 +96,7 @@ def run(subscription: str, progress: str) -> None:
         (
             pipeline
             | "Read" >> ReadFromPubSub(subscription=subscription, with_attributes=True)
-            | "Decode" >> beam.ParDo(DecodeFn())
+            | "Decode" >> beam.ParDo(DecodeFn(progress))
             | "Window"
             >> beam.WindowInto(
                 FixedWindows(3600),
