@@ -29,6 +29,7 @@ from stores.bus.pubsub import (
     PubSubSubscriber,
     emulator_environment,
 )
+from stores.clock import utc_us
 from tallymark.blocks import Block, block_of_message
 from tallymark.slots import HOUR_US, instant_us
 
@@ -58,7 +59,7 @@ class StreamSettings:
 
 def run(settings: StreamSettings) -> None:
     """Run until SIGTERM or SIGINT; then write what is owed, save the state, end."""
-    now_us = time.time_ns() // 1000
+    now_us = utc_us()
     address = BusAddress.parse(settings.bus_url)
     os.environ.update(emulator_environment(address))
     PubSubPublisher(address).ensure_topic(HITS_TOPIC)

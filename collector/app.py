@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,15 +22,11 @@ from collector.space import SpoolSpace
 from collector.spools import Spool, new_spool_id
 from collector.tracker import Tracker
 from collector.visitors import VisitorHashes
+from stores.clock import stopwatch, utc_us
 
 TICK_SECONDS: Final = 0.05
 _TICKS_A_SECOND: Final = 20
 _TICKS_AN_HOUR: Final = 3600 * _TICKS_A_SECOND
-
-
-def utc_us() -> int:
-    """The wall clock, UTC µs."""
-    return time.time_ns() // 1_000
 
 
 @dataclass(kw_only=True)
@@ -66,6 +61,7 @@ class Worker:
             spool_id=new_spool_id(clock(), secrets.randbits(48)),
             request_ids=RequestIds(secrets.randbits(62)),
             clock=clock,
+            stopwatch=stopwatch,
             syncs=settings.durability == "host",
         )
         visitors = VisitorHashes(settings.salts_dir)

@@ -32,6 +32,7 @@ from stores.bus.port import (
     Subscriber,
     UnknownNameError,
 )
+from stores.clock import stopwatch
 from tallymark.blocks import Block, block_of_message
 
 ACK_DEADLINE_SECONDS: Final = 60
@@ -270,7 +271,13 @@ def run(
         signal.signal(number, lambda *_: stopping.set())
     address = BusAddress.parse(bus_url)
     publisher, subscriber = PubSubPublisher(address), PubSubSubscriber(address)
-    archiver = Archiver(publisher, subscriber, open_objects(archive_url), gathering or Gathering())
+    archiver = Archiver(
+        publisher,
+        subscriber,
+        open_objects(archive_url),
+        gathering or Gathering(),
+        stopwatch=stopwatch,
+    )
     attendance = Attendance(
         data_dir / "run" / "archiver.json",
         archiver.note,

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +17,7 @@ from cli.simulator.player import Player
 from cli.simulator.records import script_row
 from cli.simulator.schedule import Due, schedule
 from cli.simulator.visits import Habits, Site, Visit, visits
+from stores.clock import utc_us
 
 _REPORT_SECONDS = 0.5
 
@@ -97,7 +97,8 @@ def simulate(
     from searches, campaigns and other sites, with many devices, from many countries.
     The script says what was meant, the log what was sent and answered, so that anybody
     can count for himself. A request whose connection broke is logged as unknown and
-    never sent again by itself.
+    never sent again by itself. Under the clock of TALLYMARK_CLOCK rate and duration are in
+    its seconds.
 
     \b
     Examples:
@@ -159,7 +160,7 @@ def _dues(settings: SimulationSettings, on_visit: Callable[[Visit, int], None]) 
         drawn = islice(drawn, settings.visits)
     if settings.duration_seconds:
         drawn = _limited(drawn, settings.duration_seconds * settings.hits_per_second)
-    return schedule(drawn, settings.hits_per_second, time.time_ns() // 1000, on_visit)
+    return schedule(drawn, settings.hits_per_second, utc_us(), on_visit)
 
 
 def _limited(drawn: Iterator[Visit], hits: float) -> Iterator[Visit]:

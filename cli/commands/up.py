@@ -16,6 +16,7 @@ from cli.service import Child
 from cli.stack import StackSettings, port_problems, services_of
 from cli.supervisor import Screen, Supervisor
 from cli.up_lock import FolderInUseError, UpLock
+from stores.clock import SCALED, SPEED, VARIABLE
 
 _PORT = click.IntRange(1, 65535)
 
@@ -118,6 +119,8 @@ class NotingScreen:
 
 def _welcome(settings: StackSettings, screen: Screen) -> Callable[[], None]:
     def say() -> None:
+        if SCALED is not None:
+            screen.line("up", f"for tests: the clock of {VARIABLE} runs {SPEED:g} times as fast")
         screen.line("up", f"send hits to    {settings.collector_url}/g/collect")
         screen.line("up", f"read reports at {settings.report_url}/")
         if settings.demo_hits_per_second:

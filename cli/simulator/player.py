@@ -1,7 +1,6 @@
 """The player: sends a schedule of requests over several connections and notes what came of it."""
 
 import asyncio
-import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from cli.simulator.connection import Connection, UnknownResultError, UnsentError
 from cli.simulator.records import log_row
 from cli.simulator.requests import PlannedRequest
 from cli.simulator.schedule import Due
+from stores.clock import SPEED, stopwatch, utc_us
 
 QUEUED_REQUESTS: Final = 200
 """How far a connection may fall behind before the schedule waits for it."""
@@ -51,7 +51,7 @@ class Player:
 
     async def play(self, dues: Iterator[Due]) -> None:
         """Send everything at its time, or as soon after as the collector lets us."""
-        self._started = time.monotonic()
+        self._started = stopwatch()
         async with asyncio.TaskGroup() as tasks:
             for connection, queue in zip(self._connections, self._queues, strict=True):
                 tasks.create_task(self._send_queued(connection, queue))
@@ -61,9 +61,9 @@ class Player:
 
     async def _dispatch(self, dues: Iterator[Due]) -> None:
         for due in dues:
-            wait = self._started + due.seconds - time.monotonic()
+            wait = self._started + due.seconds - stopwatch()
             if wait > 0:
-                await self._sleep(wait)
+                await self._sleep(wait / SPEED)
             if self._stopping.is_set():
                 return
             lane = zlib.crc32(due.request.client_id.encode()) % len(self._queues)
@@ -89,8 +89,8 @@ class Player:
         connection.close()
 
     async def _send(self, connection: Connection, request: PlannedRequest, attempt: int) -> str:
-        sent_at = time.time_ns() // 1000
-        offset_seconds = time.monotonic() - self._started
+        sent_at = utc_us()
+        offset_seconds = stopwatch() - self._started
         status = 0
         try:
             status = await connection.send(request)

@@ -11,6 +11,7 @@ from typing import Final
 from stores.bus.deliveries import Deliveries, Delivery, Flow
 from stores.bus.limits import invalid, not_found
 from stores.bus.storage import Storage, SubscriptionRow, TopicRow
+from stores.clock import utc_us
 
 MAX_RESPONSE_BYTES: Final = 3_500_000
 """Messages in one answer, but at least one message: clients that were not told otherwise drop
@@ -94,7 +95,7 @@ class Broker:
         data_dir: Path,
         *,
         max_bytes: int | None = None,
-        clock_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        clock_us: Callable[[], int] = utc_us,
     ) -> None:
         self._storage = Storage(data_dir, clock_us=clock_us)
         self._clock_us = clock_us

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from stores.clock import utc_seconds
 from stores.rules_cache.documents import InvalidPropertyError, decode_properties
 from tallymark.properties import RULES_DELAY_SECONDS, Property, properties_frame
 
@@ -43,7 +43,7 @@ class FileRulesCache:
             to go on with.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = utc_seconds) -> None:
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()

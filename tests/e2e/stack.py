@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from stores.clock import ScaledClock
+
 READY_SECONDS = 60.0
 STOP_SECONDS = 120.0
 
@@ -64,10 +66,12 @@ class Stack:
     Args:
         folder: For data, logs and armed failpoints; made if need be.
         options: Further options of ``tallymark up``.
+        clock: What the stack and the simulations against it take for the time.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, clock: ScaledClock | None = None) -> None:
         self.folder = folder
+        self.clock = clock
         self.data = folder / "data"
         self.failpoints = folder / "failpoints"
         self.log_path = folder / "up.log"
@@ -122,7 +126,11 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """What every process of the stack sees."""
-        return os.environ | {"TALLYMARK_FAILPOINTS": str(self.failpoints)}
+        return self.clock_environment() | {"TALLYMARK_FAILPOINTS": str(self.failpoints)}
+
+    def clock_environment(self) -> dict[str, str]:
+        """What a process sees that only shares the clock."""
+        return os.environ | (self.clock.environment() if self.clock else {})
 
     def stop(self) -> None:
         """Ask it to stop in order; everything accepted is counted when this returns."""
@@ -250,6 +258,7 @@ class Simulation:
             ],
             stdout=subprocess.DEVNULL,
             stderr=(stack.folder / f"{name}-stderr.txt").open("wb"),
+            env=stack.clock_environment(),
         )
 
     def wait(self, within_seconds: float) -> None:
@@ -275,9 +284,9 @@ def tallymark(command: str, *arguments: object) -> list[str]:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Stack]:
+def running(folder: Path, *options: str, clock: ScaledClock | None = None) -> Iterator[Stack]:
     """A stack that is up, and gone afterwards; its logs stay in ``folder``."""
-    stack = Stack(folder, *options)
+    stack = Stack(folder, *options, clock=clock)
     stack.start()
     try:
         yield stack
