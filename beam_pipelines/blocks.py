@@ -1,14 +1,14 @@
 """Blocks to shard frames: what ``ProcessHits`` does to the blocks of a bundle, without Beam."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 import polars as pl
 
+from beam_pipelines.failing_requests import PropertiesOf, process_what_can_be
 from tallymark.blocks import Block
 from tallymark.hits import DEAD_LETTER_SCHEMA
-from tallymark.processing import process_requests
 from tallymark.requests import empty_requests
 from tallymark.shard_frames import ShardFrame, split
 from tallymark.vectors import BlockMark
@@ -16,14 +16,23 @@ from tallymark.vectors import BlockMark
 
 @dataclass(frozen=True)
 class ProcessedBlocks:
-    """One frame a shard, and the dead letters (``DEAD_LETTER_SCHEMA``) by the block's name."""
+    """What the blocks of a bundle come to.
+
+    Attributes:
+        frames: One a shard.
+        dead_letters: ``DEAD_LETTER_SCHEMA``, by the block's name.
+        requests: How many requests the blocks held.
+        failed: How many of them made processing raise; they are among the dead letters.
+    """
 
     frames: list[ShardFrame]
     dead_letters: list[tuple[str, pl.DataFrame]]
+    requests: int
+    failed: int
 
 
 def process_blocks(
-    blocks: Sequence[Block], properties_of: Callable[[list[str]], pl.DataFrame], shards: int
+    blocks: Sequence[Block], properties_of: PropertiesOf, shards: int
 ) -> ProcessedBlocks:
     """Decode, enrich and rule all blocks together, then split them by shard.
 
@@ -32,19 +41,27 @@ def process_blocks(
             letter.
         properties_of: Rules of the measurement ids it is given (``PROPERTY_SCHEMA``).
         shards: How many frames to make.
+
+    Raises:
+        BrokenProcessingError: when so many requests make processing raise that it is not theirs.
     """
     blocks = list({block.name: block for block in reversed(blocks)}.values())[::-1]
     frames, broken = _frames(blocks)
     requests = pl.concat([frame for _, frame in frames]) if frames else empty_requests()
     owners = _owners(frames)
-    processed = process_requests(requests, properties_of, with_params=False)
+    processed, failed = process_what_can_be(requests, properties_of)
     request_id = pl.col("hit_id").str.slice(0, 32)
     hits = processed.hits.with_columns(request_id=request_id).join(
         owners, on="request_id", how="left", maintain_order="left"
     )
     marks = [_mark(block) for block in blocks]
     letters = processed.dead_letters.join(owners, on="request_id", how="left")
-    return ProcessedBlocks(split(hits, marks, shards), broken + _by_block(letters, blocks))
+    return ProcessedBlocks(
+        frames=split(hits, marks, shards),
+        dead_letters=broken + _by_block(letters, blocks),
+        requests=requests.height,
+        failed=failed,
+    )
 
 
 def _frames(

@@ -162,7 +162,13 @@ def _report(data_dir: Path) -> None:
     while True:
         time.sleep(1)
         shards = [json.loads(keeper.status()) for keeper in workers.keepers()]
-        document = {"service": "stream", "pid": os.getpid(), "at": time.time(), "shards": shards}
+        document = {
+            "service": "stream",
+            "pid": os.getpid(),
+            "at": time.time(),
+            "failed_requests": workers.FAILURES.failed,
+            "shards": shards,
+        }
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(document))
         temporary.replace(path)

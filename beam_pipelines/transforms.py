@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.coders import BytesCoder
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import (
     BagRuntimeState,
@@ -34,6 +35,7 @@ from tallymark.shard_frames import decode_frame, encode_frame
 
 DEAD_LETTERS: Final = "dead_letters"
 FRAMES: Final = "frames"
+_FAILED_REQUESTS: Final = Metrics.counter("processing", "failed_requests")
 
 
 @beam.typehints.with_output_types(tuple[int, bytes])
@@ -53,6 +55,8 @@ class ProcessBlocksFn(beam.DoFn):
     def finish_bundle(self) -> Iterator[Any]:
         rules = workers.rules(self._settings.rules_path)
         done = process_blocks(self._blocks, rules.frame, self._settings.shards)
+        workers.FAILURES.add(done.requests, done.failed)
+        _FAILED_REQUESTS.inc(done.failed)
         for shard, frame in enumerate(done.frames):
             yield _globally((shard, encode_frame(frame)))
         for block_name, letters in done.dead_letters:
@@ -70,9 +74,13 @@ class WriteDeadLettersFn(beam.DoFn):
         self._settings = settings
 
     def process(self, element: tuple[str, Any]) -> None:
-        block_name, letters = element
-        store = workers.dead_letters(self._settings.archive_url)
-        store.write(self._settings.lineage, block_name, letters)
+        _write_letters(self._settings, [element])
+
+
+def _write_letters(settings: ShardSettings, letters: Iterable[tuple[str, Any]]) -> None:
+    store = workers.dead_letters(settings.archive_url)
+    for block_name, of_block in letters:
+        store.write(settings.lineage, block_name, of_block)
 
 
 @dataclass
@@ -120,8 +128,9 @@ class CountShardFn(beam.DoFn):
             found = keeper.found_blocks()
             if found:
                 rules = workers.rules(self._settings.rules_path)
-                frames = process_blocks(found, rules.frame, self._settings.shards).frames
-                log.add(keeper.take(frames[shard]))
+                done = process_blocks(found, rules.frame, self._settings.shards)
+                _write_letters(self._settings, done.dead_letters)
+                log.add(keeper.take(done.frames[shard]))
             compacted = keeper.compacted()
             if compacted is not None:
                 log.clear()

@@ -11,6 +11,7 @@ import time
 from functools import cache
 from pathlib import Path
 
+from beam_pipelines.failing_requests import FailureTally
 from beam_pipelines.holes import HoleWatch, SeeksBack
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.shard_keeper import ReplacedError, ShardKeeper
@@ -26,6 +27,7 @@ from stores.wide_rows.opening import open_wide_rows
 from stores.wide_rows.port import WideRows
 
 LOG = logging.getLogger(__name__)
+FAILURES = FailureTally()
 _LOCK = threading.Lock()
 _KEEPERS: dict[tuple[ShardSettings, int], ShardKeeper] = {}
 

@@ -19,6 +19,7 @@ REASONS: Final = {
     "missing_client_id": "nothing tells one client from another",
     "missing_event_name": "an event has no name",
     "unknown_measurement_id": "no property has the measurement id",
+    "failed": "processing raised an error because of the request: a fault of the code",
 }
 """Why requests become dead letters in processing, and what each reason means."""
 

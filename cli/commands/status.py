@@ -76,7 +76,7 @@ def _health(folder: DataFolder, service: dict[str, Any]) -> Health:
         problem = _note_problem(folder.run / f"{name}.json")
     detail = problem or service["address"]
     if not problem and name in _NOTED_SERVICES:
-        detail += _lag(folder.run / f"{name}.json")
+        detail += _noted(folder.run / f"{name}.json")
     return Health(
         service=name,
         healthy=not problem,
@@ -100,8 +100,10 @@ def _note_problem(path: Path) -> str:
     return f"has said nothing in {path.name} for {age:.0f} s; expected every second"
 
 
-def _lag(path: Path) -> str:
-    """What a service notes of how far it is behind."""
+def _noted(path: Path) -> str:
+    """How far behind a service says it is, and whether it failed on any requests."""
     note = probes.run_note(path)
-    lags = {key: note[key] for key in sorted(note) if "lag" in key or "backlog" in key}
-    return "".join(f"; {key} {value}" for key, value in lags.items())
+    said = {key: note[key] for key in sorted(note) if "lag" in key or "backlog" in key}
+    if note.get("failed_requests"):
+        said["failed_requests"] = note["failed_requests"]
+    return "".join(f"; {key} {value}" for key, value in said.items())

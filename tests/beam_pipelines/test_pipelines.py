@@ -15,11 +15,14 @@ from beam_pipelines.blocks import process_blocks
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.transforms import ProcessHits, RollUp
 from stores.archive.dead_letters import DeadLetters
-from tallymark.blocks import Block
+from tallymark import processing
+from tallymark.blocks import Block, encode_requests
 from tallymark.processing import process_requests
+from tallymark.requests import REQUEST_SCHEMA
 from tallymark.rollups import ROLLUPS
 from tallymark.row_keys import shard_of
-from tests.beam_pipelines.worlds import Name, World, request_blocks
+from tests.beam_pipelines.worlds import Name, World, page_view, request_blocks
+from tests.strategies import MINUTE_US
 from tests.tallymark.test_shards import cells_at_once
 
 
@@ -131,6 +134,37 @@ def test_what_cannot_be_counted_lies_with_the_dead_letters(world: World, shops: 
     assert len(reasons) == unknown + 1
     known = [block for block in blocks if block.payload]
     assert world.cells() == expected(known, settings)
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "replayed"])
+def test_a_request_that_processing_fails_on_stops_nothing(
+    world: World, shops: list[str], monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    def fault(hits: pl.DataFrame) -> pl.DataFrame:
+        if (hits["path"] == "/poison").any():
+            raise ValueError("a fault of the code")
+        return hits
+
+    monkeypatch.setattr(processing, "ENRICHMENTS", (*processing.ENRICHMENTS, fault))
+    blocks = request_blocks(shops, requests=120)
+    poison = Block(
+        spool_id="poison", number=1, kind="requests", frontier=blocks[-1].frontier, requests=1,
+        payload=encode_requests(_poison(shops[0])), published_at=blocks[-1].published_at,
+    )  # fmt: skip
+    settings = world.settings("live-1", shards=2, flush_seconds=0.0)
+    if streamed:
+        stream(shuffled([*blocks, poison], 1), settings)
+    else:
+        replay.run([*blocks, poison], settings)
+
+    letters = DeadLetters(world.objects).read(settings.lineage)
+    assert letters.select("step", "reason").rows() == [("process", "failed")]
+    assert world.cells() == expected(blocks, settings)
+
+
+def _poison(measurement_id: str) -> pl.DataFrame:
+    view = page_view(measurement_id, "1.1", MINUTE_US, 10**6, "/poison")
+    return pl.DataFrame([view], schema=REQUEST_SCHEMA)
 
 
 def test_blocks_given_twice_to_one_bundle_count_once(world: World, shops: list[str]) -> None:

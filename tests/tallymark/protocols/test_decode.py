@@ -65,7 +65,11 @@ SERVER = st.one_of(
 REQUESTS = st.lists(st.one_of(WEB, SERVER, st.sampled_from(list(REJECTED.values()))), max_size=8)
 
 
-@pytest.mark.parametrize("reason", REASONS)
+def test_there_is_an_example_of_every_reason_that_processing_gives() -> None:
+    assert REJECTED.keys() == REASONS.keys() - {"failed"}, "that one is given where it raises"
+
+
+@pytest.mark.parametrize("reason", REJECTED)
 def test_every_reason_for_a_dead_letter_comes_with_the_request(reason: str) -> None:
     letters = processed(web(GOOD), REJECTED[reason]).dead_letters
 

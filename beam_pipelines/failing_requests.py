@@ -1,0 +1,162 @@
+"""Requests that processing fails on: found by halves and set aside, so that the rest is counted.
+
+What fails because of what a request holds is a dead letter. What fails for another reason (no
+memory, an unreadable file, rules that cannot be had, code that fails on everything) still stops
+the job: going on would throw away what there is nothing wrong with.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+from zoneinfo import ZoneInfoNotFoundError
+
+import polars as pl
+
+from tallymark.dead_letters import dead_letters
+from tallymark.hits import HIT_SCHEMA
+from tallymark.processing import Processed, process_requests
+
+LOG = logging.getLogger(__name__)
+MAX_FAILED: Final = 100
+"""So many requests of a bundle may fail; more, and it is the code that is broken."""
+MAX_FAILED_SHARE: Final = 0.01
+"""A process that failed on more than ``MAX_FAILED`` requests, and this share of all, is broken."""
+MAX_DETAIL_CHARACTERS: Final = 500
+STEP: Final = "process"
+REASON: Final = "failed"
+
+PropertiesOf = Callable[[list[str]], pl.DataFrame]
+
+
+class BrokenProcessingError(RuntimeError):
+    """So much fails that it is not the requests' fault."""
+
+
+class RulesUnavailableError(RuntimeError):
+    """The rules could not be asked; says nothing about the requests."""
+
+
+_NOT_OF_DATA: Final = (
+    MemoryError,
+    OSError,
+    ImportError,
+    ZoneInfoNotFoundError,
+    RulesUnavailableError,
+)
+# A panic of Polars is no Exception to Python.
+_OF_DATA: Final = (Exception, pl.exceptions.PanicException)
+
+_Failed = list[tuple[pl.DataFrame, BaseException]]
+
+
+def process_what_can_be(
+    requests: pl.DataFrame, properties_of: PropertiesOf
+) -> tuple[Processed, int]:
+    """``process_requests``, but a request that makes it raise becomes a dead letter.
+
+    A frame that fails is tried again by halves: about 2·log₂(n) tries for each failing request.
+
+    Args:
+        requests: ``REQUEST_SCHEMA``.
+        properties_of: Rules of the measurement ids it is given (``PROPERTY_SCHEMA``).
+
+    Returns:
+        What the requests come to, and how many failed.
+
+    Raises:
+        BrokenProcessingError: when more than ``MAX_FAILED`` requests fail.
+        RulesUnavailableError: when ``properties_of`` raises.
+    """
+    done: list[Processed] = []
+    failed: _Failed = []
+    waiting = [requests]
+    while waiting:
+        part = waiting.pop()
+        try:
+            done.append(process_requests(part, _asking(properties_of), with_params=False))
+        except _NOT_OF_DATA:
+            raise
+        except _OF_DATA as error:
+            if part.is_empty():
+                raise
+            if part.height == 1:
+                failed.append((part, error))
+            else:
+                if part is requests:
+                    LOG.warning("%d requests failed together, trying halves: %r", len(part), error)
+                half = part.height // 2
+                waiting += [part[half:], part[:half]]
+            if len(failed) > MAX_FAILED:
+                raise _broken(f"more than {MAX_FAILED} requests of one bundle failed") from error
+    _log(failed)
+    return _joined(done, failed), len(failed)
+
+
+def _asking(properties_of: PropertiesOf) -> PropertiesOf:
+    def ask(measurement_ids: list[str]) -> pl.DataFrame:
+        try:
+            return properties_of(measurement_ids)
+        except Exception as error:
+            raise RulesUnavailableError(f"the rules could not be asked: {error!r}") from error
+
+    return ask
+
+
+def _broken(what: str) -> BrokenProcessingError:
+    return BrokenProcessingError(
+        f"{what}: the code is broken, not the requests; stopping before all become dead letters. "
+        "Nothing is lost: mend the code and start again"
+    )
+
+
+def _log(failed: _Failed) -> None:
+    if failed:
+        request, error = failed[0]
+        LOG.error(
+            "%d requests cannot be processed and become dead letters, step %r, reason %r; "
+            "request %s, the first of them, failed with:",
+            len(failed), STEP, REASON, request.item(0, "request_id"), exc_info=error,
+        )  # fmt: skip
+
+
+def _joined(done: list[Processed], failed: _Failed) -> Processed:
+    if len(done) == 1 and not failed:
+        return done[0]
+    letters = [part.dead_letters for part in done]
+    return Processed(
+        hits=pl.concat([HIT_SCHEMA.to_frame(), *(part.hits for part in done)]),
+        dead_letters=pl.concat([*letters, *(_letter(*failure) for failure in failed)]),
+    )
+
+
+def _letter(request: pl.DataFrame, error: BaseException) -> pl.DataFrame:
+    message = f"expected processing to go through, got {type(error).__name__}: {error}"
+    detail = message[:MAX_DETAIL_CHARACTERS].encode(errors="replace").decode()
+    rejected = request.select("request_id", reason=pl.lit(REASON), detail=pl.lit(detail))
+    return dead_letters(rejected, request, STEP)
+
+
+class FailureTally:
+    """How many requests this process took and how many it failed on; safe among threads.
+
+    Bundles may be small: code that fails on everything shows only over many of them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.failed = 0
+
+    def add(self, requests: int, failed: int) -> None:
+        """Count a bundle.
+
+        Raises:
+            BrokenProcessingError: when more than ``MAX_FAILED`` requests have failed since the
+                process started, and more than ``MAX_FAILED_SHARE`` of all.
+        """
+        with self._lock:
+            self.requests += requests
+            self.failed += failed
+            if failed and self.failed > max(MAX_FAILED, MAX_FAILED_SHARE * self.requests):
+                raise _broken(f"{self.failed} of {self.requests} requests failed")
