@@ -8,7 +8,7 @@ import polars as pl
 
 from tallymark.channels import with_channels
 from tallymark.dead_letters import dead_letters
-from tallymark.enrichment import with_devices, with_sources
+from tallymark.enrichment import with_bots, with_devices, with_sources
 from tallymark.protocols import decode
 from tallymark.rules import apply_rules
 
@@ -16,6 +16,7 @@ ENRICHMENTS: Final[tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = (
     with_sources,
     with_channels,
     with_devices,
+    with_bots,
 )
 """What is found out about decoded hits, in this order."""
 
