@@ -10,7 +10,7 @@ from tallymark.cells import SLOT_COLUMNS, encode
 from tallymark.pieces import CLIENT, Tables
 from tallymark.rollups import CLIENT_SETS, ROLLUPS, Rollup
 from tallymark.sessions import DIRECT, NO_SESSION, join_pages
-from tallymark.texts import NO_TEXT, TEXT_SCHEMA, text_id, with_texts
+from tallymark.texts import TEXT_SCHEMA, text_id, with_texts
 from tallymark.uniques import least_hashes
 
 OTHER: Final = "(other)"
@@ -113,10 +113,10 @@ def _page_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.Data
         least_hashes(pl.col("client_hash"), rollup.unique_k).alias("users"),
     )
     parts = [hits, _viewing_sessions(facts.pages, touched)]
-    begun = _in_slots(facts.joined.filter("begins_session"), touched)
+    # A view of a page that is not known begins and ends a session too, as "(not set)".
+    begun = _in_slots(facts.joined.filter("begins_session", "has_views"), touched)
     for sum_name, page in (("entrances", "landing_id"), ("exits", "exit_id")):
-        ended = begun.filter(pl.col(page) != NO_TEXT)
-        counts = ended.group_by(*SLOT_COLUMNS, pl.col(page).alias("page_id"))
+        counts = begun.group_by(*SLOT_COLUMNS, pl.col(page).alias("page_id"))
         parts.append(counts.agg(pl.len().cast(pl.Int64).alias(sum_name)))
     together = pl.concat(parts, how="diagonal")
     return together.group_by(keys).agg(

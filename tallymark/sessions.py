@@ -49,7 +49,8 @@ JOINED_SCHEMA: Final = pl.Schema(
         "is_engaged": pl.Boolean,  # of the session
         "session_duration_ms": pl.Int64,
         "source_id": pl.UInt64,  # of the session, like the ids that follow
-        "landing_id": pl.UInt64,  # 0 where it viewed no page
+        "has_views": pl.Boolean,  # whether one of the hits that made the session is a page view
+        "landing_id": pl.UInt64,  # 0 where it has none, or the page is not known
         "exit_id": pl.UInt64,
         "device_id": pl.UInt64,
     }
@@ -198,6 +199,7 @@ def _with_defaults(joined: pl.DataFrame) -> pl.DataFrame:
     engaged = pl.col("is_engaged").fill_null(value=False)
     return joined.with_columns(
         *ids,
+        has_views=pl.col("landing_id_of_session").is_not_null(),
         is_engaged=engaged,
         is_active=engaged | pl.col("is_new") | (pl.col("engagement_ms") > 0),
         session_duration_ms=pl.col("session_duration_ms").fill_null(0),

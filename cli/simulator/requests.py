@@ -118,8 +118,9 @@ def _client_hints(visit: Visit) -> dict[str, str]:
 
 
 def _page(visit: Visit, hit: Hit) -> dict[str, str]:
-    location = _location(visit, hit)
-    page = {"dl": location, "dt": _title(hit.path)}
+    if not hit.path:
+        return {}
+    page = {"dl": _location(visit, hit), "dt": _title(hit.path)}
     referrer = _referrer(visit, hit)
     return page | {"dr": referrer} if referrer else page
 

@@ -31,6 +31,8 @@ _CART_SHARE: Final = 0.3
 _PURCHASE_SHARE: Final = 0.45
 _SERVER_PURCHASE_SHARE: Final = 0.25
 _RENEWAL_SHARE: Final = 0.03
+_NAMELESS_PAGE_SHARE: Final = 0.02
+"""Of page views by tags that do not say what page they are on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ class Hit:
 
     Attributes:
         after_ms: Pause since the hit before it; hits of one request have none.
+        path: Of the page; empty where the hit names none.
         request: Index, within the visit, of the request that carries it.
         names_session: Whether it carries a session id; browsers' hits always do.
     """
@@ -232,12 +235,14 @@ class _Walk:
 
     def _page(self, path: str) -> None:
         article = next((article for article in ARTICLES if article.path == path), None)
+        if self._random.random() < _NAMELESS_PAGE_SHARE:
+            path = ""
         self._add("page_view", path, first_visit=self._first)
         self._first = False
         if article is not None:
             self._add("view_item", path, together=True, articles=((article, 1),))
             if self._random.random() < _CART_SHARE:
-                self._put_in_cart(article)
+                self._put_in_cart(article, path)
         scrolls = self._random.random() < 0.4
         if scrolls:
             self._add("scroll", path, self._seconds(6), engagement_ms=self._engagement(9))
@@ -250,12 +255,12 @@ class _Walk:
                 engagement_ms=self._engagement(14),
             )
 
-    def _put_in_cart(self, article: Article) -> None:
+    def _put_in_cart(self, article: Article, path: str) -> None:
         line = (article, self._random.choice((1, 1, 1, 2)))
         self._cart.append(line)
         self._add(
             "add_to_cart",
-            article.path,
+            path,
             self._seconds(8),
             engagement_ms=self._engagement(8),
             articles=(line,),

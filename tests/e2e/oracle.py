@@ -132,7 +132,7 @@ class Session:
 
     @property
     def landing(self) -> tuple[str, str]:
-        """Host and path of the first page view."""
+        """Host and path of the first page view, empty where it named none: "(not set)"."""
         return (self.views[0].host, self.views[0].path) if self.views else ("", "")
 
     @property

@@ -22,6 +22,11 @@ SETTINGS = {
     300: Settings(slot_minutes=15, session_gap_seconds=14_400, engagement_threshold_ms=3_000),
 }
 NAMES = ("page_view", "page_view", "scroll", "user_engagement", "purchase", "tab\tname\\n")
+PAGES = [
+    *((host, path) for host in ("shop.example", "blog.example")
+      for path in ("/", "/a", "/b\nc", "/t\\")),
+    ("", ""), ("", ""),
+]  # fmt: skip
 
 
 def _hits(seed: int, count: int) -> list[OracleHit]:
@@ -46,8 +51,8 @@ def _hits(seed: int, count: int) -> list[OracleHit]:
                     event_at=at,
                     event_name=(name := random.choice(NAMES)),
                     opens_session=random.random() < 0.85,
-                    host=random.choice(["shop.example", "blog.example"]),
-                    path=random.choice(["/", "/a", "/b\nc", "/t\\"]),
+                    host=(page := random.choice(PAGES))[0],
+                    path=page[1],
                     source=random.choice(sources),
                     engagement_ms=random.choice([0, 0, 500, 4_000]),
                     is_first_visit=random.random() < 0.1,
@@ -126,3 +131,30 @@ def test_the_domain_and_the_oracle_count_the_same(seed: int, blocks: int, tmp_pa
     connection.close()
 
     assert differences(expected_cells(hits, SETTINGS), read_cells(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "entrance", "exit_"),
+    [
+        (["", "/a"], "", "/a"),
+        (["/a", ""], "/a", ""),
+        (["/a", "", "/b"], "/a", "/b"),
+        ([""], "", ""),
+    ],
+)
+def test_the_oracle_counts_a_view_without_a_page_as_not_set(
+    paths: list[str], entrance: str, exit_: str
+) -> None:
+    hits = [
+        OracleHit(
+            hit_id=f"{number:032x}-0000", property_id=100, client_id="1", event_name="page_view",
+            received_at=START + number, event_at=START + number, host=path and "shop.example",
+            path=path,
+        )
+        for number, path in enumerate(paths)
+    ]  # fmt: skip
+
+    (rows,) = expected_cells(hits, SETTINGS)["pages"].values()
+
+    assert [path for (_, path), row in rows.items() if row["entrances"]] == [entrance]
+    assert [path for (_, path), row in rows.items() if row["exits"]] == [exit_]

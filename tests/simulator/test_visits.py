@@ -155,11 +155,28 @@ def test_landing_pages_carry_the_campaign_and_only_they():
         locations = []
         for request in requests_of(visit, 1, STARTED_AT):
             query = parse_qs(urlsplit(request.target).query)
-            locations.append(urlsplit(query["dl"][0]))
+            locations.append(urlsplit(query.get("dl", [""])[0]))
         views = [hit for hit in visit.hits if hit.event_name == "page_view"]
-        assert locations[0].query == visit.landing_query
+        assert locations[0].query == (visit.landing_query if visit.hits[0].path else "")
         if len(views) > 1:
             assert {location.query for location in locations[views[1].request :]} == {""}
+
+
+@pytest.mark.parametrize("site", [SITE, SERVED_SITE], ids=["web", "history"])
+def test_some_page_views_name_no_page_at_the_start_within_and_at_the_end_of_visits(site):
+    history_hours = 24 * bool(site.api_secret)
+    script = drawn(1_000, sites=(site,), history_hours=history_hours)
+    places = set()
+    for visit in script:
+        views = [hit.path for hit in visit.hits if hit.event_name == "page_view"]
+        for place, path in enumerate(views):
+            if not path:
+                places.add((place == 0, place == len(views) - 1))
+        for request in requests_of(visit, 1, STARTED_AT):
+            named = any(hit.path for hit in visit.hits if hit.request == request.number - 1)
+            has_location = b"page_location" in request.body or "&dl=" in request.target
+            assert has_location == named
+    assert places == {(True, True), (True, False), (False, True), (False, False)}
 
 
 def test_purchases_have_a_value_of_their_items_and_a_transaction_of_their_own():

@@ -87,11 +87,45 @@ def cells_of(hits: pl.DataFrame) -> Cells:
 )
 def test_every_number_is_that_of_a_plain_count(chosen: list[Visit]) -> None:
     hits = with_named_clients(hits_of(chosen, GAP_US))
-    # A view whose page is not known begins and ends no page.
-    unknown = pl.col("is_page_view") & (pl.col("path") == "")
-    hits = hits.with_columns(path=pl.when(unknown).then(pl.lit("/")).otherwise("path"))
     expected = expected_cells(map(oracle_hit, hits.to_dicts()), SETTINGS)
     assert differences(expected, cells_of(hits)) == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "entrances", "exits"),
+    [
+        pytest.param(["", "/a"], {"": 1}, {"/a": 1}, id="lands on it"),
+        pytest.param(["/a", ""], {"/a": 1}, {"": 1}, id="leaves from it"),
+        pytest.param(["/a", "", "/b"], {"/a": 1}, {"/b": 1}, id="passes through"),
+        pytest.param([""], {"": 1}, {"": 1}, id="sees nothing else"),
+        pytest.param(["/a"], {"/a": 1}, {"/a": 1}, id="no such view"),
+        pytest.param([None], {}, {}, id="no view at all"),
+        pytest.param([None, ""], {"": 1}, {"": 1}, id="an event without a page comes before"),
+    ],
+)
+def test_a_view_whose_page_is_not_known_begins_and_ends_a_session_as_any_other(
+    paths: list[str | None], entrances: dict[str, int], exits: dict[str, int]
+) -> None:
+    """GA4's entrances and exits are of the first and last view; what was not sent is (not set)."""
+    hits = hits_of(
+        [
+            Visit(client=1, property_id=3, event_at=MIDNIGHT_US + at, opens_session=True, look=0)
+            for at in range(len(paths))
+        ],
+        GAP_US,
+    ).with_columns(
+        pl.Series("path", [path or "" for path in paths]),
+        pl.Series("host", ["shop.example" if path else "" for path in paths]),
+        pl.Series("event_name", ["scroll" if path is None else "page_view" for path in paths]),
+        pl.Series("is_page_view", [path is not None for path in paths]),
+    )
+
+    (rows,) = cells_of(hits)["pages"].values()
+
+    for name, expected in (("entrances", entrances), ("exits", exits)):
+        assert {path: row[name] for (_, path), row in rows.items() if row[name]} == expected
+    (landed,) = cells_of(hits)["landing"].values()
+    assert [path for _, path in landed] == (list(entrances) or [""])
 
 
 def many_pages(pages: int) -> pl.DataFrame:
