@@ -33,6 +33,11 @@ class DataFolder:
         return self.path / "run"
 
     @property
+    def dagster(self) -> Path:
+        """Dagster's home: its settings, runs and events."""
+        return self.path / "dagster"
+
+    @property
     def demo(self) -> Path:
         """Ids and secrets of the demo's property; for its owner's eyes only."""
         return self.path / "demo.json"

@@ -16,7 +16,7 @@ _COLOURS: Final = {
     State.BACKOFF: "red",
     State.KILLED: "red",
 }
-_NAME_COLUMNS: Final = 10
+_NAME_COLUMNS: Final = 14
 
 
 class PlainScreen:

@@ -32,6 +32,8 @@ class Service:
         drain_seconds: How long stopping waits for ``is_idle``.
         holds_next: Whether the stages after it wait until it has been ready.
         stop_seconds: How long it may take to end after SIGTERM before it is killed.
+        stops_group: Whether SIGTERM goes to all that it started too: it waits for them, but does
+            not tell them.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Service:
     drain_seconds: float = 0.0
     holds_next: bool = True
     stop_seconds: float = 15.0
+    stops_group: bool = False
 
 
 class State(enum.StrEnum):
@@ -119,12 +122,16 @@ class Child:
         return status
 
     def ask_to_stop(self) -> None:
-        """SIGTERM to the process; it ends its own children."""
+        """SIGTERM to the process, which ends its own children, or to the group."""
         if self.process is None:
             self.state = State.STOPPED
             return
         self.state = State.STOPPING
-        self.process.terminate()
+        if self.service.stops_group:
+            with contextlib.suppress(ProcessLookupError):  # it ended a moment ago
+                os.killpg(self.process.pid, signal.SIGTERM)
+        else:
+            self.process.terminate()
 
     def has_stopped(self) -> bool:
         """Whether the process has ended after it was asked to; its group is then cleared."""

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli import probes
+from cli import dagster_probes, probes
 from cli.data_folder import DataFolder
 from cli.service import Service
 
@@ -22,6 +22,9 @@ class StackSettings:
     report_port: int
     pubsub_port: int
     wide_rows_url: str
+    dagster_port: int = 3000
+    dagster_code_port: int = 3001
+    has_dagster: bool = True
     collector_workers: int = 1
     shards: int = 2
     flush_seconds: float = 5.0
@@ -44,6 +47,11 @@ class StackSettings:
         return f"http://{self.host}:{self.report_port}"
 
     @property
+    def dagster_url(self) -> str:
+        """Where data engineers replay history."""
+        return f"http://{self.host}:{self.dagster_port}"
+
+    @property
     def bus_url(self) -> str:
         """The embedded bus."""
         return f"pubsub://{self.host}:{self.pubsub_port}/{BUS_PROJECT}"
@@ -59,7 +67,11 @@ def services_of(settings: StackSettings) -> list[Service]:
         _shipper(settings),
         _collector(settings),
     ]
-    return [*services, _demo(settings)] if settings.demo_hits_per_second else services
+    if settings.demo_hits_per_second:
+        services.append(_demo(settings))
+    if settings.has_dagster:
+        services += [_dagster_code(settings), _dagster(settings), _dagster_daemon(settings)]
+    return services
 
 
 def _bus(settings: StackSettings) -> Service:
@@ -194,6 +206,56 @@ def _demo(settings: StackSettings) -> Service:
     )
 
 
+def _dagster_code(settings: StackSettings) -> Service:
+    return Service(
+        name="dagster-code",
+        stage=7,
+        command=_serve(
+            settings,
+            "dagster-code",
+            code_host=settings.host,
+            code_port=settings.dagster_code_port,
+            wide_rows=settings.wide_rows_url,
+        ),
+        address=f"{settings.host}:{settings.dagster_code_port}",
+        is_ready=lambda _pid: probes.accepts_connections(settings.host, settings.dagster_code_port),
+        stops_group=True,  # runs are its children; it would wait for their end
+        stop_seconds=30.0,
+    )
+
+
+def _dagster(settings: StackSettings) -> Service:
+    return Service(
+        name="dagster",
+        stage=8,
+        command=_serve(
+            settings,
+            "dagster",
+            port=settings.dagster_port,
+            host=settings.host,
+            code_host=settings.host,
+            code_port=settings.dagster_code_port,
+        ),
+        address=settings.dagster_url,
+        is_ready=lambda _pid: not dagster_probes.code_problem(settings.dagster_url),
+    )
+
+
+def _dagster_daemon(settings: StackSettings) -> Service:
+    return Service(
+        name="dagster-daemon",
+        stage=8,
+        command=_serve(
+            settings,
+            "dagster-daemon",
+            code_host=settings.host,
+            code_port=settings.dagster_code_port,
+        ),
+        address=settings.dagster_url,
+        is_ready=dagster_probes.daemons_live(settings.dagster_url),
+    )
+
+
 def _serve(settings: StackSettings, name: str, **options: object) -> tuple[str, ...]:
     """The command line of one service; everything is said, nothing left to the environment."""
     arguments = [sys.executable, "-m", "cli.main", "serve", name, "--data", str(settings.data)]
@@ -210,6 +272,9 @@ def port_problems(settings: StackSettings) -> list[str]:
         "--report-port": settings.report_port,
         "--pubsub-port": settings.pubsub_port,
     }
+    if settings.has_dagster:
+        wanted["--dagster-port"] = settings.dagster_port
+        wanted["--dagster-code-port"] = settings.dagster_code_port
     problems = []
     for option, port in wanted.items():
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -219,5 +284,5 @@ def port_problems(settings: StackSettings) -> list[str]:
             except OSError as error:
                 problems.append(f"port {port}: {error.strerror}; choose another with {option}")
     if len(set(wanted.values())) < len(wanted):
-        problems.append(f"{', '.join(wanted)}: expected three different ports")
+        problems.append(f"{', '.join(wanted)}: expected different ports")
     return problems

@@ -172,6 +172,78 @@ def reports(data: Path, wide_rows: str | None, **settings: Any) -> None:
     serve_reports(ReportSettings(data_dir=data, wide_rows_url=wide_rows_url, **settings))
 
 
+_CODE_HOST = click.option(
+    "--code-host", default="127.0.0.1", show_default=True, help="Address of the code server."
+)
+_CODE_PORT = click.option(
+    "--code-port", type=click.IntRange(1, 65535), default=3001, show_default=True,
+    help="Port of the code server.",
+)  # fmt: skip
+
+
+@serve.command("dagster-code")
+@data_option
+@_CODE_HOST
+@_CODE_PORT
+@_WIDE_ROWS
+@_ARCHIVE
+def dagster_code(
+    data: Path, code_host: str, code_port: int, wide_rows: str | None, archive: str | None
+) -> None:
+    """Dagster's code server: holds the assets and runs them.
+
+    \b
+    Example:
+      tallymark serve dagster-code --code-port 3001
+    """
+    from dagster_project import hosting  # noqa: PLC0415
+
+    folder = DataFolder(data.resolve())
+    hosting.serve_code(
+        hosting.Hosting(home=folder.dagster, code_host=code_host, code_port=code_port),
+        archive_url=archive or folder.archive_url,
+        wide_rows_url=wide_rows or folder.wide_rows_url,
+        rules_path=folder.rules_path,
+    )
+
+
+@serve.command("dagster-daemon")
+@data_option
+@_CODE_HOST
+@_CODE_PORT
+def dagster_daemon(data: Path, code_host: str, code_port: int) -> None:
+    """Dagster's daemon: starts what is queued, scheduled or sensed.
+
+    \b
+    Example:
+      tallymark serve dagster-daemon --code-port 3001
+    """
+    from dagster_project import hosting  # noqa: PLC0415
+
+    home = DataFolder(data).dagster
+    hosting.serve_daemon(hosting.Hosting(home=home, code_host=code_host, code_port=code_port))
+
+
+@serve.command()
+@data_option
+@_HOST
+@_port(3000)
+@_CODE_HOST
+@_CODE_PORT
+def dagster(data: Path, host: str, port: int, code_host: str, code_port: int) -> None:
+    """Dagster's webserver: where data engineers look at history and replay it.
+
+    \b
+    Example:
+      tallymark serve dagster --port 3000 --code-port 3001
+    """
+    from dagster_project import hosting  # noqa: PLC0415
+
+    home = DataFolder(data).dagster
+    at = hosting.Hosting(home=home, code_host=code_host, code_port=code_port)
+    hosting.serve_webserver(at, host=host, port=port)
+
+
 @serve.command(hidden=True)
 @data_option
 @click.option("--collector", "collector_url", required=True)

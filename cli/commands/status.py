@@ -2,13 +2,14 @@
 
 import json
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli import probes
+from cli import dagster_probes, probes
 from cli.data_folder import DataFolder, data_option
 from cli.stack import unshipped_spools
 from cli.up_lock import holder
@@ -54,7 +55,7 @@ def status(data: Path, as_json: bool) -> None:
     else:
         for service in found:
             mark = "ok " if service.healthy else "BAD"
-            click.echo(f"{mark} {service.service:<10} {service.detail}")
+            click.echo(f"{mark} {service.service:<14} {service.detail}")
     sys.exit(0 if healthy else 1)
 
 
@@ -74,6 +75,11 @@ def _health(folder: DataFolder, service: dict[str, Any]) -> Health:
         problem = _http_problem(service["address"])
     elif name in _NOTED_SERVICES:
         problem = _note_problem(folder.run / f"{name}.json")
+    elif name == "dagster":
+        problem = dagster_probes.code_problem(service["address"])
+    elif name == "dagster-daemon":
+        recently = time.time() - dagster_probes.SILENT_SECONDS
+        problem = dagster_probes.daemon_problem(service["address"], recently)
     detail = problem or service["address"]
     if not problem and name in _NOTED_SERVICES:
         detail += _noted(folder.run / f"{name}.json")

@@ -30,6 +30,11 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--collector-port", type=_PORT, default=8000, show_default=True)
 @click.option("--report-port", type=_PORT, default=8001, show_default=True)
 @click.option("--pubsub-port", type=_PORT, default=8085, show_default=True)
+@click.option("--dagster-port", type=_PORT, default=3000, show_default=True)
+@click.option("--dagster-code-port", type=_PORT, default=3001, show_default=True,
+              help="Where Dagster's webserver and daemon find the assets.")  # fmt: skip
+@click.option("--dagster/--no-dagster", "has_dagster", default=True,
+              help="Leave Dagster out on a small machine.")  # fmt: skip
 @click.option("--collector-workers", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--shards", type=click.IntRange(1, 256), default=2, show_default=True,
               help="Shards of the stream; fixed for the life of a data folder.")  # fmt: skip
@@ -49,7 +54,7 @@ def up(
 
     \b
     sites → collector → shipper → pubsub → stream → wide rows → reports → merchants
-                                       └→ archiver → raw archive
+                                       └→ archiver → raw archive → dagster
 
     Every part is a process of its own; one that dies is started again. Ctrl-C stops all
     in order: what was accepted is counted before the end. What is on the disk is taken up
@@ -123,6 +128,8 @@ def _welcome(settings: StackSettings, screen: Screen) -> Callable[[], None]:
             screen.line("up", f"for tests: the clock of {VARIABLE} runs {SPEED:g} times as fast")
         screen.line("up", f"send hits to    {settings.collector_url}/g/collect")
         screen.line("up", f"read reports at {settings.report_url}/")
+        if settings.has_dagster:
+            screen.line("up", f"replay history  {settings.dagster_url}/")
         if settings.demo_hits_per_second:
             screen.line("up", f"the demo shop:  {page_address(settings)}")
 
@@ -130,11 +137,12 @@ def _welcome(settings: StackSettings, screen: Screen) -> Callable[[], None]:
 
 
 def _addresses(settings: StackSettings) -> dict[str, str]:
+    dagster = {"dagster": settings.dagster_url} if settings.has_dagster else {}
     return {
         "collector": settings.collector_url,
         "reports": settings.report_url,
         "pubsub": settings.bus_url,
-    }
+    } | dagster
 
 
 def _check_ports(settings: StackSettings) -> None:

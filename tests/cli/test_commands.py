@@ -155,7 +155,7 @@ def test_a_port_that_is_taken_names_its_option(tmp_path):
 
 def test_two_services_may_not_share_a_port(tmp_path):
     assert any(
-        "three different ports" in problem
+        "expected different ports" in problem
         for problem in port_problems(stack(tmp_path, report_port=8000))
     )
 
@@ -197,7 +197,14 @@ def test_services_start_after_those_they_need(tmp_path):
     assert stages["pubsub"] < stages["stream"] == stages["archiver"] < stages["shipper"]
     assert stages["shipper"] < stages["collector"] < stages["demo"]
     assert stages["reports"] < stages["stream"]  # so it is stopped after it
+    assert stages["demo"] < stages["dagster-code"] < stages["dagster"] == stages["dagster-daemon"]
     assert "demo" not in {service.name for service in services_of(stack(tmp_path))}
+
+
+def test_a_small_machine_runs_no_dagster_and_needs_none_of_its_ports(tmp_path):
+    small = stack(tmp_path, has_dagster=False, dagster_port=8000)
+    assert not [service for service in services_of(small) if "dagster" in service.name]
+    assert not [problem for problem in port_problems(small) if "different" in problem]
 
 
 def test_every_service_is_a_command_that_the_command_line_knows(tmp_path):

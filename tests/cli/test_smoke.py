@@ -58,7 +58,7 @@ def walk(stack):
 
 
 def test_every_simulated_hit_is_in_the_report_and_nothing_stays_behind(tmp_path):
-    with running(tmp_path / "stack", "--flush-seconds=1") as stack:
+    with running(tmp_path / "stack", "--flush-seconds=1", dagster=True) as stack:
         walk(stack)
         status = subprocess.run(
             tallymark("status", f"--data={stack.data}"), capture_output=True, check=False

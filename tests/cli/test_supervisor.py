@@ -251,6 +251,26 @@ def test_a_service_that_does_not_stop_is_killed_and_said_so(tmp_path):
     assert "up: deaf did not stop in time: killed" in screen.lines
 
 
+def test_a_service_that_waits_for_its_children_is_stopped_with_them(tmp_path):
+    patient = [
+        sys.executable, "-c",
+        "import subprocess, sys, signal; signal.signal(signal.SIGTERM, lambda *_: None); "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+        f"open({str(tmp_path / 'ready')!r}, 'w').close(); child.wait()",
+    ]  # fmt: skip
+    service = Service(
+        name="patient",
+        stage=1,
+        command=tuple(patient),
+        address="nowhere",
+        is_ready=lambda _pid: (tmp_path / "ready").exists(),
+        stops_group=True,
+    )
+    supervisor = Supervisor([service], RecordedScreen())
+    assert run_until(supervisor, all_ready(supervisor))
+    assert supervisor.children[0].state is State.STOPPED
+
+
 def test_children_of_a_killed_service_go_with_it(tmp_path):
     supervisor = Supervisor([a_service(tmp_path, "family", kind="parent")], RecordedScreen())
     [family] = supervisor.children

@@ -67,9 +67,16 @@ class Stack:
         folder: For data, logs and armed failpoints; made if need be.
         options: Further options of ``tallymark up``.
         clock: What the stack and the simulations against it take for the time.
+        dagster: Whether Dagster is part of it; most of what is tested does not need it.
     """
 
-    def __init__(self, folder: Path, *options: str, clock: ScaledClock | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        clock: ScaledClock | None = None,
+        dagster: bool = False,
+    ) -> None:
         self.folder = folder
         self.clock = clock
         self.data = folder / "data"
@@ -78,7 +85,9 @@ class Stack:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.failpoints.mkdir(parents=True)
-        self.collector_port, self.report_port, self.pubsub_port = free_ports(3)
+        self.collector_port, self.report_port, self.pubsub_port, *more = free_ports(5)
+        self.dagster_port, self.dagster_code_port = more
+        self._options += ("--dagster" if dagster else "--no-dagster",)
 
     @property
     def collector_url(self) -> str:
@@ -89,6 +98,11 @@ class Stack:
     def report_url(self) -> str:
         """Where reports are read."""
         return f"http://127.0.0.1:{self.report_port}"
+
+    @property
+    def dagster_url(self) -> str:
+        """Where history is replayed."""
+        return f"http://127.0.0.1:{self.dagster_port}"
 
     @property
     def cells_path(self) -> Path:
@@ -122,6 +136,8 @@ class Stack:
             f"--collector-port={self.collector_port}",
             f"--report-port={self.report_port}",
             f"--pubsub-port={self.pubsub_port}",
+            f"--dagster-port={self.dagster_port}",
+            f"--dagster-code-port={self.dagster_code_port}",
         ]
 
     def environment(self) -> dict[str, str]:
@@ -284,9 +300,11 @@ def tallymark(command: str, *arguments: object) -> list[str]:
 
 
 @contextmanager
-def running(folder: Path, *options: str, clock: ScaledClock | None = None) -> Iterator[Stack]:
+def running(
+    folder: Path, *options: str, clock: ScaledClock | None = None, dagster: bool = False
+) -> Iterator[Stack]:
     """A stack that is up, and gone afterwards; its logs stay in ``folder``."""
-    stack = Stack(folder, *options, clock=clock)
+    stack = Stack(folder, *options, clock=clock, dagster=dagster)
     stack.start()
     try:
         yield stack

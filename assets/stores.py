@@ -1,0 +1,35 @@
+"""The stores that assets read and write, as one resource."""
+
+import dagster as dg
+
+from stores.archive.opening import open_objects
+from stores.archive.port import Objects
+from stores.archive.raw import RawArchive
+from stores.wide_rows.opening import open_wide_rows
+from stores.wide_rows.port import WideRows
+
+
+class Stores(dg.ConfigurableResource["Stores"]):
+    """Where the archive, the wide rows and the rules are.
+
+    Attributes:
+        archive_url: For ``stores.archive.opening``.
+        wide_rows_url: For ``stores.wide_rows.opening``.
+        rules_path: The file that ``stores.rules_cache`` reads.
+    """
+
+    archive_url: str
+    wide_rows_url: str
+    rules_path: str
+
+    def objects(self) -> Objects:
+        """The archive's objects."""
+        return open_objects(self.archive_url)
+
+    def raw_archive(self) -> RawArchive:
+        """The recorded requests."""
+        return RawArchive(self.objects())
+
+    def wide_rows(self) -> WideRows:
+        """What reports read."""
+        return open_wide_rows(self.wide_rows_url)

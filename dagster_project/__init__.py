@@ -1,0 +1,1 @@
+"""Tallymark in Dagster: definitions, resources, jobs, schedules, sensors, and its hosting."""

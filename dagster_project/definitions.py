@@ -1,0 +1,36 @@
+"""The definitions that the code server loads; what they work on comes from the environment."""
+
+import os
+import time
+import warnings
+
+import dagster as dg
+
+from assets.hours import EARLIER_US, hours_since
+from assets.raw_hits import raw_hits
+from assets.stores import Stores
+from dagster_project.hosting import ARCHIVE, RULES, WIDE_ROWS
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Everything, over the stores that the environment names."""
+    stores = Stores(
+        archive_url=os.environ[ARCHIVE],
+        wide_rows_url=os.environ[WIDE_ROWS],
+        rules_path=os.environ[RULES],
+    )
+    hours = hours_since(_first_hour(stores))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # single-run backfills are what ranges need
+        return dg.Definitions(
+            assets=[raw_hits(hours)],
+            resources={"stores": stores},
+            executor=dg.in_process_executor,
+        )
+
+
+def _first_hour(stores: Stores) -> int:
+    """UTC µs: the earliest hour that anything archived, or yet to come, can have happened in."""
+    received = stores.raw_archive().hours()
+    return min([*received, int(time.time() * 1e6)]) - EARLIER_US
