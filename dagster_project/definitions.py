@@ -1,7 +1,6 @@
 """The definitions that the code server loads; what they work on comes from the environment."""
 
 import os
-import time
 import warnings
 
 import dagster as dg
@@ -10,6 +9,7 @@ from assets.hours import EARLIER_US, hours_since
 from assets.raw_hits import raw_hits
 from assets.stores import Stores
 from dagster_project.hosting import ARCHIVE, RULES, WIDE_ROWS
+from stores.clock import utc_us
 
 
 @dg.definitions
@@ -33,4 +33,4 @@ def defs() -> dg.Definitions:
 def _first_hour(stores: Stores) -> int:
     """UTC µs: the earliest hour that anything archived, or yet to come, can have happened in."""
     received = stores.raw_archive().hours()
-    return min([*received, int(time.time() * 1e6)]) - EARLIER_US
+    return min([*received, utc_us()]) - EARLIER_US

@@ -57,6 +57,7 @@ def walk(stack):
     )
 
 
+@pytest.mark.timeout(400)
 def test_every_simulated_hit_is_in_the_report_and_nothing_stays_behind(tmp_path):
     with running(tmp_path / "stack", "--flush-seconds=1", dagster=True) as stack:
         walk(stack)

@@ -18,6 +18,7 @@ import psutil
 from stores.clock import ScaledClock
 
 READY_SECONDS = 60.0
+READY_WITH_DAGSTER_SECONDS = 150.0
 STOP_SECONDS = 120.0
 
 
@@ -87,6 +88,7 @@ class Stack:
         self.failpoints.mkdir(parents=True)
         self.collector_port, self.report_port, self.pubsub_port, *more = free_ports(5)
         self.dagster_port, self.dagster_code_port = more
+        self._ready_seconds = READY_WITH_DAGSTER_SECONDS if dagster else READY_SECONDS
         self._options += ("--dagster" if dagster else "--no-dagster",)
 
     @property
@@ -124,7 +126,10 @@ class Stack:
             )
         try:
             eventually(
-                self.is_ready, within_seconds=READY_SECONDS, what="ready", pause_seconds=0.05
+                self.is_ready,
+                within_seconds=self._ready_seconds,
+                what="ready",
+                pause_seconds=0.05,
             )
         except AssertionError as error:
             self.kill()
