@@ -17,7 +17,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipelines import workers
 from beam_pipelines.code_version import code_version
-from beam_pipelines.lineages import Lineage, live_lineage
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.transforms import ProcessHits, RollUp
 from stores.archive.opening import open_objects
@@ -30,7 +29,9 @@ from stores.bus.pubsub import (
     emulator_environment,
 )
 from stores.clock import utc_us
+from stores.publication import Publisher
 from tallymark.blocks import Block, block_of_message
+from tallymark.lineages import Lineage
 from tallymark.slots import HOUR_US, instant_us
 
 LOG = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ def prepare(
     """Find the lineage to go on with and put its subscription where the state ends."""
     version = code_version()
     wide_rows = workers.wide_rows(settings.wide_rows_url)
-    lineage, _ = live_lineage(wide_rows, shards=settings.shards, now_us=now_us)
+    publisher = Publisher(wide_rows, lambda: now_us, who="streaming")
+    lineage = publisher.live_lineage(shards=settings.shards)
     bus.ensure_subscription(lineage.subscription, HITS_TOPIC)
     snapshots = SnapshotStore(open_objects(settings.archive_url))
     manifests = [snapshots.manifest(lineage.name, shard) for shard in range(lineage.shards)]

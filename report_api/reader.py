@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
-from tallymark import pointer_map
 from tallymark.decoded_cells import ChunksChangedError, DecodedCells, decode
 from tallymark.metrics import TOTALS
 from tallymark.properties import Property, RulesVersion
@@ -16,7 +16,7 @@ from tallymark.reports.plan import key_ranges
 from tallymark.reports.recent import MINUTE_COLUMNS, MINUTE_ROLLUP, Recent, recent, slots_span
 from tallymark.reports.serving import Freshness, Pointers, served_cells
 from tallymark.rollups import Rollup
-from tallymark.row_keys import POINTER_MAP_KEY, rollup_prefix
+from tallymark.row_keys import rollup_prefix
 
 CHUNK_READS: Final = 4
 """A flush may replace a large cell between the reads of its parts; it is then read again."""
@@ -40,6 +40,7 @@ class ReportReader:
 
     def __init__(self, wide_rows: WideRows, now_us: Callable[[], int]) -> None:
         self._wide_rows = wide_rows
+        self._pointers = PointerStore(wide_rows)
         self._now_us = now_us
 
     def pointers(self, property_id: int) -> Pointers:
@@ -48,15 +49,7 @@ class ReportReader:
         Raises:
             WideRowsUnavailableError: when the store cannot be read.
         """
-        override = pointer_map.override_key(property_id)
-        rows = self._wide_rows.read_rows([POINTER_MAP_KEY, override], ("c",))
-        documents = {
-            key: value
-            for key, qualifier, value in rows.select("row_key", "qualifier", "value").iter_rows()
-            if qualifier == pointer_map.QUALIFIER
-        }
-        everywhere = pointer_map.decode(documents.get(POINTER_MAP_KEY))
-        return Pointers.of(everywhere, pointer_map.decode(documents.get(override)))
+        return self._pointers.pointers(property_id)
 
     def report(self, owner: Property, request: Any, pointers: Pointers | None = None) -> Answer:
         """Answer a request of ``runReport``.

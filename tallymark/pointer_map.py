@@ -11,7 +11,7 @@ overrides that it had been published under serve again.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
@@ -24,6 +24,7 @@ from tallymark.row_keys import POINTER_MAP_KEY, SEPARATOR
 from tallymark.slots import HOUR_US
 
 QUALIFIER: Final = b"map"
+OVERRIDES_PREFIX: Final = POINTER_MAP_KEY + SEPARATOR.encode()
 SINCE_EVER: Final = -(2**62)
 FOR_EVER: Final = 2**62
 
@@ -93,29 +94,54 @@ class PointerMap:
         Raises:
             ValueError: when the interval or the lineage's name is impossible.
         """
-        version = self.version + 1
-        stamp = version if over is None else over
-        new = Interval(start_us=start_us, end_us=end_us, lineage=lineage, published=stamp)
-        kept = [part for old in self.intervals for part in _outside(old, start_us, end_us)]
-        return PointerMap(version=version, intervals=_checked([*kept, new]))
+        return self.publish_all([(start_us, end_us)], lineage, over=over)
 
-    def extend(self, lineage: str, end_us: int) -> "PointerMap":
-        """The next document, in which the last interval of ``lineage`` reaches to ``end_us``.
-
-        It takes the hours it grows into from whoever served them. Routine sealing uses it, so that
-        the map stays as short as the history is plain. A document that reaches there is unchanged.
+    def publish_all(
+        self, spans: Sequence[tuple[int, int]], lineage: str, *, over: int | None = None
+    ) -> "PointerMap":
+        """The next document, in which ``lineage`` serves the hours of all ``spans``.
 
         Raises:
-            ValueError: when ``lineage`` serves nothing that could be extended.
+            ValueError: when an interval or the lineage's name is impossible.
         """
-        last = next((part for part in reversed(self.intervals) if part.lineage == lineage), None)
-        if last is None:
-            raise ValueError(f"expected a lineage that serves hours, got {lineage!r}: publish it")
-        if end_us <= last.end_us:
+        version = self.version + 1
+        stamp = version if over is None else over
+        intervals = list(self.intervals)
+        for start_us, end_us in spans:
+            new = Interval(start_us=start_us, end_us=end_us, lineage=lineage, published=stamp)
+            kept = [part for old in intervals for part in _outside(old, start_us, end_us)]
+            intervals = [*kept, new]
+        return PointerMap(version=version, intervals=_checked(intervals))
+
+    def seal(
+        self, start_us: int, end_us: int, lineage: str, gives_way: Callable[[str], bool]
+    ) -> "PointerMap":
+        """The next document, in which ``lineage`` takes hours over from those that give way.
+
+        Routine sealing uses it: of [start_us, end_us), the hours that a lineage which
+        ``gives_way`` serves, or that nothing serves, go to ``lineage``; what a replay has
+        published stays. They keep the version at which they were published, so that neither
+        overrides are hidden nor the map grows. A document in which there is nothing to take over
+        is unchanged.
+
+        Raises:
+            ValueError: when the interval or the lineage's name is impossible.
+        """
+        asked = Interval(start_us=start_us, end_us=end_us, lineage=lineage, published=0)
+        _checked([asked])
+        gaps, intervals = [asked], list[Interval]()
+        for old in self.intervals:
+            gaps = [rest for gap in gaps for rest in _outside(gap, old.start_us, old.end_us)]
+            taken = (max(start_us, old.start_us), min(end_us, old.end_us))
+            if taken[0] >= taken[1] or old.lineage == lineage or not gives_way(old.lineage):
+                intervals.append(old)
+                continue
+            new = replace(old, start_us=taken[0], end_us=taken[1], lineage=lineage)
+            intervals += [*_outside(old, *taken), new]
+        sealed = _checked([*intervals, *gaps])
+        if sealed == self.intervals:
             return self
-        longer = replace(last, end_us=end_us)
-        kept = [part for old in self.intervals for part in _outside(old, last.start_us, end_us)]
-        return PointerMap(version=self.version + 1, intervals=_checked([*kept, longer]))
+        return PointerMap(version=self.version + 1, intervals=sealed)
 
     def restore(self, earlier: "PointerMap") -> "PointerMap":
         """The next document, with the intervals of an earlier one: a rollback."""
@@ -145,8 +171,8 @@ class PointerMap:
             return None
         return self.intervals[index]
 
-    def encode(self) -> bytes:
-        """The document as stored: JSON, an open end is null."""
+    def to_json(self) -> dict[str, Any]:
+        """The document as stored; an open end is null."""
         rows = [
             {
                 "start": None if part.start_us == SINCE_EVER else part.start_us,
@@ -156,7 +182,11 @@ class PointerMap:
             }
             for part in self.intervals
         ]
-        return orjson.dumps({"version": self.version, "intervals": rows})
+        return {"version": self.version, "intervals": rows}
+
+    def encode(self) -> bytes:
+        """The document as stored, in bytes."""
+        return orjson.dumps(self.to_json())
 
 
 def decode(document: bytes | None) -> PointerMap:
@@ -178,7 +208,7 @@ def decode(document: bytes | None) -> PointerMap:
 
 def override_key(property_id: int) -> bytes:
     """Row of a property's overrides; the map itself lies at ``row_keys.POINTER_MAP_KEY``."""
-    return POINTER_MAP_KEY + f"{SEPARATOR}{property_id}".encode()
+    return OVERRIDES_PREFIX + str(property_id).encode()
 
 
 def _interval(row: dict[str, Any]) -> Interval:

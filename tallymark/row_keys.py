@@ -69,6 +69,7 @@ def control_key(lineage: str, shard: int) -> bytes:
 
 
 POINTER_MAP_KEY: Final = f"{CONTROL_PREFIX}pointers".encode()
+POINTER_HISTORY_PREFIX: Final = f"{CONTROL_PREFIX}pointer-history{SEPARATOR}"
 LINEAGES_KEY: Final = f"{CONTROL_PREFIX}lineages".encode()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -9,6 +10,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from report_api.app import create_app
+from report_api.reader import Answer, ReportReader
+from stores.publication import Publisher
+from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.breaker import BreakingWideRows
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from stores.wide_rows.sqlite import SqliteWideRows
@@ -213,6 +218,50 @@ def test_an_override_changes_the_answers_of_its_property_alone(
     response = ask(client, shop, SESSIONS)
     assert values(response.json["rows"]) == [("replayed", "9", "0")]
     assert json.loads(response.headers["X-Tallymark-Freshness"])["overrides"] == 1
+
+
+def test_an_answer_of_several_reports_never_mixes_what_a_publication_changes(
+    shop: Shop, store: WideRows
+) -> None:
+    """A candidate is published, and rolled back, between the two reports of one answer."""
+    publisher = Publisher(store, lambda: shop.now_us, who="ada")
+    publisher.lineages.get_or_make("live-1", state="published")
+    hour_us = shop.now_us // HOUR_US * HOUR_US
+    targets = ((hour_us, hour_us + HOUR_US),)
+    name = publisher.lineages.draw(state="candidate", targets=targets).name
+    write_cells(shop, "acquisition", [{"source": "replayed", "sessions": 9}], lineage=name)
+    totals = {"dateRanges": TODAY, "metrics": [{"name": "sessions"}]}
+    write_cells(shop, "totals", [{"sessions": 9}], lineage=name)
+
+    class Turning(ReportReader):
+        """Publishes or rolls back before each report that it reads."""
+
+        def report(self, *arguments: Any) -> Answer:
+            if publisher.lineages.get(name).state == "published":
+                publisher.rollback()
+            else:
+                publisher.publish(name)
+            return super().report(*arguments)
+
+    cache = FileRulesCache(shop.rules_path, clock=time.time)
+    app = create_app(
+        wide_rows=store,
+        rules_cache=cache,
+        now_us=lambda: shop.now_us,
+        collector_url="https://collect.example",
+    )
+    parts = app.extensions["tallymark"]
+    app.extensions["tallymark"] = replace(parts, reader=Turning(store, lambda: shop.now_us))
+    for turn, expected in enumerate(["3", "9", "3", "9"]):
+        asked = {"requests": [SESSIONS, totals, SESSIONS]}
+        response = ask(app.test_client(), shop, asked, method="batchRunReports")
+        by_source, whole, again = response.json["reports"]
+        assert by_source == again, f"answer {turn}"
+        sums = [
+            str(sum(int(row[1]) for row in values(by_source["rows"]))),
+            values(whole["rows"])[0][0],
+        ]
+        assert sums == [expected, expected]
 
 
 def test_the_overview_says_all_that_the_page_shows(client: FlaskClient, shop: Shop) -> None:

@@ -45,16 +45,33 @@ def test_an_interval_holds_its_start_and_not_its_end() -> None:
     assert published.lineage_at(5 * HOUR_US) == "live-1"
 
 
-def test_extending_takes_the_hours_up_to_the_new_end() -> None:
-    sealed = hours(LIVE, 0, 3, "sealed").extend("sealed", 6 * HOUR_US)
-    assert served(sealed) == ["sealed"] * 6 + ["live-1"] * 6
-    assert len(sealed.intervals) == 3
-    assert sealed.extend("sealed", 5 * HOUR_US) is sealed
+def sealed(pointers: PointerMap, first: int, end: int) -> PointerMap:
+    return pointers.seal(
+        first * HOUR_US, end * HOUR_US, "gen-0", gives_way=lambda name: name.startswith("live-")
+    )
 
 
-def test_extending_what_serves_nothing_says_what_to_do() -> None:
-    with pytest.raises(ValueError, match="publish it"):
-        LIVE.extend("gen-1", HOUR_US)
+def test_sealing_takes_hours_over_from_live_lineages_and_keeps_the_map_short() -> None:
+    pointers = sealed(sealed(LIVE, 0, 3), 3, 6)
+    assert served(pointers) == ["gen-0"] * 6 + ["live-1"] * 6
+    assert len(pointers.intervals) == 3
+    assert pointers.version == 3
+    assert sealed(pointers, 1, 5) is pointers
+
+
+def test_sealing_leaves_what_a_replay_has_published() -> None:
+    pointers = sealed(hours(LIVE, 2, 4, "gen-7"), 0, 6)
+    assert served(pointers) == ["gen-0"] * 2 + ["gen-7"] * 2 + ["gen-0"] * 2 + ["live-1"] * 6
+
+
+def test_sealing_takes_hours_that_nothing_serves() -> None:
+    pointers = sealed(hours(PointerMap(), 2, 4, "gen-7"), 0, 6)
+    assert served(pointers) == ["gen-0"] * 2 + ["gen-7"] * 2 + ["gen-0"] * 2 + [None] * 6
+
+
+def test_sealing_an_impossible_span_is_refused() -> None:
+    with pytest.raises(ValueError, match="starts before it ends"):
+        sealed(LIVE, 3, 3)
 
 
 def test_a_rollback_serves_what_was_served_before_under_a_new_version() -> None:
@@ -83,10 +100,9 @@ def test_a_rollback_brings_the_overrides_back_that_the_publication_hid() -> None
     assert served(back.overridden_by(override)) == served(LIVE.overridden_by(override))
 
 
-def test_routine_extension_does_not_hide_overrides() -> None:
-    sealed = hours(LIVE, 0, 3, "sealed")
-    override = hours(PointerMap(), 1, 2, "gen-8", over=sealed.version)
-    longer = sealed.extend("sealed", 9 * HOUR_US)
+def test_sealing_does_not_hide_overrides() -> None:
+    override = hours(PointerMap(), 1, 2, "gen-8", over=LIVE.version)
+    longer = sealed(sealed(LIVE, 0, 3), 3, 9)
     assert longer.overridden_by(override).lineage_at(HOUR_US) == "gen-8"
 
 
