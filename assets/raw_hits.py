@@ -25,25 +25,14 @@ def raw_hits(hours: dg.HourlyPartitionsDefinition) -> dg.AssetsDefinition:
         for hour_us in hours_of(context):
             key = key_of(hour_us)
             if not archive.hour_is_complete(hour_us):
-                raise dg.Failure(_why_incomplete(key, archive.lacking_spools(hour_us)))
-            size = archive.size_of_hour(hour_us)
+                raise dg.Failure(
+                    f"{key} is not archived whole: the archive, or a spool of a collector, has "
+                    "not passed its end; wait for it, or retire a spool whose machine is lost"
+                )
+            blocks = archive.blocks(hour_us)
             context.add_asset_metadata(
-                {
-                    "requests": size.requests,
-                    "blocks": size.blocks,
-                    "bytes": size.file_bytes,
-                },
+                {"requests": int(blocks["requests"].sum()), "blocks": blocks.height},
                 partition_key=key,
             )
 
     return raw_hits
-
-
-def _why_incomplete(key: str, lacking: list[str]) -> str:
-    if not lacking:
-        return f"{key} is not archived whole: the archive has not passed its end; wait for it"
-    named = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if lacking[5:] else "")
-    return (
-        f"{key} is not archived whole: blocks of {len(lacking)} spools may still come ({named}); "
-        "wait for them, or retire a spool whose machine is lost"
-    )

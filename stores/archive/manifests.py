@@ -41,7 +41,6 @@ class Manifest:
         requests: Rows in the file; 0 means that there is none.
         balancer_requests: How many of them carry a balancer's id.
         last_received_at: UTC µs; of the last of them.
-        file_bytes: Size of the file.
     """
 
     name: str
@@ -49,7 +48,6 @@ class Manifest:
     requests: int = 0
     balancer_requests: int = 0
     last_received_at: int = 0
-    file_bytes: int = 0
 
     @property
     def file_name(self) -> str:

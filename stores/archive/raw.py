@@ -6,7 +6,7 @@ blocks it was packed from, written last. A block may be in two files; on reading
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
@@ -37,21 +37,6 @@ REPEAT_US: Final = 600_000_000
 UNREADABLE: Final = "raw_unreadable/"
 
 _BLOCK_NAME: Final = ["spool_id", "number"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HourSize:
-    """How much was received in an hour.
-
-    Attributes:
-        blocks: Different ones.
-        requests: In them; copies that a balancer made are counted too.
-        file_bytes: Of the files, in which a block may be more than once.
-    """
-
-    blocks: int
-    requests: int
-    file_bytes: int
 
 
 class RawArchive:
@@ -123,23 +108,8 @@ class RawArchive:
         """
         spools = self._all_runs().values()
         newest = max((run.last_frontier for runs in spools for run in runs), default=0)
-        return newest >= hour_us + HOUR_US and not self.lacking_spools(hour_us)
-
-    def lacking_spools(self, hour_us: int) -> list[str]:
-        """The spools of which a request of the hour may still come, ascending."""
-        return sorted(
-            spool_id
-            for spool_id, runs in self._all_runs().items()
-            if not any(run.covers(hour_us) for run in runs)
-        )
-
-    def size_of_hour(self, hour_us: int) -> HourSize:
-        """How much was received in an hour; no request is read."""
-        files = self._files(hour_us)
-        return HourSize(
-            blocks=sum(file.blocks.height for file in files),
-            requests=sum(int(file.blocks["requests"].sum()) for file in files),
-            file_bytes=sum(file.manifest.file_bytes for file in files),
+        return newest >= hour_us + HOUR_US and all(
+            any(run.covers(hour_us) for run in runs) for runs in spools
         )
 
     def _write_hour(self, hour_us: int, blocks: Sequence[Block]) -> str:
@@ -161,9 +131,9 @@ class RawArchive:
                 balancer_requests=packed.filter("has_balancer_id").height,
                 last_received_at=packed.select(pl.col("received_at").max()).item(),
             )
-            content = _parquet(packed)
-            manifest = replace(manifest, file_bytes=len(content))
-            self._objects.put(manifest.file_name, content)
+            content = io.BytesIO()
+            packed.write_parquet(content, compression="zstd", compression_level=3)
+            self._objects.put(manifest.file_name, content.getvalue())
             reach("archive.file-before-manifest")
         self._objects.put(manifest.name, manifest.encode())
         return manifest.name
@@ -233,12 +203,6 @@ class _File:
 
     manifest: Manifest
     blocks: pl.DataFrame
-
-
-def _parquet(requests: pl.DataFrame) -> bytes:
-    content = io.BytesIO()
-    requests.write_parquet(content, compression="zstd", compression_level=3)
-    return content.getvalue()
 
 
 def _readable_frame(block: Block) -> pl.DataFrame | None:

@@ -293,21 +293,3 @@ def test_an_hour_becomes_complete_with_what_arrives(archive: RawArchive) -> None
     archive.write(ALIVE[40:41])
     assert archive.hour_is_complete(HOUR)
     assert not archive.hour_is_complete(HOUR + 2 * HOUR_US)
-
-
-def test_the_spools_that_an_hour_lacks_are_named(archive: RawArchive) -> None:
-    archive.write(spool("closed", 0, 30))
-    archive.write(spool("passed", 0, 61, closes=False))
-    archive.write(spool("behind", 0, 59, closes=False))
-    assert archive.lacking_spools(HOUR) == ["behind"]
-    assert archive.lacking_spools(HOUR + HOUR_US) == ["behind", "passed"]
-
-
-def test_an_hour_is_as_large_as_its_different_blocks(archive: RawArchive) -> None:
-    blocks = spool("one", 0, 10)
-    archive.write(blocks)
-    archive.write(blocks[5:])
-    size = archive.size_of_hour(HOUR)
-    assert (size.blocks, size.requests) == (len(blocks) - 1, 10)  # the opening one is of before
-    assert size.file_bytes > 0
-    assert archive.size_of_hour(HOUR + HOUR_US).requests == 0
