@@ -12,6 +12,7 @@ import polars as pl
 
 from tallymark.distinct import with_looked_up
 from tallymark.enrichment.referrers import site_of, with_referrers
+from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.query_pairs import columns_of, pairs_of
 
 NOT_SET: Final = "(not set)"
@@ -37,6 +38,7 @@ FIELDS: Final = ("source", "medium", "campaign", "term", "content")
 _COLUMNS: Final = {f"utm_{field}": (f"utm_{field}",) for field in FIELDS} | {
     name: (name,) for name in CLICK_IDS
 }
+_KEYS: Final = KnownKeys([key for names in _COLUMNS.values() for key in names])
 _WORKING: Final = (
     *(f"utm_{field}" for field in FIELDS), "click_source", "click_medium",
     "referrer_site", "referrer_source", "referrer_medium", "referrer_campaign",
@@ -95,8 +97,7 @@ def _or(text: pl.Expr, other: pl.Expr) -> pl.Expr:
 
 def _tags(queries: pl.Series) -> pl.DataFrame:
     """The ``utm_`` parameters and the click id of the queries of pages."""
-    keys = [key for names in _COLUMNS.values() for key in names]
-    sent = pl.DataFrame(columns_of(pairs_of(queries, keys), _COLUMNS, len(queries)))
+    sent = pl.DataFrame(columns_of(pairs_of(queries, _KEYS), _COLUMNS, len(queries)))
     return sent.with_columns(pl.all().fill_null("")).select(_tag_columns())
 
 

@@ -9,6 +9,7 @@ from tallymark.hits import ITEM, PARAM
 from tallymark.protocols.events import EVENT_SCHEMA
 from tallymark.protocols.numbers import micros_of
 from tallymark.protocols.percent import percent_decoded
+from tallymark.protocols.query_pairs import Pairs
 
 LISTS: Final = {"items": pl.List(ITEM), "params": pl.List(PARAM), "user_properties": pl.List(PARAM)}
 
@@ -37,13 +38,13 @@ def without_params(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_params_of(
-    events: pl.DataFrame, shared: pl.DataFrame, own: pl.DataFrame, owners: pl.Series
+    events: pl.DataFrame, shared: Pairs, own: Pairs, owners: pl.Series
 ) -> pl.DataFrame:
     """``events`` as ``EVENT_SCHEMA``, with the lists that pairs make.
 
     Args:
         events: In the order that the rows of ``own`` count.
-        shared: Pairs of the requests' queries.
+        shared: Pairs of the requests' queries, with keys that nobody knows.
         own: Pairs of the events' lines; they override those shared.
         owners: The request of each event.
     """
@@ -65,23 +66,19 @@ def with_params_of(
     return events.with_columns(columns).select(list(EVENT_SCHEMA))
 
 
-def _pairs_of_events(shared: pl.DataFrame, own: pl.DataFrame, owners: pl.Series) -> pl.DataFrame:
+def _pairs_of_events(shared: Pairs, own: Pairs, owners: pl.Series) -> pl.DataFrame:
     """``row`` of the event, ``list`` to be in, ``name``, ``key`` as sent, ``value``, ``is_number``;
     in a list of an event each name once."""
     events = pl.DataFrame(
         {"row": owners, "event": pl.int_range(len(owners), dtype=pl.UInt32, eager=True)}
     )
-    kept = _of_interest(shared)
+    kept = shared.frame(without=TRANSPORT)
     inherited = events.join(kept, on="row", how="inner", maintain_order="left_right").select(
         pl.col("event").alias("row"), "key", "value"
     )
-    pairs = pl.concat([_of_interest(own), inherited])
+    pairs = pl.concat([own.frame(without=TRANSPORT), inherited])
     pairs = with_looked_up(pairs, "key", _places)
     return pairs.unique(["row", "list", "name"], keep="first", maintain_order=True)
-
-
-def _of_interest(pairs: pl.DataFrame) -> pl.DataFrame:
-    return pairs.filter(~pl.col("key").is_in(TRANSPORT))
 
 
 def _places(keys: pl.Series) -> pl.DataFrame:

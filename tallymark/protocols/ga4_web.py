@@ -10,7 +10,8 @@ from tallymark.protocols.events import (
     rejections,
     without_client_and_name,
 )
-from tallymark.protocols.ga4_params import with_params_of, without_params
+from tallymark.protocols.ga4_params import TRANSPORT, with_params_of, without_params
+from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.numbers import engagement_ms_of, micros_of
 from tallymark.protocols.query_pairs import columns_of, pairs_of
 
@@ -42,7 +43,8 @@ COLUMNS: Final = {
 }
 """The parameters that become columns; of several for one column the first that was sent counts."""
 
-_KEYS: Final = tuple(key for keys in COLUMNS.values() for key in keys)
+_KEYS: Final = KnownKeys([key for keys in COLUMNS.values() for key in keys])
+_KEYS_BESIDE_PARAMS: Final = KnownKeys(list(dict.fromkeys([*_KEYS.names, *TRANSPORT])))
 
 
 def decode(requests: pl.DataFrame, with_params: bool) -> DecodedEvents:
@@ -111,13 +113,13 @@ def _lines(requests: pl.DataFrame) -> pl.DataFrame:
 
 def _events(requests: pl.DataFrame, lines: pl.DataFrame, with_params: bool) -> pl.DataFrame:
     """``EVENT_SCHEMA``; ``request_row`` counts ``requests``."""
-    keys = None if with_params else _KEYS
+    keys = _KEYS_BESIDE_PARAMS if with_params else _KEYS
     owners = lines.get_column("owner")
-    shared_pairs = pairs_of(requests.get_column("query"), keys)
+    shared_pairs = pairs_of(requests.get_column("query"), keys, others=with_params)
     shared = columns_of(shared_pairs, COLUMNS, requests.height)
     sent = {name: _of_owners(values, owners) for name, values in shared.items()}
-    line_pairs = pairs_of(lines.get_column("line"), keys)
-    if line_pairs.height:
+    line_pairs = pairs_of(lines.get_column("line"), keys, others=with_params)
+    if len(line_pairs.codes):
         own = columns_of(line_pairs, COLUMNS, lines.height)
         for name, values in own.items():
             sent[name] = values.zip_with(values.is_not_null(), sent[name])

@@ -17,6 +17,7 @@ from tallymark.protocols.events import (
     rejections,
     without_client_and_name,
 )
+from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.numbers import MAX_ENGAGEMENT_MS, exact_micros
 from tallymark.protocols.query_pairs import columns_of, pairs_of
 
@@ -24,6 +25,8 @@ __all__ = ["MAX_EVENTS", "decode"]
 
 MAX_EVENTS: Final = 25
 """Events of one request; one with more is rejected whole, as it is not what was agreed."""
+_ID: Final = {"id": ("measurement_id",)}
+_KEYS: Final = KnownKeys(["measurement_id"])
 _MAX_TIME_US: Final = 2**62
 
 _Row = dict[str, Any]
@@ -49,8 +52,8 @@ def decode(requests: pl.DataFrame, with_params: bool) -> DecodedEvents:
         with_params: Whether items, parameters and user properties are wanted; else they are empty.
     """
     trusted, rejected = _trusted(requests)
-    pairs = pairs_of(trusted.get_column("query"), ("measurement_id",))
-    ids = columns_of(pairs, {"id": ("measurement_id",)}, trusted.height)["id"].fill_null("")
+    pairs = pairs_of(trusted.get_column("query"), _KEYS)
+    ids = columns_of(pairs, _ID, trusted.height)["id"].fill_null("")
     rows: list[_Row] = []
     refused: list[tuple[str, str, str]] = []
     bodies = trusted.select("request_row", "request_id", "body").iter_rows()

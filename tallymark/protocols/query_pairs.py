@@ -1,79 +1,165 @@
-"""Query strings as pairs: split and exploded at once, the columns gathered by their keys."""
+"""Query strings as pairs: cut in one buffer of bytes, and made text only where somebody asks."""
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from tallymark.protocols.known_keys import UNKNOWN, KnownKeys
+from tallymark.protocols.octets import Octets, Places, Views
 from tallymark.protocols.percent import percent_decoded
 
 PAIR_SCHEMA: Final = pl.Schema({"row": pl.UInt32, "key": pl.String, "value": pl.String})
 """A pair of a query string: of which row, the decoded key, the value as it was sent."""
+_AND, _IS, _PERCENT, _PLUS = b"&=%+"
+_NOWHERE: Final = -1
+_WINDOW_BYTES: Final = 1 << 19
+"""Bytes that are cut at a time: these and what is found in them stay in a processor's cache."""
+
+_NONE: Final = (
+    np.empty(0, dtype=np.int64),
+    np.empty(0, dtype=np.int16),
+    np.empty((0, 2), dtype="<u8"),
+    np.empty((0, 2), dtype="<u8"),
+    np.empty(0, dtype=np.bool_),
+)
+"""The columns of ``Pairs`` without rows."""
 
 
-def pairs_of(queries: pl.Series, keys: Iterable[str] | None = None) -> pl.DataFrame:
-    """The pairs (``PAIR_SCHEMA``) of ``queries``, in order; without those that have no key.
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of query strings, in order.
+
+    Attributes:
+        octets: What the views look at.
+        keys: What ``codes`` count.
+        rows: Number of the query string.
+        codes: Of the key; ``UNKNOWN`` for one that was not asked for.
+        names: The key as it was sent; nowhere unless pairs with other keys were kept.
+        values: The value as it was sent.
+        is_plain: False where the value may have to be decoded.
+    """
+
+    octets: Octets
+    keys: KnownKeys
+    rows: Places
+    codes: NDArray[np.int16]
+    names: Views
+    values: Views
+    is_plain: NDArray[np.bool_]
+
+    def frame(self, *, without: Collection[str]) -> pl.DataFrame:
+        """``PAIR_SCHEMA`` of the pairs whose key is none of ``without``, which are known keys."""
+        left_out = [code for code, name in enumerate(self.keys.names) if name in without]
+        kept = np.flatnonzero(~np.isin(self.codes, left_out))
+        return pl.DataFrame(
+            {
+                "row": self.rows[kept],
+                "key": percent_decoded(self.octets.texts(self.names[kept])),
+                "value": self.octets.texts(self.values[kept]),
+            },
+            schema_overrides=PAIR_SCHEMA,
+        )
+
+
+def pairs_of(queries: pl.Series, keys: KnownKeys, *, others: bool = False) -> Pairs:
+    """The pairs of query strings; without those that have no key.
 
     Args:
-        queries: Query strings without ``?``.
-        keys: Leave out what has another key; ``None`` for all. Fewer pairs are less work.
+        queries: Query strings without ``?``, not null.
+        keys: Those asked for.
+        others: Whether pairs with other keys are kept.
     """
-    texts = queries.rename("text")
-    rows = pl.DataFrame(
-        {"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True), "text": texts.str.split("&")}
-    ).explode("text")
-    rows = rows.filter(pl.col("text").str.contains(_beginning_with(keys)))
-    parts = rows.get_column("text").str.splitn("=", 2).struct.unnest()
-    pairs = rows.select("row").with_columns(
-        key=parts.to_series(0), value=parts.to_series(1).fill_null("")
+    octets = Octets(queries + "&")  # so that every pair ends in one
+    marks = np.arange(0, int(octets.edges[-1]) + _WINDOW_BYTES, _WINDOW_BYTES)
+    edges = np.unique(np.searchsorted(octets.edges[:-1], marks))
+    windows = [
+        _window(octets, keys, int(first), int(beyond), others=others)
+        for first, beyond in pairwise(edges)
+    ]
+    return Pairs(octets, keys, *map(np.concatenate, zip(_NONE, *windows, strict=True)))
+
+
+def _window(
+    octets: Octets, keys: KnownKeys, first: int, beyond: int, *, others: bool
+) -> tuple[NDArray[Any], ...]:
+    """What ``Pairs`` says of the rows from ``first`` on, to ``beyond``."""
+    start = octets.edges[first]
+    text = octets.bytes[start : octets.edges[beyond]]
+    marks = np.flatnonzero((text == _AND) | (text == _IS) | (text == _PERCENT) | (text == _PLUS))
+    kinds = text[marks]
+    lasts = np.flatnonzero(kinds == _AND)
+    firsts = np.concatenate([[0], lasts[:-1] + 1])
+    cutting = _cutting(kinds, firsts)
+    ends = marks[lasts] + start
+    cuts = marks[cutting] + start
+    begins = np.concatenate([[start], ends[:-1] + 1])
+    codes = keys.codes(octets, begins, cuts - begins)
+    escaped = np.flatnonzero(cutting > firsts)
+    if len(escaped):
+        sent = octets.texts(octets.views(begins[escaped], (cuts - begins)[escaped]))
+        codes[escaped] = keys.codes_of(percent_decoded(sent))
+    kept = np.flatnonzero((cuts > begins) if others else (codes != UNKNOWN))
+    named = kept if others else kept[:0]
+    counts = np.diff(np.searchsorted(ends, octets.edges[first : beyond + 1]))
+    values = np.minimum(cuts + 1, ends)[kept]  # a pair without ``=`` ends where its key does
+    return (
+        np.repeat(np.arange(first, beyond), counts)[kept],
+        codes[kept],
+        octets.views(begins[named], (cuts - begins)[named]),
+        octets.views(values, ends[kept] - values),
+        (lasts - cutting)[kept] <= 1,
     )
-    if pairs.get_column("key").str.contains("[%+]").any():
-        pairs = pairs.with_columns(pl.col("key").map_batches(percent_decoded, pl.String))
-    return pairs
 
 
-def _beginning_with(keys: Iterable[str] | None) -> str:
-    if keys is None:
-        return "^[^=]"
-    # A key may be percent-encoded itself: such pairs are sorted out later.
-    return f"^(?:{'|'.join(map(re.escape, keys))})(?:=|$)|^[^=]*[%+]"
+def _cutting(kinds: NDArray[np.uint8], firsts: Places) -> Places:
+    """The mark that ends the key of each pair: the first ``=``, or the ``&`` of one without."""
+    ends_key = (kinds == _AND) | (kinds == _IS)
+    found = firsts.copy()
+    escaped = np.flatnonzero(~ends_key[firsts])
+    if len(escaped):
+        ending = np.flatnonzero(ends_key)
+        found[escaped] = ending[np.searchsorted(ending, firsts[escaped])]
+    return found
 
 
 def columns_of(
-    pairs: pl.DataFrame, columns: Mapping[str, tuple[str, ...]], height: int
+    pairs: Pairs, columns: Mapping[str, tuple[str, ...]], height: int
 ) -> dict[str, pl.Series]:
     """The decoded value of each column in each of ``height`` rows, null where it was not sent.
 
     Args:
-        pairs: ``PAIR_SCHEMA``; of pairs with the same key in a row the first counts.
-        columns: The keys of a column; the first of them that was sent counts.
+        pairs: Of pairs with the same key in a row the first counts.
+        columns: The keys of a column, all known; the first of them that was sent counts.
         height: How many rows the pairs are of.
     """
-    keys = pl.Enum(sorted({key for names in columns.values() for key in names}))
-    known = pairs.with_columns(pl.col("key").cast(keys, strict=False)).drop_nulls("key")
-    parts = known.partition_by("key", as_dict=True, include_key=False)
-    sent = {key: _gathered(part, height) for (key,), part in parts.items()}
+    places = np.full((len(pairs.keys.names), height), _NOWHERE, dtype=np.int32)
+    known = np.flatnonzero(pairs.codes != UNKNOWN)[::-1]
+    # Of several assignments to one place the last one stays: backwards, that is the first pair.
+    places[pairs.codes[known], pairs.rows[known]] = known
+    code = {name: number for number, name in enumerate(pairs.keys.names)}
     return {
-        column: _first_sent([sent[key] for key in names if key in sent], column, height)
+        column: _values(pairs, [places[code[name]] for name in names]).alias(column)
         for column, names in columns.items()
     }
 
 
-def _gathered(part: pl.DataFrame, height: int) -> pl.Series:
-    rows = part.get_column("row").to_numpy()
-    index = np.full(height, part.height, dtype=np.uint32)
-    # Of several assignments to one place the last one stays: backwards, that is the first pair.
-    index[rows[::-1]] = np.arange(part.height, dtype=np.uint32)[::-1]
-    values = percent_decoded(part.get_column("value"))
-    return values.extend(pl.Series([None], dtype=pl.String)).gather(index)
-
-
-def _first_sent(candidates: list[pl.Series], name: str, height: int) -> pl.Series:
-    if not candidates:
-        return pl.Series(name, [None], dtype=pl.String).new_from_index(0, height)
-    found = candidates[0]
+def _values(pairs: Pairs, candidates: list[NDArray[np.int32]]) -> pl.Series:
+    """The values of the pairs at the first of ``candidates`` that is somewhere, else null."""
+    place = candidates[0]
     for other in candidates[1:]:
-        found = found.zip_with(found.is_not_null(), other)
-    return found.alias(name)
+        place = np.where(place == _NOWHERE, other, place)
+    is_sent = place != _NOWHERE
+    if not is_sent.any():
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(place))
+    views = pairs.values[place]
+    if is_sent.all():
+        values = pairs.octets.texts(views)
+    else:
+        views[~is_sent] = 0
+        values = pairs.octets.texts(views, is_sent)
+    return values if (pairs.is_plain[place] | ~is_sent).all() else percent_decoded(values)
