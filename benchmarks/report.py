@@ -109,7 +109,7 @@ def fill(store: SqliteWideRows, hits: pl.DataFrame) -> None:
         if rollup.grain != "minute":
             rows = rows_of(rollup, hits)
             touched = rows.select(SLOT_COLUMNS).unique()
-            store.write(encode(rollup, rows, touched, lineage="live-1", version=1))
+            store.write(encode(rollup, rows, touched, lineage="gen-0", version=1))
 
 
 USERS = "approx_count_distinct(client_hash)"
@@ -291,7 +291,7 @@ def _serve(store: SqliteWideRows) -> None:
         POINTER_MAP_KEY,
         pointer_map.QUALIFIER,
         expected=None,
-        value=PointerMap.serving("live-1").encode(),
+        value=PointerMap.serving("gen-0").encode(),
         version=1,
     )
 

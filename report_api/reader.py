@@ -2,24 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-import polars as pl
-
+from report_api.cell_reader import CellReader, Wanted
 from stores.pointers import PointerStore
-from stores.wide_rows.port import WideRows, WideRowsUnavailableError
-from tallymark.decoded_cells import ChunksChangedError, DecodedCells, decode
+from stores.wide_rows.port import WideRows
+from tallymark.day_cells import publications
 from tallymark.metrics import TOTALS
 from tallymark.properties import Property, RulesVersion
 from tallymark.reports import answer, parse_request, plan, response_document
-from tallymark.reports.plan import key_ranges
 from tallymark.reports.recent import MINUTE_COLUMNS, MINUTE_ROLLUP, Recent, recent, slots_span
-from tallymark.reports.serving import Freshness, Pointers, served_cells
-from tallymark.rollups import Rollup
-from tallymark.row_keys import rollup_prefix
-
-CHUNK_READS: Final = 4
-"""A flush may replace a large cell between the reads of its parts; it is then read again."""
+from tallymark.reports.serving import Freshness, Pointers
 
 
 @dataclass(frozen=True)
@@ -39,8 +32,8 @@ class ReportReader:
     """
 
     def __init__(self, wide_rows: WideRows, now_us: Callable[[], int]) -> None:
-        self._wide_rows = wide_rows
         self._pointers = PointerStore(wide_rows)
+        self._cells = CellReader(wide_rows)
         self._now_us = now_us
 
     def pointers(self, property_id: int) -> Pointers:
@@ -71,13 +64,16 @@ class ReportReader:
         planned = plan(parsed, owner.property_id)
         pointers = pointers or self.pointers(owner.property_id)
         rollups = (planned.rollup, TOTALS) if planned.whole_measures else (planned.rollup,)
-        (decoded, *totals), freshness = self._cells(
-            owner.property_id,
-            rollups,
-            planned.spans,
-            pointers,
-            columns=planned.columns,
-            with_sets=bool(planned.uniques),
+        (decoded, *totals), freshness = self._cells.read(
+            Wanted(
+                property_id=owner.property_id,
+                rollups=rollups,
+                spans=planned.spans,
+                pointers=pointers,
+                columns=planned.columns,
+                with_sets=bool(planned.uniques),
+                days=publications(planned.days, pointers.served),
+            )
         )
         return Answer(response_document(answer(planned, decoded, *totals)), freshness)
 
@@ -88,58 +84,18 @@ class ReportReader:
             WideRowsUnavailableError: when the store cannot be read.
         """
         now_us = self._now_us()
-        (decoded,), freshness = self._cells(
-            owner.property_id,
-            (MINUTE_ROLLUP,),
-            (slots_span(now_us),),
-            pointers,
-            columns=MINUTE_COLUMNS,
-            with_sets=True,
+        (decoded,), freshness = self._cells.read(
+            Wanted(
+                property_id=owner.property_id,
+                rollups=(MINUTE_ROLLUP,),
+                spans=(slots_span(now_us),),
+                pointers=pointers,
+                columns=MINUTE_COLUMNS,
+                with_sets=True,
+                days={},
+            )
         )
         return recent(decoded, now_us), freshness
-
-    def _cells(
-        self,
-        property_id: int,
-        rollups: tuple[Rollup, ...],
-        spans: tuple[tuple[int, int], ...],
-        pointers: Pointers,
-        *,
-        columns: frozenset[str],
-        with_sets: bool,
-    ) -> tuple[list[DecodedCells], Freshness]:
-        """The served cells of one or two rollups, and the receipt of the first.
-
-        They are read in one call, so that a total is never older than its parts.
-        """
-        ranges = [part for rollup in rollups for part in key_ranges(property_id, rollup, spans)]
-        for _ in range(CHUNK_READS):
-            cells = self._wide_rows.read(ranges, ("n", "u") if with_sets else ("n",))
-            parts = [
-                served_cells(part, pointers, spans)
-                for part in _of_rollups(cells, property_id, rollups)
-            ]
-            try:
-                decoded = [
-                    decode(rollup, part, with_sets=with_sets, only=columns)
-                    for rollup, (part, _) in zip(rollups, parts, strict=True)
-                ]
-            except ChunksChangedError:
-                continue
-            return decoded, parts[0][1]
-        names = " and ".join(rollup.name for rollup in rollups)
-        raise WideRowsUnavailableError(
-            f"cells of {names} changed in each of {CHUNK_READS} reads; ask again"
-        )
-
-
-def _of_rollups(
-    cells: pl.DataFrame, property_id: int, rollups: tuple[Rollup, ...]
-) -> list[pl.DataFrame]:
-    if len(rollups) == 1:
-        return [cells]
-    prefixes = [rollup_prefix(property_id, rollup.name).encode() for rollup in rollups]
-    return [cells.filter(pl.col("row_key").bin.starts_with(prefix)) for prefix in prefixes]
 
 
 def rules_at(owner: Property, instant_us: int) -> RulesVersion:

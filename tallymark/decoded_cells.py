@@ -43,6 +43,15 @@ class DecodedCells:
     has_other_row: bool = False
 
 
+def base_key(row_key: bytes) -> bytes:
+    """The row of a cell, from its own key or that of one of its chunks."""
+    return row_key[:_CHUNK_MARK] if _is_of_chunk(row_key) else row_key
+
+
+def _is_of_chunk(key: bytes) -> bool:
+    return key[_CHUNK_MARK] == _SEPARATOR[0] and key.count(_SEPARATOR) > DAY_KEY_SEPARATORS
+
+
 class ChunksChangedError(Exception):
     """A flush replaced a chunked cell between the reads of its parts; read again."""
 
@@ -104,7 +113,7 @@ def _whole_cells(cells: pl.DataFrame) -> tuple[list[_Cell], list[_Cell]]:
     chunks: dict[tuple[bytes, str], tuple[int, bytes]] = {}
     found: dict[str, list[_Cell]] = {"n": [], "u": []}
     for key, family, qualifier, version, value in zip(*_lists(cells), strict=True):
-        if key[_CHUNK_MARK] == _SEPARATOR[0] and key.count(_SEPARATOR) > DAY_KEY_SEPARATORS:
+        if _is_of_chunk(key):
             chunks[key, family] = version, value
         else:
             found[family].append((key, qualifier, version, value))

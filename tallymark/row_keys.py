@@ -12,6 +12,8 @@ import polars as pl
 import xxhash
 
 SEPARATOR: Final = "#"
+_WHOLE: Final = "00"
+"""The sub-shard of properties that are not split."""
 CONTROL_PREFIX: Final = "~"
 """Rows that hold no cells (control rows, the pointer map, announcements) sort after all others."""
 
@@ -40,8 +42,14 @@ def rollup_range(property_id: int, rollup: str, first_us: int, end_us: int) -> t
     )
 
 
+def row_key(property_id: int, rollup: str, slot_us: int, lineage: str) -> bytes:
+    """The row of one cell, whose slot starts at ``slot_us``."""
+    place = f"{_day(slot_us)}{SEPARATOR}{lineage}{SEPARATOR}{_WHOLE}"
+    return (rollup_prefix(property_id, rollup) + place).encode()
+
+
 def with_row_keys(
-    cells: pl.DataFrame, rollup: str, lineage: str, sub_shard: str = "00"
+    cells: pl.DataFrame, rollup: str, lineage: str, sub_shard: str = _WHOLE
 ) -> pl.DataFrame:
     """``cells`` (``property_id``, ``slot_start`` in µs) with their ``row_key`` (Binary) added."""
     owners = cells.get_column("property_id").unique().to_list()

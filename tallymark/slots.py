@@ -1,6 +1,6 @@
 """Slots: the spans that cells cover, aligned to UTC, short enough to sum to local days."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -33,6 +33,11 @@ def window_end(hour_us: int) -> int:
 def instant_us(moment: datetime) -> int:
     """UTC µs of an aware datetime, exact."""
     return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def local_midnight_us(day: date, zone: ZoneInfo) -> int:
+    """UTC µs of the first instant of a local day; where a clock skips midnight, the skip's end."""
+    return instant_us(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC))
 
 
 def slot_minutes(time_zone: str, years: range = range(2015, 2046)) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from tallymark.reports.fields import Reader
-from tallymark.slots import EPOCH, instant_us
+from tallymark.slots import EPOCH, local_midnight_us
 
 MAX_RANGES: Final = 4
 RESERVED_PREFIXES: Final = ("date_range_", "RESERVED_")
@@ -63,8 +63,8 @@ def _read_range(reader: Reader, index: int, today: date, zone: ZoneInfo) -> Date
         name=name or f"date_range_{index}",
         first=first,
         last=last,
-        start_us=_midnight_us(first, zone),
-        end_us=_midnight_us(last + timedelta(days=1), zone),
+        start_us=local_midnight_us(first, zone),
+        end_us=local_midnight_us(last + timedelta(days=1), zone),
     )
 
 
@@ -84,8 +84,3 @@ def _read_day(reader: Reader, name: str, today: date) -> date:
         reader.complain(f"{name}: expected {allowed}, got {text!r:.100}")
         return today
     return day
-
-
-def _midnight_us(day: date, zone: ZoneInfo) -> int:
-    """The first instant of a local day; where a clock skips midnight, the end of the skip."""
-    return instant_us(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC))

@@ -1,12 +1,17 @@
 """Plans: which rollup answers a request, and what has to be read for it."""
 
 from dataclasses import dataclass
+from typing import Final
 
+from tallymark.day_cells import Day, local_days
 from tallymark.metrics import DIMENSIONS, NOT_ADDITIVE, TOTALS, missing, smallest_rollup
 from tallymark.reports.problems import InvalidRequestError
 from tallymark.reports.request import ReportRequest
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.row_keys import rollup_range
+
+MAX_DAYS: Final = 20_000
+"""A report of more days than anybody has kept is answered from hours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,19 @@ class Plan:
         """Keys of the rollup that are needed."""
         needed = (*self.request.dimensions, *self.request.filter_dimensions)
         return tuple(dict.fromkeys(key for dimension in needed for key in dimension.keys))
+
+    @property
+    def days(self) -> list[Day]:
+        """The local days that make up the spans, ascending; none where hours are told apart."""
+        request = self.request
+        if any(part.is_by_hour for part in (*request.dimensions, *request.filter_dimensions)):
+            return []
+        ranges = request.date_ranges
+        if sum((part.last - part.first).days + 1 for part in ranges) > MAX_DAYS:
+            return []
+        return sorted(
+            {day for part in ranges for day in local_days(part.first, part.last, request.time_zone)}
+        )
 
     @property
     def columns(self) -> frozenset[str]:
