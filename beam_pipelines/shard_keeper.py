@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import orjson
 import polars as pl
@@ -35,6 +36,8 @@ RETRY_SECONDS = 2.0
 """Pause before the next flush when the wide rows did not answer."""
 MAX_FLUSH_SHARE = 0.4
 """At most this share of the time goes to flushes: a costly flush puts the next one off."""
+PROGRESS_SECONDS = 10.0
+"""A shard that owes no cells tells so often which blocks its cells include all the same."""
 
 
 @dataclass
@@ -99,6 +102,7 @@ class ShardKeeper:
         self._unwritten_since: float | None = None
         self._not_before = 0.0
         self._saved_at = now()
+        self._told_at, self._told_through = now(), 0
         self._writer = self._new_writer()
 
     @staticmethod
@@ -182,9 +186,12 @@ class ShardKeeper:
             Seconds after which to ask again, or None when nothing is owed.
         """
         self._save_when_due()
-        if self._unwritten_since is None:
-            return None
         now = self._now()
+        if self._unwritten_since is None:
+            is_told = self.shard.vector.published <= self._told_through
+            if is_told or not (at_once or now - self._told_at >= PROGRESS_SECONDS):
+                return None
+            self._unwritten_since = now - self._settings.flush_seconds
         due = max(self._unwritten_since + self._settings.flush_seconds, self._not_before)
         if now < due and not at_once:
             return due - now
@@ -212,15 +219,17 @@ class ShardKeeper:
 
     def _write_owed(self) -> int:
         owed = self.shard.owed()
-        if owed.is_empty():
-            return 0
-        reach("stream.before-flush")
-        written = self._writer.write(
-            self.shard.vector,
-            lambda lineage, version: self.shard.cells(owed, lineage=lineage, version=version),
-        )
+        if not owed.is_empty():
+            reach("stream.before-flush")
+        written = self._writer.write(self.shard.vector, partial(self._cells, owed))
         self.shard.mark_written(owed)
+        self._told_at, self._told_through = self._now(), self.shard.vector.published
         return written
+
+    def _cells(self, owed: pl.DataFrame, lineage: str, version: int) -> pl.DataFrame:
+        if owed.is_empty():
+            return pl.DataFrame(schema=CELL_SCHEMA)
+        return self.shard.cells(owed, lineage=lineage, version=version)
 
     def flush_now(self) -> None:
         """Write the owed cells without waiting for their time."""

@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipelines import workers
 from beam_pipelines.code_version import code_version
+from beam_pipelines.handover import lineage_to_go_on_with, must_withdraw
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.transforms import ProcessHits, RollUp
 from stores.archive.opening import open_objects
@@ -29,7 +30,9 @@ from stores.bus.pubsub import (
     emulator_environment,
 )
 from stores.clock import utc_us
+from stores.lineages import LineageRegister
 from stores.publication import Publisher
+from stores.wide_rows.port import WideRowsUnavailableError
 from tallymark.blocks import Block, block_of_message
 from tallymark.lineages import Lineage
 from tallymark.slots import HOUR_US, instant_us
@@ -40,11 +43,17 @@ OVERLAP_US: Final = 120_000_000
 RESTART_US: Final = 24 * HOUR_US
 """How far back a job reads that has no snapshot it may use."""
 RETENTION_US: Final = 48 * HOUR_US
+WHO: Final = "streaming"
+WITHDRAW_LOOK_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSettings:
-    """What the streaming service is told. Paths and URLs as in ``ShardSettings``."""
+    """What the streaming service is told. Paths and URLs as in ``ShardSettings``.
+
+    Attributes:
+        lineage: Which one to compute, beside the one that serves; "" for the one that serves.
+    """
 
     data_dir: Path
     bus_url: str
@@ -56,17 +65,25 @@ class StreamSettings:
     snapshot_seconds: float = 60.0
     runner: str = "DirectRunner"
     runner_options: tuple[str, ...] = ()
+    lineage: str = ""
+
+    @property
+    def note_path(self) -> Path:
+        """Where the job notes how it is."""
+        name = f"stream-{self.lineage}.json" if self.lineage else "stream.json"
+        return self.data_dir / "run" / name
 
 
 def run(settings: StreamSettings) -> None:
     """Run until SIGTERM or SIGINT; then write what is owed, save the state, end."""
-    now_us = utc_us()
     address = BusAddress.parse(settings.bus_url)
     os.environ.update(emulator_environment(address))
     PubSubPublisher(address).ensure_topic(HITS_TOPIC)
-    shard_settings, lineage = prepare(settings, PubSubSubscriber(address), now_us)
     _stop_on_signals()
-    threading.Thread(target=_report, args=(settings.data_dir,), daemon=True).start()
+    threading.Thread(target=_report, args=(settings.note_path,), daemon=True).start()
+    shard_settings, lineage = prepare(settings, PubSubSubscriber(address), utc_us)
+    if not settings.lineage:
+        threading.Thread(target=_withdraw_for_an_heir, args=(shard_settings,), daemon=True).start()
     options = PipelineOptions(
         [f"--runner={settings.runner}", "--streaming", *settings.runner_options]
     )
@@ -83,18 +100,22 @@ def run(settings: StreamSettings) -> None:
 
 
 def prepare(
-    settings: StreamSettings, bus: Subscriber, now_us: int
+    settings: StreamSettings, bus: Subscriber, clock_us: Callable[[], int]
 ) -> tuple[ShardSettings, Lineage]:
     """Find the lineage to go on with and put its subscription where the state ends."""
     version = code_version()
-    wide_rows = workers.wide_rows(settings.wide_rows_url)
-    publisher = Publisher(wide_rows, lambda: now_us, who="streaming")
-    lineage = publisher.live_lineage(shards=settings.shards)
+    publisher = Publisher(workers.wide_rows(settings.wide_rows_url), clock_us, who=WHO)
+    if settings.lineage:
+        lineage = publisher.lineages.get(settings.lineage)
+    else:
+        lineage = lineage_to_go_on_with(publisher, shards=settings.shards)
+    now_us = clock_us()
     bus.ensure_subscription(lineage.subscription, HITS_TOPIC)
     snapshots = SnapshotStore(open_objects(settings.archive_url))
     manifests = [snapshots.manifest(lineage.name, shard) for shard in range(lineage.shards)]
     usable = [found for found in manifests if found and found.code_version == version]
-    seek_us, whole_from = now_us - RETENTION_US, lineage.reads_whole_from
+    whole_from = lineage.reads_whole_from
+    seek_us = max(now_us - RETENTION_US, whole_from)
     if len(usable) == lineage.shards:
         seek_us = max(seek_us, min(found.published for found in usable) - OVERLAP_US)
     elif any(manifests):
@@ -142,24 +163,45 @@ def _stop() -> None:
 
     The runner has acknowledged more than it has processed; the next start seeks back for that.
     """
-    for keeper in workers.keepers():
-        _attempt(keeper.lock, keeper.flush_now)
-        _attempt(keeper.lock, keeper.save)
+    _finish()
     LOG.info("stopped")
     os._exit(0)
 
 
-def _attempt(lock: threading.RLock, act: Callable[[], None]) -> None:
-    with lock:
+def _finish() -> None:
+    """Everything taken in is written and saved; nothing is taken in any more."""
+    for keeper in workers.keepers():
+        keeper.lock.acquire()  # for good: the process ends
+        _attempt(keeper.flush_now)
+        _attempt(keeper.save)
+
+
+def _withdraw_for_an_heir(settings: ShardSettings) -> None:
+    """Write all that is held and end, when newer code has caught up in a lineage of its own."""
+    register = LineageRegister(workers.wide_rows(settings.wide_rows_url), utc_us)
+    while True:
+        time.sleep(WITHDRAW_LOOK_SECONDS)
         try:
-            act()
-        except Exception:
-            LOG.exception("not saved on the way out; the next start reads it again")
+            if not must_withdraw(settings.lineage, register):
+                continue
+        except WideRowsUnavailableError as error:
+            LOG.warning("the register of lineages did not answer: %s", error)
+            continue
+        LOG.info("%s withdraws: an heir has caught up", settings.lineage)
+        _finish()
+        register.turn(settings.lineage, "withdrawn")
+        os._exit(0)
 
 
-def _report(data_dir: Path) -> None:
+def _attempt(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except Exception:
+        LOG.exception("not saved on the way out; the next start reads it again")
+
+
+def _report(path: Path) -> None:
     """The status of all shards, each second, for operators and ``tallymark status``."""
-    path = data_dir / "run" / "stream.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         time.sleep(1)

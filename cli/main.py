@@ -10,6 +10,7 @@ _COMMANDS: Final = {
     "status": "cli.commands.status:status",
     "property": "cli.commands.property:property_group",
     "simulate": "cli.commands.simulate:simulate",
+    "stream": "cli.commands.stream:stream_group",
     "serve": "cli.commands.serve:serve",
 }
 

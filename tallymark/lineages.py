@@ -140,6 +140,10 @@ class Lineage:
             targets=merged_spans([*self.targets, *spans]),
         )
 
+    def serving_from(self, start_us: int) -> "Lineage":
+        """The document of a live lineage that may serve the hours from ``start_us`` on."""
+        return replace(self, targets=((start_us, FOR_EVER),))
+
     def outside_targets(self, start_us: int, end_us: int) -> list[Span]:
         """What of [start_us, end_us) it has not computed."""
         return outside(start_us, end_us, self.targets)

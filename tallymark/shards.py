@@ -39,7 +39,13 @@ from tallymark.shard_frames import (
     pack,
     unpack,
 )
-from tallymark.slots import HOUR_US, LATE_US, SESSION_ALIGNMENT_US, sealed_at
+from tallymark.slots import (
+    HOUR_US,
+    LATE_US,
+    SESSION_ALIGNMENT_US,
+    first_unsealed_hour,
+    first_whole_hour,
+)
 from tallymark.vectors import BlockMark, Vector
 
 IDS_KEPT_US: Final = 600_000_000
@@ -285,14 +291,12 @@ class Shard:
 
     def first_unsealed_hour(self) -> int:
         """UTC µs of the first hour that on-time hits may still change."""
-        age = sealed_at(0, self.late_us)
-        return (self.vector.clock - age) // HOUR_US * HOUR_US + HOUR_US
+        return first_unsealed_hour(self.vector.clock, self.late_us)
 
     def _may_be_written(self) -> pl.Expr:
         hour = pl.col("slot_start") // HOUR_US * HOUR_US
-        aligned = pl.col("slot_start") // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US
-        whole = aligned - 2 * SESSION_ALIGNMENT_US >= self.reads_whole_from
-        return whole & (hour >= self.held_from)
+        whole = first_whole_hour(self.reads_whole_from)
+        return (hour >= whole) & (hour >= self.held_from)
 
     def _mark_dirty(self, slots: pl.DataFrame) -> None:
         self.dirty = pl.concat([self.dirty, slots.select(SLOT_COLUMNS)]).unique()

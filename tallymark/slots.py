@@ -19,6 +19,17 @@ def sealed_at(hour_us: int, late_us: int = LATE_US) -> int:
     return hour_us + HOUR_US + 2 * SESSION_ALIGNMENT_US + late_us
 
 
+def first_unsealed_hour(clock_us: int, late_us: int = LATE_US) -> int:
+    """UTC µs of the first hour that on-time hits may still change when it is ``clock_us``."""
+    return (clock_us - sealed_at(0, late_us)) // HOUR_US * HOUR_US + HOUR_US
+
+
+def first_whole_hour(reads_whole_from: int) -> int:
+    """UTC µs of the first hour whose window lies wholly after ``reads_whole_from`` (UTC µs)."""
+    aligned = -(-reads_whole_from // SESSION_ALIGNMENT_US) * SESSION_ALIGNMENT_US
+    return aligned + 2 * SESSION_ALIGNMENT_US
+
+
 def window_start(hour_us: int, session_gap_us: int) -> int:
     """UTC µs of the first hit on which the sessions that start in an hour may depend."""
     aligned = hour_us // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US

@@ -128,6 +128,10 @@ def archiver(data: Path, bus: str, archive: str | None) -> None:
     help="Fixed for the life of a lineage.",
 )  # fmt: skip
 @click.option("--flush-seconds", type=click.FloatRange(0.1, 600), default=5.0, show_default=True)
+@click.option(
+    "--lineage", default="", metavar="live-N",
+    help="Compute this one beside the one that serves; tallymark stream upgrade does it all.",
+)  # fmt: skip
 def stream(
     data: Path, bus: str, wide_rows: str | None, archive: str | None, **settings: Any
 ) -> None:
