@@ -295,6 +295,7 @@ class ShardKeeper:
         with self.lock:
             vector = self.shard.vector
             document = {
+                "lineage": self._settings.lineage,
                 "shard": self._index,
                 "clock": vector.clock,
                 "published": vector.published,

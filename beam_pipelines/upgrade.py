@@ -56,7 +56,10 @@ class Upgrade:
         bus = PubSubSubscriber(BusAddress.parse(bus_url))
         heir = heir_of(serving, publisher.lineages)
         version = code_version()
-        if heir is None or heir.code_version != version:
+        if heir is not None and heir.code_version != version:
+            publisher.lineages.turn(heir.name, "withdrawn")  # of code that is replaced already
+            heir = None
+        if heir is None:
             heir = publisher.lineages.draw(
                 "live",
                 shards=shards or serving.shards,

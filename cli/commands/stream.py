@@ -50,6 +50,8 @@ def upgrade(data: Path, why: str, give_up_seconds: float, shards: int | None, **
       tallymark stream upgrade --why "mended the channel of newsletters"
     """
     from beam_pipelines.upgrade import Upgrade, UpgradeFailedError  # noqa: PLC0415
+    from stores.bus.port import BusUnavailableError  # noqa: PLC0415
+    from stores.wide_rows.port import WideRowsUnavailableError  # noqa: PLC0415
 
     folder = DataFolder(data.resolve())
     places = {name: url or default for (name, url), default in _with_defaults(folder, urls)}
@@ -58,10 +60,10 @@ def upgrade(data: Path, why: str, give_up_seconds: float, shards: int | None, **
             f"no stack runs on {data}: start it with tallymark up, or say where the bus is (--bus)"
         )
     console = Console(stderr=True)
-    upgrading = Upgrade.of(
-        wide_rows_url=places["wide_rows"], bus_url=places["bus"], shards=shards, why=why
-    )
     try:
+        upgrading = Upgrade.of(
+            wide_rows_url=places["wide_rows"], bus_url=places["bus"], shards=shards, why=why
+        )
         with _progress(console) as shown, _job(folder, places, upgrading.heir.name) as job:
             upgrading.catch_up(shown, job.check, give_up_seconds=give_up_seconds)
             upgrading.take_over(job.check)
@@ -69,7 +71,12 @@ def upgrade(data: Path, why: str, give_up_seconds: float, shards: int | None, **
             document = upgrading.publish()
     except (UpgradeFailedError, KeyboardInterrupt) as error:
         upgrading.abandon()
-        raise click.ClickException(f"{error or 'stopped'}; everything is as it was") from error
+        said = str(error) or "stopped"
+        raise click.ClickException(f"{said}; everything is as it was") from error
+    except (BusUnavailableError, WideRowsUnavailableError) as error:
+        raise click.ClickException(
+            f"{error}; the job that serves goes on. Run this again to go on where it ended"
+        ) from error
     first = upgrading.first_hour
     click.echo(f"{upgrading.heir.name} serves the hours from {first} (map {document.version})")
 

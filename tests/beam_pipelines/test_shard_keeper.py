@@ -1,14 +1,15 @@
 """A shard in a worker: paced flushes, kept state, snapshots, and no report that goes backwards."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from beam_pipelines import shard_keeper
-from beam_pipelines.control import ReplacedError
-from beam_pipelines.shard_keeper import RETRY_SECONDS, ShardKeeper
+from beam_pipelines.control import ReplacedError, read_control
+from beam_pipelines.shard_keeper import PROGRESS_SECONDS, RETRY_SECONDS, ShardKeeper
 from tallymark.shard_frames import ShardFrame
 from tests.beam_pipelines.worlds import World
 from tests.strategies import MIDNIGHT_US, MINUTE_US, SentBlock, Visit, frame_of, hits_of
@@ -281,3 +282,19 @@ def test_hits_of_several_properties_lie_in_their_own_cells(world: World) -> None
     keeper.take(frame_of([SentBlock(block(1, MINUTE_US).mark, hits_of(visits, GAP_US))]))
     keeper.flush_now()
     assert {key.split(b"#")[1] for key, _, _ in world.cells()} == {b"1", b"2", b"3"}
+
+
+def test_a_shard_that_owes_no_cells_still_tells_which_blocks_it_includes(world: World) -> None:
+    keeper = world.keeper()
+    (told,) = frames(*minute_blocks(1))
+    keeper.take(replace(told, hits=told.hits.clear()))
+    assert keeper.flush_when_due() is None
+    assert read_control(world.rows, "live-1", 0)[0] is None  # type: ignore[arg-type]
+    world.clock.seconds += PROGRESS_SECONDS
+    assert keeper.flush_when_due() is None
+    control, _ = read_control(world.rows, "live-1", 0)  # type: ignore[arg-type]
+    assert control is not None
+    assert control.vector.has(told.blocks[0].spool_id, 1)
+    world.clock.seconds += PROGRESS_SECONDS
+    keeper.flush_when_due()
+    assert keeper.counts.flushes == 1, "nothing new is not told again"

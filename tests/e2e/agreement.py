@@ -28,7 +28,9 @@ def agreement(
     simulations: Sequence[Simulation],
     sites: list[Site],
     settings: dict[int, Settings],
+    *,
     within_seconds: float = AGREES_SECONDS,
+    lineage: str = "live-1",
 ) -> Agreement:
     """Wait until every accepted request is archived once and every number in every cell is right.
 
@@ -39,7 +41,7 @@ def agreement(
     while True:
         truth = truth_of(simulations, sites, stack.data / "archive")
         expected = expected_cells(truth.hits, settings)
-        found = differences(expected, read_cells(stack.cells_path))
+        found = differences(expected, read_cells(stack.cells_path, lineage))
         if not truth.problems and not found:
             return Agreement(truth, expected)
         if time.monotonic() > deadline:
