@@ -70,7 +70,12 @@ def services_of(settings: StackSettings) -> list[Service]:
     if settings.demo_hits_per_second:
         services.append(_demo(settings))
     if settings.has_dagster:
-        services += [_dagster_code(settings), _dagster(settings), _dagster_daemon(settings)]
+        services += [
+            _dagster_code(settings),
+            _dagster(settings),
+            _dagster_daemon(settings),
+            _compactor(settings),
+        ]
     return services
 
 
@@ -253,6 +258,18 @@ def _dagster_daemon(settings: StackSettings) -> Service:
         ),
         address=settings.dagster_url,
         is_ready=dagster_probes.daemons_live(settings.dagster_url),
+    )
+
+
+def _compactor(settings: StackSettings) -> Service:
+    """It makes days of what Dagster has sealed: without Dagster there are none."""
+    return Service(
+        name="compactor",
+        stage=8,
+        command=_serve(settings, "compactor", wide_rows=settings.wide_rows_url),
+        address=settings.wide_rows_url,
+        is_ready=probes.notes_of(settings.folder.run / "compactor.json"),
+        holds_next=False,
     )
 
 

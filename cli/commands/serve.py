@@ -248,6 +248,23 @@ def dagster(data: Path, host: str, port: int, code_host: str, code_port: int) ->
     hosting.serve_webserver(at, host=host, port=port)
 
 
+@serve.command()
+@data_option
+@_WIDE_ROWS
+def compactor(data: Path, wide_rows: str | None) -> None:
+    """The compactor: makes a cell a day of the hours that Dagster has sealed.
+
+    Long reports are faster with it; without it they say the same.
+
+    \b
+    Example:
+      tallymark serve compactor
+    """
+    from report_api.compaction import run  # noqa: PLC0415
+
+    run(data_dir=data, wide_rows_url=wide_rows or DataFolder(data).wide_rows_url)
+
+
 @serve.command(hidden=True)
 @data_option
 @click.option("--collector", "collector_url", required=True)

@@ -198,12 +198,14 @@ def test_services_start_after_those_they_need(tmp_path):
     assert stages["shipper"] < stages["collector"] < stages["demo"]
     assert stages["reports"] < stages["stream"]  # so it is stopped after it
     assert stages["demo"] < stages["dagster-code"] < stages["dagster"] == stages["dagster-daemon"]
+    assert stages["dagster"] == stages["compactor"]
     assert "demo" not in {service.name for service in services_of(stack(tmp_path))}
 
 
 def test_a_small_machine_runs_no_dagster_and_needs_none_of_its_ports(tmp_path):
     small = stack(tmp_path, has_dagster=False, dagster_port=8000)
     assert not [service for service in services_of(small) if "dagster" in service.name]
+    assert "compactor" not in {service.name for service in services_of(small)}
     assert not [problem for problem in port_problems(small) if "different" in problem]
 
 

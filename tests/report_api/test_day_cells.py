@@ -1,5 +1,6 @@
 """Reports through day cells say what those through the cells of hours say."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from report_api.compaction import Compaction
 from report_api.compactor import DayCompactor
 from report_api.reader import Answer, ReportReader
+from stores.rules_cache.creation import create_property
+from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.sqlite import SqliteWideRows
 from tallymark import pointer_map
 from tallymark.cells import SLOT_COLUMNS, encode
@@ -256,3 +260,38 @@ def test_a_lineage_that_was_computed_again_has_new_days() -> None:
         for _ in range(2):
             assert shop.report(PAGES).document["rows"][0]["metricValues"][0] == {"value": "7"}
             shop.made()
+
+
+def test_a_property_of_which_nothing_was_published_is_passed_by(tmp_path: Path) -> None:
+    path = tmp_path / "properties.json"
+    made = create_property(path, name="Shop", random_bytes=os.urandom).created
+    cache = FileRulesCache(path, clock=lambda: NOON_US / 1e6)
+    with scene() as shop:
+        reading = CountingReads(shop.store)
+        compaction = Compaction(reading, cache, shop.now_us)
+        shop.serve(serving((-48, 160, "gen-0")))
+        assert compaction.run_once() == 0
+        whole = reading.ranges
+        compaction.run_once()
+        assert reading.ranges == whole
+        frame = rows_of(BY_NAME["totals"], [views(0)]).with_columns(
+            property_id=pl.lit(made.property_id, pl.Int64), slot_start=pl.lit(FIRST_US, pl.Int64)
+        )
+        touched = frame.select(SLOT_COLUMNS)
+        shop.store.write(encode(BY_NAME["totals"], frame, touched, lineage="gen-1", version=1))
+        shop.serve(shop.written[POINTER_MAP_KEY].publish(NOON_US - 9 * DAY_US, NOON_US, "gen-1"))
+        assert compaction.run_once() == 1
+
+
+class CountingReads(SqliteWideRows):
+    """Counts reads of ranges of a store that is open already."""
+
+    def __init__(self, store: SqliteWideRows) -> None:
+        self.__dict__.update(vars(store))
+        self.ranges = 0
+
+    def read(
+        self, ranges: list[tuple[bytes, bytes]], families: tuple[str, ...] = ()
+    ) -> pl.DataFrame:
+        self.ranges += 1
+        return super().read(ranges, families)
