@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import orjson
 import polars as pl
 
+from beam_pipelines.cores import in_parallel
 from beam_pipelines.failing_requests import PropertiesOf, process_what_can_be
 from tallymark.blocks import Block
 from tallymark.hits import DEAD_LETTER_SCHEMA
@@ -68,14 +69,20 @@ def _frames(
     blocks: Sequence[Block],
 ) -> tuple[list[tuple[int, pl.DataFrame]], list[tuple[str, pl.DataFrame]]]:
     frames, broken = [], []
-    for index, block in enumerate(blocks):
-        if not block.payload:
-            continue
-        try:
-            frames.append((index, block.frame()))
-        except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-            broken.append((block.name, _broken_block(block, error)))
+    filled = [(index, block) for index, block in enumerate(blocks) if block.payload]
+    for (index, block), read in zip(filled, in_parallel(_read, filled), strict=True):
+        if isinstance(read, pl.DataFrame):
+            frames.append((index, read))
+        else:
+            broken.append((block.name, _broken_block(block, read)))
     return frames, broken
+
+
+def _read(numbered: tuple[int, Block]) -> pl.DataFrame | Exception:
+    try:
+        return numbered[1].frame()
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        return error
 
 
 def _broken_block(block: Block, error: Exception) -> pl.DataFrame:

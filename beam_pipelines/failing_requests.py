@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfoNotFoundError
 
 import polars as pl
 
+from beam_pipelines import cores
+from beam_pipelines.cores import in_parallel
 from tallymark.dead_letters import dead_letters
 from tallymark.hits import HIT_SCHEMA
 from tallymark.processing import Processed, process_requests
@@ -22,6 +24,8 @@ MAX_FAILED: Final = 100
 """So many requests of a bundle may fail; more, and it is the code that is broken."""
 MAX_FAILED_SHARE: Final = 0.01
 """A process that failed on more than ``MAX_FAILED`` requests, and this share of all, is broken."""
+MIN_PART_REQUESTS: Final = 10_000
+"""Fewer requests are not shared out among the cores."""
 MAX_DETAIL_CHARACTERS: Final = 500
 STEP: Final = "process"
 REASON: Final = "failed"
@@ -55,7 +59,8 @@ def process_what_can_be(
 ) -> tuple[Processed, int]:
     """``process_requests``, but a request that makes it raise becomes a dead letter.
 
-    A frame that fails is tried again by halves: about 2·log₂(n) tries for each failing request.
+    The cores share large frames. What fails is tried again by halves: about 2·log₂(n) tries for
+    each failing request.
 
     Args:
         requests: ``REQUEST_SCHEMA``.
@@ -68,6 +73,25 @@ def process_what_can_be(
         BrokenProcessingError: when more than ``MAX_FAILED`` requests fail.
         RulesUnavailableError: when ``properties_of`` raises.
     """
+    tried = in_parallel(lambda part: _tried(part, properties_of), _parts(requests))
+    done = [processed for some, _ in tried for processed in some]
+    failed = [failure for _, some in tried for failure in some]
+    if len(failed) > MAX_FAILED:
+        raise _too_many_failed() from failed[0][1]
+    _log(failed)
+    return _joined(done, failed), len(failed)
+
+
+def _parts(requests: pl.DataFrame) -> list[pl.DataFrame]:
+    """Slices for the cores, none so small that its calls cost more than its rows."""
+    wanted = min(cores.count(), requests.height // MIN_PART_REQUESTS)
+    if wanted < 2:
+        return [requests]
+    return list(requests.iter_slices(-(-requests.height // wanted)))
+
+
+def _tried(requests: pl.DataFrame, properties_of: PropertiesOf) -> tuple[list[Processed], _Failed]:
+    """What can be processed, in order, and what cannot."""
     done: list[Processed] = []
     failed: _Failed = []
     waiting = [requests]
@@ -88,9 +112,8 @@ def process_what_can_be(
                 half = part.height // 2
                 waiting += [part[half:], part[:half]]
             if len(failed) > MAX_FAILED:
-                raise _broken(f"more than {MAX_FAILED} requests of one bundle failed") from error
-    _log(failed)
-    return _joined(done, failed), len(failed)
+                raise _too_many_failed() from error
+    return done, failed
 
 
 def _asking(properties_of: PropertiesOf) -> PropertiesOf:
@@ -101,6 +124,10 @@ def _asking(properties_of: PropertiesOf) -> PropertiesOf:
             raise RulesUnavailableError(f"the rules could not be asked: {error!r}") from error
 
     return ask
+
+
+def _too_many_failed() -> BrokenProcessingError:
+    return _broken(f"more than {MAX_FAILED} requests of one bundle failed")
 
 
 def _broken(what: str) -> BrokenProcessingError:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfoNotFoundError
 import polars as pl
 import pytest
 
-from beam_pipelines import failing_requests
+from beam_pipelines import cores, failing_requests
 from beam_pipelines.blocks import ProcessedBlocks, process_blocks
 from beam_pipelines.failing_requests import (
     MAX_FAILED,
@@ -69,6 +69,7 @@ def rules(_measurement_ids: list[str]) -> pl.DataFrame:
     return shop()
 
 
+@pytest.mark.parametrize("part_requests", [1, 20, 10_000])
 @pytest.mark.parametrize(
     ("count", "poisoned"),
     [
@@ -82,8 +83,14 @@ def rules(_measurement_ids: list[str]) -> pl.DataFrame:
     ],
 )
 def test_what_fails_is_set_aside_and_the_rest_counts_as_without_it(
-    fault: Callable[[BaseException], Fault], count: int, poisoned: set[int]
+    fault: Callable[[BaseException], Fault],
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    poisoned: set[int],
+    part_requests: int,
 ) -> None:
+    monkeypatch.setattr(cores, "count", lambda: 3)
+    monkeypatch.setattr(failing_requests, "MIN_PART_REQUESTS", part_requests)
     sent = requests(count, poisoned)
     others = sent.filter(~pl.col("query").str.contains(POISON))
     without = processing.process_requests(others, rules, with_params=False)
@@ -198,6 +205,18 @@ def test_rules_that_cannot_be_asked_stop_the_job() -> None:
 
     with pytest.raises(RulesUnavailableError, match=r"properties\.json is no JSON"):
         process_what_can_be(requests(20, set()), broken)
+
+
+def test_failures_of_all_cores_count_together(
+    fault: Callable[[BaseException], Fault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "count", lambda: 2)
+    monkeypatch.setattr(failing_requests, "MIN_PART_REQUESTS", 20)
+    monkeypatch.setattr(failing_requests, "MAX_FAILED", 8)
+    fault(ValueError("a fault of the code"))
+
+    with pytest.raises(BrokenProcessingError, match="the code is broken"):
+        process_what_can_be(requests(40, {0, 1, 2, 3, 4, 20, 21, 22, 23}), rules)
 
 
 def test_code_that_fails_on_nothing_at_all_stops_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
