@@ -14,13 +14,20 @@ def with_looked_up(
         frame: Any; ``key`` has no nulls.
         lookup: From distinct values to a frame of as many rows, in their order.
     """
-    values = frame.get_column(key).unique(maintain_order=True)
-    found = lookup(values).with_columns(values.alias(key))
-    return frame.join(found, on=key, how="left", maintain_order="left")
+    distinct, places = _numbered(frame.get_column(key))
+    return frame.hstack(lookup(distinct)[places])
 
 
 def mapped(values: pl.Series, function: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """``function`` of ``values``, called with the distinct ones; ``values`` has no nulls."""
-    frame = pl.DataFrame({"value": values})
-    found = with_looked_up(frame, "value", lambda some: pl.DataFrame({"found": function(some)}))
-    return found.get_column("found")
+    """``function`` of ``values``, called with the distinct ones; null where ``values`` is."""
+    distinct, places = _numbered(values)
+    return function(distinct).gather(places)
+
+
+def _numbered(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The distinct values in the order in which they come, and the number of each row's.
+
+    Arrow does it in half the time of a join with the unique values.
+    """
+    array = values.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
+    return pl.Series(values.name, array.dictionary), pl.Series(array.indices)

@@ -32,12 +32,7 @@ def percent_decoded(values: pl.Series) -> pl.Series:
     replaced in one pass; only distinct values with others are decoded one by one.
     """
     is_escaped = values.str.contains("[%+]")
-    if not is_escaped.any():
-        return values
-    if is_escaped.all():
-        return mapped(values, _decoded)
-    decoded = mapped(values.filter(is_escaped), _decoded)
-    return values.clone().scatter(is_escaped.arg_true(), decoded)  # it writes in place
+    return mapped(values, _decoded) if is_escaped.any() else values
 
 
 def _decoded(values: pl.Series) -> pl.Series:
