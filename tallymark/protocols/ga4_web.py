@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from tallymark.dead_letters import REJECTION_SCHEMA
@@ -93,22 +94,17 @@ def _lines(requests: pl.DataFrame) -> pl.DataFrame:
     frame = pl.DataFrame({"owner": owners, "line": requests.get_column("body")})
     if (frame.get_column("line") == "").all():
         return frame.select("owner", hit_index=pl.lit(0, pl.UInt32), line="line")
+    is_bare = ~pl.col("line").str.contains(r"[^\r\n \t]")
     lines = (
-        frame.with_columns(pl.col("line").str.split("\n"))
+        frame.with_columns(is_bare=is_bare)
+        .with_columns(line=pl.when("is_bare").then(pl.lit("")).otherwise("line").str.split("\n"))
         .explode("line")
         .with_columns(pl.col("line").str.strip_chars("\r \t"))
-        .filter(pl.col("line") != "")
+        .filter(pl.col("is_bare") | (pl.col("line") != ""))
     )
-    bare = frame.join(lines, on="owner", how="anti").with_columns(line=pl.lit(""))
-    return (
-        pl.concat([lines, bare])
-        .sort("owner", maintain_order=True)
-        .select(
-            "owner",
-            pl.int_range(pl.len(), dtype=pl.UInt32).over("owner").alias("hit_index"),
-            "line",
-        )
-    )
+    owner = lines.get_column("owner").to_numpy()
+    index = np.arange(len(owner)) - np.searchsorted(owner, owner)  # from the owner's first line
+    return lines.select("owner", pl.Series("hit_index", index, dtype=pl.UInt32), "line")
 
 
 def _events(requests: pl.DataFrame, lines: pl.DataFrame, with_params: bool) -> pl.DataFrame:
@@ -122,7 +118,8 @@ def _events(requests: pl.DataFrame, lines: pl.DataFrame, with_params: bool) -> p
     if len(line_pairs.codes):
         own = columns_of(line_pairs, COLUMNS, lines.height)
         for name, values in own.items():
-            sent[name] = values.zip_with(values.is_not_null(), sent[name])
+            if values.null_count() < len(values):
+                sent[name] = values.zip_with(values.is_not_null(), sent[name])
     facts = requests.select("visitor_hash", "client_hints", "user_agent", country="country_hint")[
         owners
     ]
