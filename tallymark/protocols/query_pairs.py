@@ -21,7 +21,7 @@ _WINDOW_BYTES: Final = 1 << 19
 """Bytes that are cut at a time: these and what is found in them stay in a processor's cache."""
 
 _NONE: Final = (
-    np.empty(0, dtype=np.int64),
+    np.empty(0, dtype=np.uint32),
     np.empty(0, dtype=np.int16),
     np.empty((0, 2), dtype="<u8"),
     np.empty((0, 2), dtype="<u8"),
@@ -46,7 +46,7 @@ class Pairs:
 
     octets: Octets
     keys: KnownKeys
-    rows: Places
+    rows: NDArray[np.uint32]
     codes: NDArray[np.int16]
     names: Views
     values: Views
@@ -108,7 +108,7 @@ def _window(
     counts = np.diff(np.searchsorted(ends, octets.edges[first : beyond + 1]))
     values = np.minimum(cuts + 1, ends)[kept]  # a pair without ``=`` ends where its key does
     return (
-        np.repeat(np.arange(first, beyond), counts)[kept],
+        np.repeat(np.arange(first, beyond, dtype=np.uint32), counts)[kept],
         codes[kept],
         octets.views(begins[named], (cuts - begins)[named]),
         octets.views(values, ends[kept] - values),
