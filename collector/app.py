@@ -18,6 +18,7 @@ from collector.peers import TrustedProxies
 from collector.recorder import Recorder
 from collector.request_ids import RequestIds
 from collector.settings import CollectorSettings
+from collector.shared_cpu import SharedCpu
 from collector.space import SpoolSpace
 from collector.spools import Spool, new_spool_id
 from collector.tracker import Tracker
@@ -42,6 +43,7 @@ class Worker:
     visitors: VisitorHashes
     browsers: Browsers
     space: SpoolSpace
+    cpu: SharedCpu | None = None
     clock: Callable[[], int]
     counts: Counts = field(default_factory=Counts)
     metrics: CollectorMetrics = field(default_factory=CollectorMetrics)
@@ -101,6 +103,8 @@ class Worker:
                 self.known.refresh()
                 self.browsers.tidy()
                 self.space.measure_when_due()
+                if self.cpu is not None:
+                    self.cpu.look_when_due()
                 self.hand_over_counts()
             if self._ticks % _TICKS_AN_HOUR == 0:
                 self.visitors.destroy_old_salts(self.clock())
@@ -140,6 +144,7 @@ def create_app(worker: Worker) -> Flask:
         counts=worker.counts,
         sync=worker.spool.sync if settings.durability == "host" else None,
         max_body_bytes=settings.max_body_bytes,
+        cpu=worker.cpu,
     )
     app.wsgi_app = fast_path  # type: ignore[method-assign]
     return app

@@ -3,7 +3,7 @@
 import base64
 import zlib
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 from collector.masking import masked_body
 
@@ -28,7 +28,12 @@ def read_body(environ: Mapping[str, Any], max_bytes: int) -> bytes:
     """
     announced = environ.get("CONTENT_LENGTH")
     if announced and announced.isdecimal():
-        body = _read_announced(environ["wsgi.input"], int(announced), max_bytes)
+        length = int(announced)
+        if length > max_bytes:
+            raise BodyTooLargeError
+        body: bytes = environ["wsgi.input"].read(length)
+        if len(body) < length:
+            raise BodyCutShortError
     elif environ.get("wsgi.input_terminated"):  # chunked: it ends where the server says
         body = environ["wsgi.input"].read(max_bytes + 1)
     else:
@@ -50,15 +55,6 @@ def recorded_body(body: bytes) -> tuple[str, str, str]:
         masked, secret = masked_body(body.decode("latin-1"))
         return base64.b64encode(masked.encode("latin-1")).decode(), "base64", secret
     return text, "utf-8", secret
-
-
-def _read_announced(stream: IO[bytes], length: int, max_bytes: int) -> bytes:
-    if length > max_bytes:
-        raise BodyTooLargeError
-    body = stream.read(length)
-    if len(body) < length:
-        raise BodyCutShortError
-    return body
 
 
 def _unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -5,6 +5,7 @@ they were made of. The address itself is not kept, neither on disk nor in memory
 """
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -27,15 +28,15 @@ CLIENT_HINTS: Final = (
     "Sec-CH-UA-WoW64",
 )
 _HINT_KEYS: Final = tuple("HTTP_" + name.upper().replace("-", "_") for name in CLIENT_HINTS)
-HEADER_KEYS: Final = (
-    "HTTP_USER_AGENT",
-    "HTTP_HOST",
-    "HTTP_ACCEPT_LANGUAGE",
-    "HTTP_ORIGIN",
-    "HTTP_DNT",
-    "HTTP_SEC_GPC",
-    *_HINT_KEYS,
+_TEXT_KEYS: Final = ("HTTP_USER_AGENT", "HTTP_HOST", "HTTP_ACCEPT_LANGUAGE", "HTTP_ORIGIN")
+HEADER_KEYS: Final = (*_TEXT_KEYS, "HTTP_DNT", "HTTP_SEC_GPC", *_HINT_KEYS)
+_USUAL_HINT_KEYS: Final = ("HTTP_SEC_CH_UA", "HTTP_SEC_CH_UA_MOBILE", "HTTP_SEC_CH_UA_PLATFORM")
+_Said = tuple[str | None, ...]
+_USUAL: Final[tuple[tuple[Callable[[dict[str, Any]], _Said], frozenset[str]], ...]] = tuple(
+    (itemgetter(*keys), frozenset(HEADER_KEYS).difference(keys))
+    for keys in (_TEXT_KEYS, (*_TEXT_KEYS, *_USUAL_HINT_KEYS))
 )
+"""What browsers without and with client hints send, and the headers that few send."""
 _MOST: Final = 8_192
 
 
@@ -48,13 +49,13 @@ class Browsers:
         self._day = -1
         self._columns: dict[int, bytes] = {}
 
-    def columns(self, environ: Mapping[str, Any], address: str, country: str) -> bytes:
-        """The end of a JSON object, from a comma on: all columns that tell of the browser.
+    def columns(self, environ: dict[str, Any], address: str, country: str) -> bytes:
+        """The middle of a JSON object, with a comma behind it: what tells of the browser.
 
         Raises:
             OSError: when the salt of the day can be neither read nor drawn.
         """
-        key = hash((address, country, *map(environ.get, HEADER_KEYS)))
+        key = hash((address, country, _said(environ)))
         known = self._columns.get(key)
         if known is None:
             known = self._columns[key] = self._new_columns(environ, address, country)
@@ -87,4 +88,15 @@ class Browsers:
             "global_privacy_control": environ.get("HTTP_SEC_GPC") == "1",
             "country_hint": country,
         }
-        return b"," + orjson.dumps(columns)[1:]
+        return orjson.dumps(columns)[1:-1] + b","
+
+
+def _said(environ: dict[str, Any]) -> _Said:
+    """All that the columns are made of: in short where a browser sends what most of them send."""
+    usual, rare = _USUAL["HTTP_SEC_CH_UA" in environ]
+    if environ.keys().isdisjoint(rare):
+        try:
+            return usual(environ)
+        except KeyError:
+            pass  # it sends less than most
+    return tuple(map(environ.get, HEADER_KEYS))

@@ -8,6 +8,7 @@ Headers = list[tuple[str, str]]
 
 PREFLIGHT_SECONDS: Final = 86_400
 _METHODS: Final = "GET, POST, OPTIONS"
+_NOT_STORED: Final = ("Cache-Control", "no-store")
 
 
 @lru_cache(maxsize=1_024)
@@ -23,6 +24,16 @@ def cors_headers(origin: str) -> Headers:
         ("Access-Control-Allow-Credentials", "true"),
         ("Vary", "Origin"),
     ]
+
+
+@lru_cache(maxsize=2_048)
+def answer_headers(origin: str, method: str) -> Headers:
+    """What the answer to a hit carries; shared like those of ``cors_headers``.
+
+    No cache keeps the answer to a POST that does not ask for it, so only others say anything of it.
+    """
+    allowed = cors_headers(origin)
+    return [_NOT_STORED, *allowed] if method != "POST" else allowed[:2]
 
 
 def preflight_headers(environ: Mapping[str, Any]) -> Headers:

@@ -3,13 +3,14 @@
 Everything that is no hit is handed on to the Flask application.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from collector.bodies import BodyCutShortError, BodyTooLargeError, read_body
-from collector.cors import Headers, cors_headers, preflight_headers
+from collector.cors import Headers, answer_headers, preflight_headers
 from collector.metrics import Counts
 from collector.recorder import Recorder
+from collector.shared_cpu import SharedCpu
 from collector.space import SpoolSpace
 from collector.spools import SpoolClosedError
 from stores import failpoints
@@ -19,7 +20,6 @@ WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 COLLECT_PATHS: Final = frozenset({"/g/collect", "/mp/collect"})
 RETRY_AFTER_SECONDS: Final = 10
-_NOT_STORED: Final = ("Cache-Control", "no-store")
 _EMPTY: Final = [b""]
 
 
@@ -34,6 +34,7 @@ class FastPath:
         sync: Waits until what was recorded survives the death of the machine; ``None`` where
             surviving that of the process is enough.
         max_body_bytes: A longer body is answered 413.
+        cpu: Where the threads that ask are brought together, if they are.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class FastPath:
         counts: Counts,
         sync: Callable[[], None] | None,
         max_body_bytes: int,
+        cpu: SharedCpu | None = None,
     ) -> None:
         self._others = others
         self._recorder = recorder
@@ -52,9 +54,12 @@ class FastPath:
         self._counts = counts
         self._sync = sync
         self._max_body_bytes = max_body_bytes
+        self._cpu = cpu
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
+        if self._cpu is not None:
+            self._cpu.join()
         if environ["PATH_INFO"] not in COLLECT_PATHS:
             return self._others(environ, start_response)
         method = environ["REQUEST_METHOD"]
@@ -67,8 +72,8 @@ class FastPath:
         start_response(status, headers)
         return _EMPTY
 
-    def _collect(self, environ: Mapping[str, Any], method: str) -> tuple[str, Headers]:
-        headers = [_NOT_STORED, *cors_headers(environ.get("HTTP_ORIGIN", ""))]
+    def _collect(self, environ: dict[str, Any], method: str) -> tuple[str, Headers]:
+        headers = answer_headers(environ.get("HTTP_ORIGIN", ""), method)
         if self._space.is_full:
             self._counts.refused_full += 1
             return _unavailable(headers, "spool_full")
@@ -93,7 +98,7 @@ class FastPath:
         self._counts.recorded_bytes += size_bytes
         if reason:
             self._counts.doubted += 1
-            headers.append(("X-Tallymark-Reason", reason))
+            headers = [*headers, ("X-Tallymark-Reason", reason)]
         return "204 No Content", headers
 
 

@@ -1,7 +1,6 @@
 """The recorder: one HTTP request in, one record in the spool out, and a peek at what is wrong."""
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -11,7 +10,7 @@ from collector.bodies import recorded_body
 from collector.browsers import Browsers
 from collector.header_text import header_text, query_text
 from collector.known_properties import KnownProperties
-from collector.masking import masked_query
+from collector.masking import masked_query, may_hold_masked
 from collector.peers import TrustedProxies, country_hint
 from collector.request_ids import balancer_request_id
 from collector.spools import Spool
@@ -42,7 +41,7 @@ class Recorder:
         self._browsers = browsers
         self._proxies = proxies
 
-    def record(self, environ: Mapping[str, Any], body: bytes) -> tuple[int, str]:
+    def record(self, environ: dict[str, Any], body: bytes) -> tuple[int, str]:
         """Record a request; returns the bytes it took and the reason why it may not count.
 
         The reason is advisory: "" if nothing is known against the request.
@@ -59,18 +58,22 @@ class Recorder:
             request_id = balancer_request_id(
                 environ.get("HTTP_X_REQUEST_ID", ""), environ.get("HTTP_X_REQUEST_START", "")
             )
-        path = environ["PATH_INFO"]
-        query, secret = masked_query(query_text(environ["QUERY_STRING"]))
-        text, encoding = "", "utf-8"
-        if body:
+        query = environ["QUERY_STRING"]
+        if not query.isascii():
+            query = query_text(query)
+        text, encoding, secret = "", "utf-8", ""
+        if body.isascii():
+            text = body.decode()
+        if not body.isascii() or may_hold_masked(query, text):
+            query, secret = masked_query(query)
             text, encoding, body_secret = recorded_body(body)
             secret = secret or body_secret
-        verdict, reason = self._peek(query, path, secret)
+        verdict, reason = self._peek(query, environ["PATH_INFO"], secret)
         columns = orjson.dumps(
             {
                 "has_balancer_id": request_id is not None,
                 "method": environ["REQUEST_METHOD"],
-                "path": path,
+                "path": environ["PATH_INFO"],
                 "query": query,
                 "body": text,
                 "body_encoding": encoding,
@@ -78,7 +81,7 @@ class Recorder:
                 "secret_verdict": verdict,
             }
         )
-        fields = columns[1:-1] + self._browsers.columns(environ, address, country)
+        fields = self._browsers.columns(environ, address, country) + columns[1:]
         self._spool.append(fields, request_id)
         return len(fields), reason
 
@@ -88,8 +91,10 @@ class Recorder:
         measurement_id = found[1] if found else ""
         if "%" in measurement_id or "+" in measurement_id:
             measurement_id = unquote_plus(measurement_id)
-        is_valid = bool(secret) and self._known.accepts_secret(measurement_id, secret)
-        verdict = ("valid" if is_valid else "invalid") if secret else ""
+        verdict = ""
+        if secret:
+            is_valid = self._known.accepts_secret(measurement_id, secret)
+            verdict = "valid" if is_valid else "invalid"
         if not measurement_id:
             return verdict, "missing_measurement_id"
         if not self._known.knows(measurement_id):

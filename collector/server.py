@@ -12,6 +12,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
 from collector.settings import CollectorSettings
+from collector.shared_cpu import shared_cpu
 from collector.shared_metrics import share_metrics
 
 _DRAIN_SECONDS: Final = 10
@@ -51,6 +52,7 @@ def load_application(settings: CollectorSettings, parent: int) -> Callable[..., 
     from collector.app import Worker, create_app  # noqa: PLC0415  in the worker, not before
 
     worker = Worker.open(settings)
+    worker.cpu = shared_cpu()
     app = create_app(worker)
     # Runs when the server has answered its last request and the process is about to end.
     multiprocessing.util.Finalize(None, worker.close, exitpriority=10)

@@ -16,8 +16,9 @@ class CollectorSettings:
         data_dir: Folder shared by workers, shipper and archiver; spools, salts, rules lie in it.
         port: TCP port; 0 is not allowed, since every worker binds it for itself.
         workers: Worker processes; each start of one is a spool.
-        blocking_threads: Threads a worker answers in. One would be as fast, but a client that is
-            slow to send its body occupies one; with ``durability="host"`` they share an fsync.
+        blocking_threads: Threads a worker answers in at most. The server does not wait for a body
+            before it asks for an answer, so a client that is slow to send its own occupies one;
+            with ``durability="host"`` they share an fsync.
         rules_path: Properties as JSON; ``None`` means ``data_dir/rules/properties.json``.
         durability: ``process`` survives the death of any process, ``host`` that of the machine:
             it adds an fsync, shared by the requests that wait for one, before the answer.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.browsers import HEADER_KEYS
 from collector.peers import network_of
 from collector.visitors import DAY_US
 from tests.collector.workers import BROWSER, NOON_US, SECRET, worker_at, write_properties
@@ -221,6 +222,48 @@ def test_browsers_with_credentials_are_named_their_own_origin(tmp_path: Path):
     assert preflight.status == 204
     assert preflight.headers["Access-Control-Allow-Headers"] == "content-type"
     assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+
+
+def test_no_cache_keeps_the_answer_to_a_hit_that_was_asked_for(tmp_path: Path):
+    with worker_at(tmp_path) as collector:
+        assert collector.ask("/g/collect", GA4_HIT).headers["Cache-Control"] == "no-store"
+        posted = collector.ask("/g/collect", GA4_HIT, b"en=a", HTTP_ORIGIN="https://shop.test")
+    assert posted.headers == {
+        "Access-Control-Allow-Origin": "https://shop.test",
+        "Access-Control-Allow-Credentials": "true",
+    }
+
+
+BROWSERS = {
+    "with the usual hints": {
+        "HTTP_ACCEPT_LANGUAGE": "de", "HTTP_ORIGIN": "https://a.test", "HTTP_SEC_CH_UA": '"C"',
+        "HTTP_SEC_CH_UA_MOBILE": "?0", "HTTP_SEC_CH_UA_PLATFORM": '"Linux"',
+    },
+    "without hints": {"HTTP_ACCEPT_LANGUAGE": "de", "HTTP_ORIGIN": "https://a.test"},
+    "with little": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("headers", BROWSERS.values(), ids=BROWSERS)
+def test_browsers_that_differ_in_one_header_are_told_apart(tmp_path: Path, headers):
+    columns = {
+        "HTTP_USER_AGENT": "user_agent",
+        "HTTP_ACCEPT_LANGUAGE": "accept_language",
+        "HTTP_ORIGIN": "origin",
+        "HTTP_DNT": "do_not_track",
+        "HTTP_SEC_GPC": "global_privacy_control",
+        **{key: "client_hints" for key in HEADER_KEYS if "_CH_UA" in key},
+        "HTTP_HOST": "visitor_hash",
+        "REMOTE_ADDR": "visitor_hash",
+    }
+    with worker_at(tmp_path) as collector:
+        collector.ask("/g/collect", GA4_HIT, **headers)
+        for key in columns:
+            changed = "1" if key != "REMOTE_ADDR" else "203.0.113.78"
+            collector.ask("/g/collect", GA4_HIT, **(headers | {key: changed}))
+        first, *others = collector.rows()
+    for (key, column), other in zip(columns.items(), others, strict=True):
+        assert other[column] != first[column], key
 
 
 def test_other_methods_are_not_recorded(tmp_path: Path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.masking import MASK, NAMES, masked_body, masked_query
+from collector.masking import MASK, NAMES, masked_body, masked_query, may_hold_masked
 from tests.collector.workers import everything_written, worker_at
 
 VALUE = "198.51.100.23"
@@ -106,6 +106,36 @@ def test_whatever_stands_around_it_the_value_is_gone(name, before, after):
     pairs += [f"{name}=SECRETVALUE", *("=".join(map(quote, pair)) for pair in after)]
     for masked in (masked_query("&".join(pairs))[0], masked_body("\n".join(pairs))[0]):
         assert "SECRETVALUE" not in masked
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_the_cheap_question_misses_no_name_however_it_is_spelled(name):
+    assert may_hold_masked(f"v=2&{name}={VALUE}", "")
+    assert may_hold_masked("", f"en=a\nEP%2e{name}={VALUE}")
+
+
+@pytest.mark.parametrize("name", [spelling for name in NAMES for spelling in escaped(name)])
+def test_the_cheap_question_misses_no_key_however_it_is_escaped(name):
+    assert may_hold_masked("v=2", f'{{"{name}": "{VALUE}"}}')
+
+
+def test_the_cheap_question_is_answered_no_for_what_most_sites_send():
+    hit = "v=2&tid=G-1&cid=1.2&ul=de&dl=https%3A%2F%2Fx.test%2Fshipping&en=page_view&ep.tip=1"
+    assert not may_hold_masked(hit, "en=scroll&_et=5000\r\nen=purchase&ep.zip=8000")
+
+
+PIECES = st.sampled_from(
+    [*SPELLED, "ip", "u", "%75", "%", "&", "=", "\n", '"', "\\u0075", ":", "1"]
+)
+
+
+@given(
+    st.lists(PIECES, max_size=12).map("".join), st.one_of(st.text(), st.lists(PIECES).map("".join))
+)
+def test_where_the_cheap_question_is_answered_no_there_is_nothing_to_mask(query, body):
+    if not may_hold_masked(query, body):
+        assert masked_query(query) == (query, "")
+        assert masked_body(body) == (body, "")
 
 
 @given(st.text())
