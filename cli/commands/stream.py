@@ -36,7 +36,7 @@ def stream_group() -> None:
 @click.option("--give-up-seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True,
               help="Leave all as it was if the new job has not caught up by then.")  # fmt: skip
 def upgrade(data: Path, why: str, give_up_seconds: float, shards: int | None, **urls: Any) -> None:
-    """Let the code that is installed now take over from the job that runs.
+    """Let the code that is installed now take over from the streaming job that runs.
 
     A second job starts beside the first, reads the last 24 hours of hits from a subscription
     of its own and writes a lineage of its own. When it has caught up, the first one stops and
@@ -46,7 +46,7 @@ def upgrade(data: Path, why: str, give_up_seconds: float, shards: int | None, **
     Ctrl-C before the end leaves everything as it was.
 
     \b
-    Example, after new code has been installed:
+    Example:
       tallymark stream upgrade --why "mended the channel of newsletters"
     """
     from beam_pipelines.upgrade import Upgrade, UpgradeFailedError  # noqa: PLC0415
