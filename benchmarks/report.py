@@ -4,11 +4,12 @@ No result is cached; requests vary in shape, days, names and filters. A request 
 WSGI environment to the bytes of the answer. DuckDB gets the same hits with their sessions worked
 out already, sorted by property and time, and counts users approximately, which is faster there.
 
-Run: python -m benchmarks.report [--hits 300000] [--properties 5] [--requests 400]
+Run: python -m benchmarks.report [--hits 300000] [--properties 5] [--requests 400] [--hours-only]
 """
 
 import argparse
 import io
+import os
 import random
 import statistics
 import tempfile
@@ -23,6 +24,7 @@ import orjson
 import polars as pl
 
 from report_api.app import create_app
+from report_api.compaction import Compaction
 from stores.rules_cache.creation import CreatedProperty, create_property
 from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.sqlite import SqliteWideRows
@@ -250,6 +252,7 @@ def main() -> None:
     parser.add_argument("--properties", type=int, default=5)
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--duckdb-requests", type=int, default=60)
+    parser.add_argument("--hours-only", action="store_true", help="make no day cells")
     arguments = parser.parse_args()
     rng = np.random.default_rng(7)
     with tempfile.TemporaryDirectory() as name:
@@ -267,6 +270,9 @@ def main() -> None:
         fill(store, hits)
         _serve(store)
         cache = FileRulesCache(folder / "properties.json", clock=time.time)
+        if not arguments.hours_only:
+            made = Compaction(store, cache, lambda: NOW_US).run_once()
+            print(f"made the cells of {made} days")
         app = create_app(wide_rows=store, rules_cache=cache, now_us=lambda: NOW_US)
         call = caller(app.wsgi_app, owners[0])
         connection = duckdb.connect()
@@ -302,7 +308,9 @@ def _print(
     theirs: list[float],
     requests: list[tuple[dict[str, Any], str]],
 ) -> None:
-    print(f"30 days of {arguments.hits:,} hits, {len(ours)} requests; milliseconds")
+    load = os.getloadavg()[0]
+    cells = "cells of hours" if arguments.hours_only else "cells of days"
+    print(f"30 days of {arguments.hits:,} hits, {cells}, {len(ours)} requests, load {load:.1f}; ms")
     print(f"report API  p50 {percentile(ours, 0.5):7.2f}  p99 {percentile(ours, 0.99):7.2f}")
     print(f"DuckDB      p50 {percentile(theirs, 0.5):7.2f}  p99 {percentile(theirs, 0.99):7.2f}")
     ratios = [theirs[index] / ours[index] for index in range(len(theirs))]

@@ -1,5 +1,6 @@
 """Reads of served cells: those of days where there are any, those of hours for all other time."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -128,7 +129,8 @@ def _families(wanted: Wanted) -> tuple[str, ...]:
 def _decoded(rollup: Rollup, wanted: Wanted, read: _Read) -> tuple[DecodedCells, Freshness]:
     spans = without_days(wanted.spans, read.found)
     hours, freshness = served_cells(read.hours, wanted.pointers, spans)
-    cells = pl.concat([hours, read.days]) if read.found else hours
+    parts = [part for part in (hours, read.days) if part.height]
+    cells = pl.concat(parts) if len(parts) > 1 else (parts or [hours])[0]
     decoded = decode(rollup, cells, with_sets=wanted.with_sets, only=wanted.columns)
     return decoded, _with_days(freshness, {day: wanted.days[day] for day in read.found})
 
@@ -150,8 +152,11 @@ def _ranges(property_id: int, rollups: Sequence[Rollup], spans: Spans) -> list[t
 def _of_rollups(
     cells: pl.DataFrame, property_id: int, rollups: Sequence[Rollup]
 ) -> list[pl.DataFrame]:
-    keys = pl.col("row_key").bin
-    return [
-        cells.filter(keys.starts_with(rollup_prefix(property_id, rollup.name).encode()))
-        for rollup in rollups
-    ]
+    """The cells of each rollup: they come ordered by key, so they are slices."""
+    keys = cells.get_column("row_key").to_list()
+    parts = []
+    for rollup in rollups:
+        prefix = rollup_prefix(property_id, rollup.name).encode()
+        first = bisect_left(keys, prefix)
+        parts.append(cells.slice(first, bisect_left(keys, prefix + b"\x7f") - first))
+    return parts

@@ -22,7 +22,7 @@ from tallymark.cells import QUALIFIER
 from tallymark.decoded_cells import DecodedCells, base_key
 from tallymark.pointer_map import PointerMap
 from tallymark.rollups import ROLLUPS, Rollup
-from tallymark.row_keys import row_key
+from tallymark.row_keys import cell_place, rollup_prefix
 from tallymark.slots import MINUTE_US, local_midnight_us
 from tallymark.uniques import least_hashes
 
@@ -92,7 +92,8 @@ def lineage_in(publication: str) -> str:
 
 def day_key(property_id: int, rollup: Rollup, day: Day, publication: str) -> bytes:
     """Row of a day cell of one of ``DAY_ROLLUPS``."""
-    return row_key(property_id, rollup.name, day.start_us, publication)
+    prefix = rollup_prefix(property_id, rollup.name)
+    return (prefix + cell_place(day.start_us, publication)).encode()
 
 
 def found_days(
@@ -109,8 +110,9 @@ def found_days(
     Returns:
         The cells, with their chunks, and the days that are there.
     """
+    prefix = rollup_prefix(property_id, rollup.name)
     places = {
-        (day_key(property_id, rollup, day, name), day.qualifier): day
+        ((prefix + cell_place(day.start_us, name)).encode(), day.qualifier): day
         for day, name in wanted.items()
     }
     keys = map(base_key, cells.get_column("row_key").to_list())

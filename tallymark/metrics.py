@@ -4,10 +4,12 @@ Adding a name is adding a row. A dimension is made of rollup keys or of the slot
 metric is a measure, or a ratio of measures. Which rollups can answer follows from their columns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tallymark.rollups import ROLLUPS, Rollup
@@ -76,15 +78,22 @@ class Metric:
         """The measures it needs."""
         return tuple(dict.fromkeys(name for name in (self.of, self.less, self.per) if name))
 
-    def value(self) -> pl.Expr:
-        """Its value from columns of measures: Int64 for integers, Float64 otherwise."""
-        measure = pl.col(self.of) - pl.col(self.less) if self.less else pl.col(self.of)
+    def value(
+        self, measures: Mapping[str, npt.NDArray[np.int64]]
+    ) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
+        """Its values from those of measures, whole numbers as such.
+
+        NumPy's division is the correctly rounded one, whatever lies beside a number: Polars
+        multiplies by the reciprocal where it divides by one number.
+        """
+        measure = measures[self.of] - measures[self.less] if self.less else measures[self.of]
         if self.type == "TYPE_INTEGER":
-            return measure.cast(pl.Int64)
-        scaled = measure.cast(pl.Float64) / self.scale
+            return measure
+        scaled = measure / self.scale
         if not self.per:
             return scaled
-        return pl.when(pl.col(self.per) == 0).then(0.0).otherwise(scaled / pl.col(self.per))
+        per = measures[self.per]
+        return np.where(per == 0, 0.0, scaled / np.where(per == 0, 1, per))
 
 
 def _key(name: str) -> Callable[[], pl.Expr]:

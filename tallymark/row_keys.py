@@ -42,10 +42,9 @@ def rollup_range(property_id: int, rollup: str, first_us: int, end_us: int) -> t
     )
 
 
-def row_key(property_id: int, rollup: str, slot_us: int, lineage: str) -> bytes:
-    """The row of one cell, whose slot starts at ``slot_us``."""
-    place = f"{_day(slot_us)}{SEPARATOR}{lineage}{SEPARATOR}{_WHOLE}"
-    return (rollup_prefix(property_id, rollup) + place).encode()
+def cell_place(slot_us: int, lineage: str) -> str:
+    """What follows ``rollup_prefix`` in the row of a cell whose slot starts at ``slot_us``."""
+    return f"{_day(slot_us)}{SEPARATOR}{lineage}{SEPARATOR}{_WHOLE}"
 
 
 def with_row_keys(

@@ -6,14 +6,17 @@ never counts less (below k members it is exact, from k on at least k − 1 and f
 hash), and where the total comes from the totals rollup, rows are clamped to it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tallymark.decoded_cells import DecodedCells
 from tallymark.metrics import LOCAL, TOTALS, Dimension
 from tallymark.reports.dates import DateRange
+from tallymark.reports.groups import Groups, grouped
 from tallymark.reports.local_time import local_us
 from tallymark.reports.plan import Plan
 from tallymark.reports.request import DATE_RANGE, ReportRequest
@@ -21,9 +24,9 @@ from tallymark.reports.unique_counts import NO_GROUP, Members
 from tallymark.slots import DAY_US, HOUR_US
 
 Measures = dict[str, int]
+Columns = dict[str, npt.NDArray[np.int64]]
 
 _GROUP = "group"
-_STORED = "stored"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ def answer(plan: Plan, decoded: DecodedCells, totals: DecodedCells | None = None
         tables.append(part.table(known))
         if "TOTAL" in request.aggregations:
             wholes.append(part.whole(known))
-    ordered = _ordered(request, pl.concat(tables))
+    ordered = _ordered(request, tables[0] if len(tables) == 1 else pl.concat(tables))
     return Report(
         request=request,
         rows=ordered.slice(request.offset, request.limit),
@@ -91,15 +94,10 @@ def _with_times(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:
     return numbers.with_columns(pl.Series(LOCAL, local // unit_us * unit_us))
 
 
-def _column(dimension: str) -> str:
-    """Column of a dimension beside measures, which have the names of some dimensions."""
-    return f"by {dimension}"
-
-
 class _Part:
     """The part of a report that one date range is.
 
-    Rows are summed over what tells them apart in the store first; dimensions and filters are then
+    Rows are grouped by what tells them apart in the store first; dimensions and filters are then
     worked out for these few groups.
     """
 
@@ -110,100 +108,91 @@ class _Part:
         self._facts = facts
         self._members = members
         self._name = date_range.name
-        self._stored_of_row = np.full(rows, NO_GROUP, dtype=np.int64)
         self._group_of_row = np.full(rows, NO_GROUP, dtype=np.int64)
-        self._kept = pl.DataFrame()
+        self._measures: Columns = {}
+        self._kept = np.zeros(0, dtype=np.int64)
 
     def table(self, known: Measures) -> pl.DataFrame:
         """The rows; none says more than the total, of which ``known`` measures are given."""
-        request = self._plan.request
-        clamped = self._grouped()
-        limits = [name for name in self._plan.uniques if name in known]
-        if limits:
-            clamped = clamped.with_columns(
-                pl.min_horizontal(name, pl.lit(known[name], pl.Int64)) for name in limits
-            )
-        table = _kept(request, self._named(clamped, request.dimensions))
-        if "TOTAL" in request.aggregations:
-            self._kept = clamped.join(table, on=_GROUP, how="semi")
-        return table.drop(_GROUP)
+        by = self._grouped()
+        for name in self._plan.uniques:
+            if name in known:
+                self._measures[name] = np.minimum(self._measures[name], known[name])
+        table = _kept(self._plan.request, self._named(by, self._measures))
+        self._kept = table.drop_in_place(_GROUP).to_numpy()
+        return table
 
     def whole(self, known: Measures) -> pl.DataFrame:
         """The total of what ``table`` has kept, as one row."""
         plan = self._plan
-        kept = np.isin(self._group_of_row, self._kept.get_column(_GROUP).to_numpy())
-        one_group = np.where(kept, 0, NO_GROUP)
-        measures = {name: pl.Series([self._kept.get_column(name).sum()]) for name in plan.sums} | {
-            name: self._members.counts(name, one_group, 1, plan.rollup.unique_k)
-            for name in plan.uniques
-        }
-        given = {name: pl.Series([value], dtype=pl.Int64) for name, value in known.items()}
-        total = pl.DataFrame({_GROUP: [0]} | measures | given)
-        return self._named(total, ()).drop(_GROUP)
-
-    def _grouped(self) -> pl.DataFrame:
-        """Measures by group: its number, dimensions, sums and unique counts."""
-        plan = self._plan
-        stored = self._stored_groups()
-        if plan.request.dimension_filter is not None:
-            stored = stored.filter(
-                plan.request.dimension_filter.expression(lambda name: pl.col(_column(name)))
-            )
-        keys = [_column(dimension.name) for dimension in plan.request.dimensions]
-        sums = [pl.col(name).sum() for name in plan.sums]
-        members = [_STORED] if plan.uniques else []
-        if keys:
-            found = stored.group_by(keys).agg(*sums, *members).with_row_index(_GROUP)
-        else:
-            found = stored.select(
-                pl.lit(0, pl.UInt32).alias(_GROUP),
-                *sums,
-                *(pl.col(name).implode() for name in members),
-            ).head(1)
-        if not plan.uniques:
-            return found
-        self._place_rows(found)
-        counts = [
-            self._members.counts(name, self._group_of_row, found.height, plan.rollup.unique_k)
-            for name in plan.uniques
-        ]
-        return found.with_columns(counts)
-
-    def _place_rows(self, found: pl.DataFrame) -> None:
-        """Note the group of each row whose stored group is in one."""
-        groups = found.select(_GROUP, _STORED).explode(_STORED, empty_as_null=False)
-        group_of_stored = np.full(self._facts.height + 1, NO_GROUP, dtype=np.int64)
-        group_of_stored[groups.get_column(_STORED).to_numpy()] = groups.get_column(_GROUP)
-        placed = self._stored_of_row != NO_GROUP
-        self._group_of_row[placed] = group_of_stored[self._stored_of_row[placed]]
-
-    def _stored_groups(self) -> pl.DataFrame:
-        """Sums by stored keys and local time, with the values of all dimensions."""
-        plan = self._plan
-        dimensions = _all_dimensions(plan)
-        times = [LOCAL] if LOCAL in self._facts.columns else []
-        sums = [pl.col(name).sum() for name in plan.sums]
-        if not (plan.keys or times):
-            self._stored_of_row[self._facts.get_column("row").to_numpy()] = 0
-            return self._facts.select(pl.lit(0, pl.UInt32).alias(_STORED), *sums).head(1)
-        rows = ["row"] if plan.uniques else []
-        groups = self._facts.group_by(*plan.keys, *times).agg(*sums, *rows).with_row_index(_STORED)
-        if rows:
-            placed = groups.select(_STORED, "row").explode("row")
-            self._stored_of_row[placed.get_column("row").to_numpy()] = placed.get_column(_STORED)
-        if times:
-            groups = groups.with_columns(pl.from_epoch(LOCAL, time_unit="us"))
-        return groups.with_columns(
-            dimension.value().alias(_column(dimension.name)) for dimension in dimensions
+        one_group = np.where(np.isin(self._group_of_row, self._kept), 0, NO_GROUP)
+        measures = (
+            {name: self._measures[name][self._kept].sum(keepdims=True) for name in plan.sums}
+            | {
+                name: self._members.counts(name, one_group, 1, plan.rollup.unique_k)
+                for name in plan.uniques
+            }
+            | {name: np.array([value], dtype=np.int64) for name, value in known.items()}
         )
+        total = self._named((), measures)
+        total.drop_in_place(_GROUP)
+        return total
 
-    def _named(self, measures: pl.DataFrame, dimensions: tuple[Dimension, ...]) -> pl.DataFrame:
-        """Dimensions, date range and metrics by their names."""
-        return measures.select(
-            _GROUP,
-            *(pl.col(_column(dimension.name)).alias(dimension.name) for dimension in dimensions),
-            pl.lit(self._name).alias(DATE_RANGE),
-            *(metric.value().alias(metric.name) for metric in self._plan.request.metrics),
+    def _grouped(self) -> list[pl.Series]:
+        """Work out the measures by group; the dimensions of each group."""
+        plan, facts = self._plan, self._facts
+        stored, dimensions, passes = self._stored_groups()
+        by = [column.filter(passes) for column in dimensions[: len(plan.request.dimensions)]]
+        found = grouped(by, int(np.count_nonzero(passes)))
+        groups = len(found.first) if by else 1
+        group_of_stored = np.full(len(passes), NO_GROUP, dtype=np.int64)
+        group_of_stored[passes] = found.of_row
+        group = group_of_stored[stored.of_row]
+        inside = group != NO_GROUP
+        group, rows = group[inside], facts.get_column("row").to_numpy()[inside]
+        self._group_of_row[rows] = group
+        for name in plan.sums:
+            sums = np.zeros(groups, dtype=np.int64)
+            np.add.at(sums, group, facts.get_column(name).to_numpy()[inside])
+            self._measures[name] = sums
+        for name in plan.uniques:
+            self._measures[name] = self._members.counts(
+                name, self._group_of_row, groups, plan.rollup.unique_k
+            )
+        return [column[found.first] for column in by]
+
+    def _stored_groups(self) -> tuple[Groups, list[pl.Series], npt.NDArray[np.bool_]]:
+        """Groups by stored keys and local time; their dimensions, and which pass the filter."""
+        plan, facts = self._plan, self._facts
+        keys = [facts.get_column(key) for key in plan.keys]
+        times = [facts.get_column(LOCAL)] if LOCAL in facts.columns else []
+        stored = grouped([*keys, *(time.to_numpy() for time in times)], facts.height)
+        held = pl.DataFrame(
+            [column[stored.first] for column in keys]
+            + [time[stored.first].cast(pl.Datetime("us")) for time in times]
+        )
+        if held.width == 0:
+            return stored, [], np.ones(len(stored.first), dtype=bool)
+        values = held.select(
+            dimension.value().alias(dimension.name) for dimension in _all_dimensions(plan)
+        )
+        passes = np.ones(held.height, dtype=bool)
+        if plan.request.dimension_filter is not None:
+            passing = values.select(plan.request.dimension_filter.expression(pl.col))
+            passes = passing.to_series().fill_null(value=False).to_numpy()
+        return stored, values.get_columns(), passes
+
+    def _named(self, by: Sequence[pl.Series], measures: Columns) -> pl.DataFrame:
+        """Groups with dimensions, date range and metrics by their names."""
+        metrics = self._plan.request.metrics
+        height = len(next(iter(measures.values()))) if measures else len(by[0]) if by else 1
+        return pl.DataFrame(
+            [
+                pl.Series(_GROUP, np.arange(height)),
+                *by,
+                pl.Series(DATE_RANGE, [self._name] * height, pl.String),
+                *(pl.Series(metric.name, metric.value(measures)) for metric in metrics),
+            ]
         )
 
 
@@ -220,7 +209,7 @@ def _whole(plan: Plan, totals: DecodedCells, date_range: DateRange) -> Measures:
     uniques = [name for name in plan.whole_measures if name in TOTALS.uniques]
     members = Members(totals.sets, uniques)
     return {
-        name: members.counts(name, group_of_row, 1, TOTALS.unique_k).item()
+        name: members.counts(name, group_of_row, 1, TOTALS.unique_k)[0].item()
         if name in uniques
         else int(rows.get_column(name).sum())
         for name in plan.whole_measures
@@ -229,9 +218,11 @@ def _whole(plan: Plan, totals: DecodedCells, date_range: DateRange) -> Measures:
 
 def _kept(request: ReportRequest, table: pl.DataFrame) -> pl.DataFrame:
     """Without rows of nothing, unless they are wanted, and those that the metric filter drops."""
-    names = [metric.name for metric in request.metrics]
-    if names and not request.keep_empty_rows:
-        table = table.filter(pl.any_horizontal(pl.col(name) != 0 for name in names))
+    metrics = [table.get_column(metric.name).to_numpy() for metric in request.metrics]
+    if metrics and not request.keep_empty_rows:
+        says_something = np.logical_or.reduce([values != 0 for values in metrics])
+        if not says_something.all():
+            table = table.filter(says_something)
     if request.metric_filter is not None:
         table = table.filter(request.metric_filter.expression(pl.col))
     return table

@@ -17,8 +17,8 @@ NO_GROUP: Final = -1
 _EXPECTED_BELOW: Final = (2, 16)
 """Members, in multiples of k, that a guessed threshold is to let through, duplicates included;
 more when too few of them were distinct."""
-_MARGIN: Final = 1.3
-"""How many times k distinct members are expected below a threshold where their number is known."""
+_EXPECTED_OF_GROUP: Final = 4
+"""The same for each of several groups."""
 _BELOW_HASH_SPACE: Final = float(2**64 - 2**11)
 """The largest float that a 64-bit number can hold."""
 
@@ -27,19 +27,21 @@ class Members:
     """The members of the unique sets of a read, by measure."""
 
     def __init__(self, sets: pl.DataFrame, measures: Sequence[str]) -> None:
-        only = sets.get_column("measure").unique().len() <= 1
-        parts = {
-            name: sets if only else sets.filter(pl.col("measure") == name) for name in measures
-        }
-        self._parts = {
-            name: (part.get_column("row").to_numpy(), part.get_column("hash").to_numpy())
-            for name, part in parts.items()
-        }
+        rows, hashes = sets.get_column("row").to_numpy(), sets.get_column("hash").to_numpy()
+        measure = sets.get_column("measure")
+        assert isinstance(measure.dtype, pl.Enum)
+        codes = measure.to_physical().to_numpy()
+        numbers = {name: measure.dtype.categories.to_list().index(name) for name in measures}
+        self._parts = {}
+        for name, number in numbers.items():
+            mine = codes == number
+            # Mostly all are of one measure, and need not be copied.
+            self._parts[name] = (rows, hashes) if mine.all() else (rows[mine], hashes[mine])
 
     def counts(
         self, measure: str, group_of_row: npt.NDArray[np.int64], groups: int, k: int
-    ) -> pl.Series:
-        """The unique count of each group, Int64.
+    ) -> npt.NDArray[np.int64]:
+        """The unique count of each group.
 
         Args:
             measure: One of the measures.
@@ -52,13 +54,16 @@ class Members:
         inside = group != NO_GROUP
         if not inside.all():
             group, hashes = group[inside], hashes[inside]
-        return pl.Series(measure, count_unions(group, hashes, groups, k))
+        return count_unions(group, hashes, groups, k)
 
 
 def count_unions(
     group: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], groups: int, k: int
 ) -> npt.NDArray[np.int64]:
     """For each group how many members the union of its sets has, exact below ``k``.
+
+    Sets are cut at k, so a count from k on is only of what was kept, and the k-th hash tells. Of
+    groups of many members only the least hashes are looked at, and all where those were too few.
 
     Args:
         group: Of each member, from 0.
@@ -68,6 +73,29 @@ def count_unions(
     """
     if groups == 1:
         return np.array([_count_union(hashes, k)])
+    members = np.bincount(group, minlength=groups)
+    is_cut = members > _EXPECTED_OF_GROUP * k
+    if is_cut.any():
+        share = np.where(is_cut, _EXPECTED_OF_GROUP * k / np.maximum(members, 1), 1.0)
+        limits = (share * _BELOW_HASH_SPACE).astype(np.uint64)
+        below = (hashes < limits[group]) | ~is_cut[group]
+        least_group, least = group[below], hashes[below]
+    else:
+        least_group, least = group, hashes
+    counts = _distinct_of_groups(least_group, least, groups)
+    parts = _parts(least_group, least, groups) if (counts >= k).any() or is_cut.any() else []
+    for index in np.flatnonzero(is_cut | (counts >= k)):
+        found = _distinct(parts[index])
+        if len(found) >= k:
+            counts[index] = _estimate(found, k)
+        else:
+            counts[index] = _count_union(hashes[group == index], k)
+    return counts
+
+
+def _distinct_of_groups(
+    group: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], groups: int
+) -> npt.NDArray[np.int64]:
     distinct = (
         pl.DataFrame({"group": group, "hash": hashes})
         .group_by("group")
@@ -75,32 +103,16 @@ def count_unions(
     )
     counts = np.zeros(groups, dtype=np.int64)
     counts[distinct.get_column("group").to_numpy()] = distinct.get_column("hash").to_numpy()
-    if (counts >= k).any():
-        _estimate_large(counts, group, hashes, k)
     return counts
 
 
-def _estimate_large(
-    counts: npt.NDArray[np.int64],
-    group: npt.NDArray[np.int64],
-    hashes: npt.NDArray[np.uint64],
-    k: int,
-) -> None:
-    """Put estimates in place of the counts from k on.
-
-    Sets are cut at k, so such a count is only of what was kept. The k-th hash is sought among the
-    least ones alone, and among all where they were too few.
-    """
-    large = np.flatnonzero(counts >= k)
-    share = np.zeros(len(counts))
-    share[large] = np.minimum(1.0, _MARGIN * k / counts[large])
-    below = hashes < (share * _BELOW_HASH_SPACE).astype(np.uint64)[group]
-    least_group, least_hashes = group[below], hashes[below]
-    for index in large:
-        members = _distinct(least_hashes[least_group == index])
-        if len(members) < k:
-            members = _distinct(hashes[group == index])
-        counts[index] = _estimate(members, k)
+def _parts(
+    group: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], groups: int
+) -> list[npt.NDArray[np.uint64]]:
+    """The members of each group; small integers are what NumPy sorts fastest."""
+    small = group.astype(np.uint16 if groups <= np.iinfo(np.uint16).max else np.uint32)
+    ordered = hashes[np.argsort(small, kind="stable")]
+    return np.split(ordered, np.cumsum(np.bincount(group, minlength=groups))[:-1])
 
 
 def _count_union(hashes: npt.NDArray[np.uint64], k: int) -> int:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -78,17 +79,22 @@ def test_every_metric_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_is_computed_from_its_measures(name: str) -> None:
-    value = pl.DataFrame({key: [number] for key, number in MEASURES.items()}).select(
-        METRICS[name].value()
-    )
+    value = METRICS[name].value({key: np.array([number]) for key, number in MEASURES.items()})
     assert value.item() == VALUES[name]
     assert isinstance(value.item(), int) == (METRICS[name].type == "TYPE_INTEGER")
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_of_nothing_is_zero(name: str) -> None:
-    nothing = pl.DataFrame({key: [0] for key in MEASURES})
-    assert nothing.select(METRICS[name].value()).item() == 0
+    nothing = {key: np.array([0]) for key in MEASURES}
+    assert METRICS[name].value(nothing).item() == 0
+
+
+@pytest.mark.parametrize("beside", [0, 1, 30])
+def test_an_amount_is_the_nearest_number_to_its_micros(beside: int) -> None:
+    """777 micros times a millionth would be 0.0007769999999999999."""
+    micros = np.array([777] * (1 + beside))
+    assert METRICS["totalRevenue"].value({"value_micros": micros})[0] == 0.000777
 
 
 def test_every_name_is_answered_by_some_rollup_alone() -> None:

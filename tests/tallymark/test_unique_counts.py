@@ -38,4 +38,26 @@ def test_rows_without_a_group_do_not_count() -> None:
         schema={"row": pl.UInt32, "measure": pl.Enum(["users"]), "hash": pl.UInt64},
     )
     members = Members(sets, ["users"])
-    assert members.counts("users", np.array([0, 1, NO_GROUP]), 3, K).to_list() == [1, 2, 0]
+    assert members.counts("users", np.array([0, 1, NO_GROUP]), 3, K).tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("present", [[], ["users"], ["new_users"], ["users", "new_users"]])
+def test_a_measure_without_members_counts_none(present: list[str]) -> None:
+    sets = pl.DataFrame(
+        {"row": [0] * len(present), "measure": present, "hash": [5] * len(present)},
+        schema={"row": pl.UInt32, "measure": pl.Enum(["users", "new_users"]), "hash": pl.UInt64},
+    )
+    members = Members(sets, ["users", "new_users"])
+    for name in ("users", "new_users"):
+        assert members.counts(name, np.array([0]), 1, K).tolist() == [int(name in present)]
+
+
+def test_a_large_group_whose_least_members_are_copies_is_counted_in_full() -> None:
+    rng = np.random.default_rng(5)
+    copies = np.repeat(np.arange(1, K // 2, dtype=np.uint64), 20)
+    others = rng.integers(2**63, 2**64, 9 * K, dtype=np.uint64)
+    hashes = np.concatenate([copies, others, others[:K]])
+    group = np.concatenate([np.zeros(len(copies) + len(others), np.int64), np.ones(K, np.int64)])
+    plain = estimates(pl.DataFrame({"group": group, "hash": hashes}), ["group"], K)
+    expected = dict(plain.iter_rows())
+    assert count_unions(group, hashes, 2, K).tolist() == [expected[0], expected[1]]
