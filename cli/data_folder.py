@@ -38,6 +38,11 @@ class DataFolder:
         return self.path / "dagster"
 
     @property
+    def imports(self) -> Path:
+        """What imports keep while they run."""
+        return self.path / "imports"
+
+    @property
     def demo(self) -> Path:
         """Ids and secrets of the demo's property; for its owner's eyes only."""
         return self.path / "demo.json"

@@ -11,6 +11,7 @@ _COMMANDS: Final = {
     "property": "cli.commands.property:property_group",
     "simulate": "cli.commands.simulate:simulate",
     "stream": "cli.commands.stream:stream_group",
+    "import": "cli.commands.imports:import_group",
     "serve": "cli.commands.serve:serve",
 }
 

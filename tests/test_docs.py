@@ -56,6 +56,7 @@ def as_here(command: str, stack: Stack, site: Site) -> str:
         ("READ_KEY", site.read_key),
         ("SECRET", site.api_secret),
         ("/properties/PROPERTY", f"/properties/{site.property_id}"),
+        ("--property PROPERTY", f"--property {site.property_id}"),
         ("--data data", f"--data {stack.data}"),
     ):
         command = command.replace(written, here)

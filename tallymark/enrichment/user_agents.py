@@ -1,5 +1,6 @@
 """User agents: the browser, the operating system and the kind of device behind a hit."""
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -34,6 +35,12 @@ OPERATING_SYSTEMS: Final = {
 }
 """What GA4 calls an operating system that the parser calls otherwise."""
 
+NAMED_DEVICE: Final = "Tallymark-Device/1"
+"""Product of the user agent of a hit whose device another system has found out."""
+_NAMED: Final = re.compile(
+    rf"{NAMED_DEVICE} browser=([^;]*); operating_system=([^;]*); device_category=([^;]*)"
+)
+
 DESKTOPS: Final = ("Windows", "Macintosh", "Linux", "Chrome OS", "FreeBSD", "OpenBSD", "NetBSD")
 _MAX_CHARACTERS: Final = 1_000
 _MAX_CACHED: Final = 50_000
@@ -52,6 +59,23 @@ def with_devices(hits: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def named_device(browser: pl.Expr, operating_system: pl.Expr, device_category: pl.Expr) -> pl.Expr:
+    """The user agent of a hit from elsewhere, of which not more is known than these three.
+
+    It says that it is none of a browser, and ``with_devices`` reads the three from it.
+    """
+    fields = zip(
+        ("browser", "operating_system", "device_category"),
+        (browser, operating_system, device_category),
+        strict=True,
+    )
+    parts = [
+        pl.concat_str(pl.lit(f"{name}="), text.fill_null("").str.replace_all("[;\r\n]", " "))
+        for name, text in fields
+    ]
+    return pl.concat_str(pl.lit(NAMED_DEVICE), pl.concat_str(parts, separator="; "), separator=" ")
+
+
 def _devices(keys: pl.Series) -> pl.DataFrame:
     found = [_device(key[0], key[1 : _MAX_CHARACTERS + 1]) for key in keys]
     names = ("browser", "operating_system", "device_category")
@@ -67,6 +91,8 @@ def _parser() -> Resolver:
 def _device(mobile_hint: str, user_agent: str) -> tuple[str, str, str]:
     if not user_agent:
         return "", "", ""
+    if named := _NAMED.match(user_agent):
+        return named[1], named[2], named[3]
     found = _parser()(user_agent, Domain.USER_AGENT | Domain.OS)
     browser = found.user_agent.family if found.user_agent else ""
     system = found.os.family if found.os else ""

@@ -1,9 +1,9 @@
-"""Percent-decoding, as ``urllib.parse.unquote_plus`` does it, of whole columns."""
+"""Percent-decoding and encoding, as ``urllib.parse`` does it, of whole columns."""
 
 from functools import lru_cache
 from itertools import product
 from typing import Final
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
 
 import polars as pl
 
@@ -21,6 +21,7 @@ def _ascii_escapes() -> dict[str, str]:
 
 
 _ESCAPES: Final = _ascii_escapes()
+_RESERVED: Final = "[^A-Za-z0-9_.~-]"
 _BEYOND_ASCII: Final = "%[89A-Fa-f][0-9A-Fa-f]"
 _unquoted = lru_cache(maxsize=65_536)(unquote_plus)
 
@@ -42,3 +43,16 @@ def _decoded(values: pl.Series) -> pl.Series:
         return plain
     decoded = [_unquoted(value) for value in values.filter(beyond)]
     return plain.scatter(beyond.arg_true(), pl.Series(decoded, dtype=pl.String))
+
+
+def percent_encoded(values: pl.Series) -> pl.Series:
+    """``values`` as a query holds them; nulls stay. Only distinct values are looked at."""
+    is_reserved = values.str.contains(_RESERVED).fill_null(value=False)
+    if not is_reserved.any():
+        return values
+    encoded = mapped(values.filter(is_reserved), _encoded)
+    return values.clone().scatter(is_reserved.arg_true(), encoded)  # it writes in place
+
+
+def _encoded(values: pl.Series) -> pl.Series:
+    return pl.Series([quote(value, safe="") for value in values], dtype=pl.String)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallymark.protocols.percent import percent_decoded
+from tallymark.protocols.percent import percent_decoded, percent_encoded
 
 
 def _is_utf8(text: str) -> bool:
@@ -36,6 +36,15 @@ def test_what_was_encoded_comes_back(values: list[str]) -> None:
     column = pl.Series([quote(value) for value in values], dtype=pl.String)
 
     assert percent_decoded(column).to_list() == values
+
+
+@given(st.lists(st.one_of(st.none(), st.text().filter(_is_utf8))))
+def test_a_column_is_encoded_as_urllib_encodes_each_value(values: list[str | None]) -> None:
+    column = pl.Series(values, dtype=pl.String)
+    encoded = [None if value is None else quote(value, safe="") for value in values]
+
+    assert percent_encoded(column).to_list() == encoded
+    assert column.to_list() == values, "the column itself is left alone"
 
 
 @pytest.mark.parametrize(
