@@ -113,5 +113,10 @@ def _key(property_id: int | None) -> bytes:
 
 
 def _documents(rows: pl.DataFrame) -> dict[bytes, bytes]:
-    found = rows.filter(pl.col("qualifier") == pl.lit(pointer_map.QUALIFIER))
-    return dict(found.select("row_key", "value").iter_rows())
+    names = ("row_key", "qualifier", "value")
+    columns = [rows.get_column(name).to_list() for name in names]
+    return {
+        key: value
+        for key, qualifier, value in zip(*columns, strict=True)
+        if qualifier == pointer_map.QUALIFIER
+    }

@@ -120,10 +120,10 @@ def found_days(
         places.get(place)
         for place in zip(keys, cells.get_column("qualifier").to_list(), strict=True)
     ]
-    days = sorted({day for day in hits if day is not None})
-    if None not in hits:
-        return cells, days
-    return cells.filter(pl.Series([day is not None for day in hits], dtype=pl.Boolean)), days
+    found = {day.start_us: day for day in hits if day is not None}
+    days = [found[start_us] for start_us in sorted(found)]
+    mine = [day is not None for day in hits]
+    return (cells if all(mine) else cells.filter(pl.Series(mine, dtype=pl.Boolean))), days
 
 
 def without_days(

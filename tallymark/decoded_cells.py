@@ -235,13 +235,11 @@ def _decode_sets(
     parts = []
     for name in wanted:
         mine = slice(rollup.uniques.index(name), None, measures)
-        members = {
-            "row": np.repeat(row_numbers.astype(np.uint32), lengths[mine]),
-            "hash": hashes[_ranges(set_starts[mine], lengths[mine])],
-        }
-        measure = pl.lit(name, dtype=measure_names).alias("measure")
-        parts.append(pl.DataFrame(members).select("row", measure, "hash"))
-    return pl.concat(parts)
+        row = np.repeat(row_numbers.astype(np.uint32), lengths[mine])
+        measure = pl.Series("measure", [name], dtype=measure_names).new_from_index(0, len(row))
+        members = pl.Series("hash", hashes[_ranges(set_starts[mine], lengths[mine])])
+        parts.append(pl.DataFrame([pl.Series("row", row), measure, members]))
+    return pl.concat(parts) if len(parts) > 1 else parts[0]
 
 
 def _ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -13,6 +13,7 @@ overrides that it had been published under serve again.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ QUALIFIER: Final = b"map"
 OVERRIDES_PREFIX: Final = POINTER_MAP_KEY + SEPARATOR.encode()
 SINCE_EVER: Final = -(2**62)
 FOR_EVER: Final = 2**62
+_DOCUMENTS_KEPT: Final = 64
+"""Decoded ones; each answer asks for the map anew, and mostly gets the same bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +192,7 @@ class PointerMap:
         return orjson.dumps(self.to_json())
 
 
+@lru_cache(_DOCUMENTS_KEPT)
 def decode(document: bytes | None) -> PointerMap:
     """The map in stored bytes; an empty one where nothing is stored.
 

@@ -5,15 +5,19 @@ key space; the day is the UTC day of the slot's start; the sub-shard is ``00`` u
 property is split.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import polars as pl
 import xxhash
 
+from tallymark.slots import DAY_US, EPOCH
+
 SEPARATOR: Final = "#"
 _WHOLE: Final = "00"
 """The sub-shard of properties that are not split."""
+_DAYS_KEPT: Final = 10_000
 CONTROL_PREFIX: Final = "~"
 """Rows that hold no cells (control rows, the pointer map, announcements) sort after all others."""
 
@@ -87,4 +91,10 @@ def announcement_key(hour_us: int, property_id: int) -> bytes:
 
 
 def _day(instant_us: int) -> str:
-    return datetime.fromtimestamp(instant_us / 1e6, UTC).strftime("%Y%m%d")
+    return _day_text(instant_us // DAY_US)
+
+
+@lru_cache(_DAYS_KEPT)
+def _day_text(day: int) -> str:
+    """The text of a day counted from the epoch: a report writes each of its days many times."""
+    return (EPOCH + timedelta(days=day)).strftime("%Y%m%d")

@@ -91,7 +91,7 @@ def _with_times(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:
         return numbers
     unit_us = HOUR_US if any(dimension.is_by_hour for dimension in timely) else DAY_US
     local = local_us(numbers.get_column("slot_start").to_numpy(), plan.request.time_zone)
-    return numbers.with_columns(pl.Series(LOCAL, local // unit_us * unit_us))
+    return numbers.hstack([pl.Series(LOCAL, local // unit_us * unit_us)])
 
 
 class _Part:
@@ -178,8 +178,8 @@ class _Part:
         )
         passes = np.ones(held.height, dtype=bool)
         if plan.request.dimension_filter is not None:
-            passing = values.select(plan.request.dimension_filter.expression(pl.col))
-            passes = passing.to_series().fill_null(value=False).to_numpy()
+            passing = plan.request.dimension_filter.expression(pl.col).fill_null(value=False)
+            passes = values.select(passing).to_series().to_numpy()
         return stored, values.get_columns(), passes
 
     def _named(self, by: Sequence[pl.Series], measures: Columns) -> pl.DataFrame:

@@ -27,12 +27,14 @@ class Members:
     """The members of the unique sets of a read, by measure."""
 
     def __init__(self, sets: pl.DataFrame, measures: Sequence[str]) -> None:
+        self._parts: dict[str, tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]] = {}
+        if not measures:
+            return
         rows, hashes = sets.get_column("row").to_numpy(), sets.get_column("hash").to_numpy()
         measure = sets.get_column("measure")
         assert isinstance(measure.dtype, pl.Enum)
         codes = measure.to_physical().to_numpy()
         numbers = {name: measure.dtype.categories.to_list().index(name) for name in measures}
-        self._parts = {}
         for name, number in numbers.items():
             mine = codes == number
             # Mostly all are of one measure, and need not be copied.
