@@ -21,7 +21,7 @@ AI_ASSISTANTS: Final = (
 
 _HOST: Final = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
 _SEARCH_HOST: Final = (
-    r"^(?:(?:m|r|wap|images|[a-z]{2})\.)?(?:search\.)?"
+    r"^(?:(?:m|r|wap|images|encrypted|[a-z]{2})\.)?(?:search\.)?"
     rf"({'|'.join(ENGINES)})\.(?:[a-z]{{2,3}}|com?\.[a-z]{{2}})$"
 )
 

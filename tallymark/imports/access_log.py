@@ -33,6 +33,7 @@ ASSETS: Final = (
     "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "zip", "gz", "tgz", "bz2", "xz", "tar",
     "rar", "7z", "jar", "war", "exe", "msi", "dmg", "iso", "apk", "deb", "rpm", "bin", "class",
     "torrent", "wasm", "webmanifest", "xsl", "log", "conf", "sh", "py", "c", "h", "tex", "spec",
+    "pyc", "rb", "lua", "java", "cpp", "diff", "patch", "gem", "pcap",
 )  # fmt: skip
 """Ends of the names of files that are no pages."""
 

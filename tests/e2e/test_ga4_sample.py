@@ -1,35 +1,39 @@
-"""Three months of a real shop through the batch form of the pipeline: what DuckDB says of the file.
+"""Three months of a real shop, imported and counted: hour by hour what DuckDB says of the file."""
 
-The rows of the sample are turned into the requests that GA4 would have sent, received at the time
-of the event. Sources travel as campaign overrides, as the export names them; referrers stay behind.
-"""
-
-import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import duckdb
 import polars as pl
 import pytest
 
-from beam_pipelines import replay
-from beam_pipelines.options import ShardSettings
-from stores.wide_rows.opening import open_wide_rows
-from tallymark.blocks import Block, encode_requests
-from tallymark.decoded_cells import DecodedCells, decode
-from tallymark.requests import REQUEST_SCHEMA
+from tallymark.countries import country_codes
+from tallymark.protocols import decode
 from tallymark.rollups import BY_NAME
-from tallymark.row_keys import rollup_range
 from tallymark.uniques import estimates
 
-pytestmark = pytest.mark.slow
+from .imported import Cells, DataFolder, clients, summed
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SAMPLE = Path(__file__).parent.parent / "data" / "ga4_events_sampled.parquet"
-PROPERTY_ID = 1001
-MEASUREMENT_ID = "G-SAMPLE0001"
-BLOCK_REQUESTS = 5_000
-DATE = pl.from_epoch("slot_start", time_unit="us").dt.strftime("%Y%m%d").alias("date")
+SESSIONS = """
+    WITH paused AS (
+        SELECT *, moment - lag(moment) OVER (PARTITION BY client ORDER BY number) AS pause
+        FROM events),
+    numbered AS (
+        SELECT *, sum(CAST(pause IS NULL OR pause >= 1800000000 AS INT))
+            OVER (PARTITION BY client ORDER BY number) AS session FROM paused),
+    sessions AS (
+        SELECT arg_min(hour, number) AS hour, max(moment) - min(moment) AS duration,
+               arg_min(source, number) FILTER (source IS NOT NULL) AS source,
+               arg_min(medium, number) FILTER (source IS NOT NULL) AS medium,
+               arg_min(device_category, number) AS device_category,
+               arg_min(browser, number) AS browser,
+               arg_min(operating_system, number) AS operating_system
+        FROM numbered GROUP BY client, session)
+"""
+"""A session of each client's run of events without a pause of half an hour."""
 
 
 def _param(key: str, kind: str = "string_value") -> str:
@@ -40,197 +44,205 @@ def _param(key: str, kind: str = "string_value") -> str:
 def sample() -> duckdb.DuckDBPyConnection:
     """The file as a view ``events``, a row an event, in the order of time."""
     connection = duckdb.connect()
-    source = f"nullif({_param('source')}, '(direct)')"
     connection.execute(f"""
         CREATE TABLE events AS
-        SELECT row_number() OVER (ORDER BY event_timestamp, user_pseudo_id, event_name) AS number,
-               event_date AS date, event_timestamp AS moment, event_name AS name,
+        SELECT row_number() OVER (ORDER BY event_timestamp, file_row_number) AS number,
+               event_date AS date, event_timestamp AS moment,
+               event_timestamp // 3600000000 AS hour, event_name AS name,
                user_pseudo_id AS client, {_param("page_location")} AS location,
+               {_param("page_title")} AS title, {_param("page_referrer")} AS referrer,
                coalesce({_param("engagement_time_msec", "int_value")}, 0) AS engagement_ms,
-               {source} AS source,
-               CASE WHEN {source} IS NOT NULL THEN {_param("medium")} END AS medium,
-               CASE WHEN {source} IS NOT NULL THEN {_param("campaign")} END AS campaign,
-               coalesce({_param("value", "double_value")},
-                        {_param("value", "int_value")}) AS value,
-               {_param("currency")} AS currency
-        FROM '{SAMPLE}'
+               {_param("ga_session_id", "int_value")} AS session_id,
+               {_param("source")} AS said_source, {_param("medium")} AS said_medium,
+               {_param("campaign")} AS said_campaign, {_param("term")} AS term,
+               coalesce({_param("value", "double_value")}, {_param("value", "int_value")},
+                        ecommerce.purchase_revenue, ecommerce.refund_value) AS value,
+               {_param("currency")} AS currency,
+               coalesce({_param("transaction_id")},
+                        CAST({_param("transaction_id", "int_value")} AS VARCHAR),
+                        nullif(ecommerce.transaction_id, '(not set)')) AS transaction_id,
+               nullif(geo.country, '(not set)') AS country, device.language AS language,
+               device.category AS device_category, device.web_info.browser AS browser,
+               device.operating_system AS operating_system, items
+        FROM read_parquet('{SAMPLE}', file_row_number = true)
+    """)
+    # What a hit names: all three, as far as it says one; "(direct)" is no source.
+    connection.execute("""
+        ALTER TABLE events ADD COLUMN source VARCHAR;
+        ALTER TABLE events ADD COLUMN medium VARCHAR;
+        UPDATE events SET source = coalesce(said_source, '(not set)'),
+                          medium = coalesce(said_medium, '(not set)')
+        WHERE coalesce(said_source, said_medium, said_campaign) IS NOT NULL
+          AND said_source IS DISTINCT FROM '(direct)'
     """)
     return connection
 
 
-def _request(event: dict[str, Any]) -> dict[str, Any]:
-    fields = {
-        "v": 2,
-        "tid": MEASUREMENT_ID,
-        "cid": event["client"],
-        "en": event["name"],
-        "dl": event["location"],
-        "_et": event["engagement_ms"],
-        "cs": event["source"],
-        "cm": event["medium"],
-        "cn": event["campaign"],
-        "epn.value": event["value"],
-        "cu": event["currency"],
-    }
-    nothing = {
-        name: "" if kind == pl.String else False if kind == pl.Boolean else 0
-        for name, kind in REQUEST_SCHEMA.items()
-    }
-    return nothing | {
-        "request_id": f"{event['number']:032x}",
-        "received_at": event["moment"],
-        "method": "GET",
-        "path": "/g/collect",
-        "query": urlencode({key: value for key, value in fields.items() if value is not None}),
-        "body_encoding": "utf-8",
-    }
-
-
-def _blocks(sample: duckdb.DuckDBPyConnection) -> list[Block]:
-    rows = sample.execute("SELECT * FROM events ORDER BY number")
-    names = [column[0] for column in rows.description]
-    events = [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
-    blocks = []
-    for first in range(0, len(events), BLOCK_REQUESTS):
-        part = events[first : first + BLOCK_REQUESTS]
-        frame = pl.DataFrame(list(map(_request, part)), schema=REQUEST_SCHEMA)
-        blocks.append(
-            Block(
-                spool_id="sample",
-                number=len(blocks) + 1,
-                kind="requests",
-                frontier=part[-1]["moment"] + 1,
-                requests=len(part),
-                payload=encode_requests(frame),
-                published_at=part[-1]["moment"] + 1,
-            )
-        )
-    return blocks
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    """A data folder into which the sample was imported."""
+    made = DataFolder.make(tmp_path_factory.mktemp("sample") / "data")
+    told = made.import_files("ga4-export", SAMPLE)
+    assert (told["imported"], told["skipped"]) == (24_219, {})
+    return made
 
 
 @pytest.fixture(scope="module")
-def counted(
-    sample: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, DecodedCells]:
-    """The decoded cells of each rollup, written by the batch pipeline."""
-    folder = tmp_path_factory.mktemp("sample")
-    rules = folder / "properties.json"
-    version = {
-        "version": 1, "effective_at": None, "time_zone": "UTC", "currency": "USD",
-        "session_gap_seconds": 1800, "engagement_threshold_seconds": 10,
-        "key_events": ["purchase"],
-    }  # fmt: skip
-    owner = {
-        "property_id": PROPERTY_ID, "name": "Sample", "measurement_id": MEASUREMENT_ID,
-        "api_secret_hash": "0" * 64, "read_key_hash": "0" * 64, "versions": [version],
-    }  # fmt: skip
-    rules.write_text(json.dumps({"properties": [owner]}))
-    settings = ShardSettings(
-        lineage="gen-1",
-        shards=2,
-        wide_rows_url=f"sqlite:{folder / 'wide_rows.sqlite'}",
-        archive_url=f"file:{folder / 'archive'}",
-        rules_path=str(rules),
-        snapshot_seconds=0,
-        late_us=replay.EVERY_LATENESS_US,
-    )
-    replay.run(_blocks(sample), settings)
-    store = open_wide_rows(settings.wide_rows_url)
-    first, end = sample.execute("SELECT min(moment), max(moment) + 1 FROM events").fetchone() or (
-        0,
-        0,
-    )
-    return {
-        name: decode(rollup, store.read([rollup_range(PROPERTY_ID, name, first, end)]))
-        for name, rollup in BY_NAME.items()
-    }
+def counted(folder: DataFolder) -> Cells:
+    """The cells that the import was counted to."""
+    return folder.counted()
+
+
+@pytest.fixture(scope="module")
+def hits(folder: DataFolder) -> pl.DataFrame:
+    """The hits that are decoded from the imported requests."""
+    decoded = decode(folder.requests())
+    assert decoded.dead_letters.is_empty()
+    return decoded.hits
 
 
 def _rows(sample: duckdb.DuckDBPyConnection, query: str) -> set[tuple[Any, ...]]:
     return set(sample.execute(query).fetchall())
 
 
-def test_events_by_name_and_date_are_those_of_the_file(
-    sample: duckdb.DuckDBPyConnection, counted: dict[str, DecodedCells]
+def test_events_by_name_and_hour_are_those_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
 ) -> None:
-    found = counted["events"].numbers.group_by(DATE, "event_name").agg(pl.col("events").sum())
-    expected = _rows(sample, "SELECT date, name, count(*) FROM events GROUP BY ALL")
-    assert len(expected) > 900
-    assert set(found.rows()) == expected
+    expected = _rows(sample, "SELECT hour, name, count(*) FROM events GROUP BY ALL")
+    assert len(expected) > 9_000
+    assert summed(counted["events"], ["event_name"], "events") == expected
 
 
-def test_users_by_date_and_in_all_are_those_of_the_file(
-    sample: duckdb.DuckDBPyConnection, counted: dict[str, DecodedCells]
+def test_clients_by_hour_by_event_and_in_all_are_those_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
 ) -> None:
-    totals = counted["totals"]
-    users = totals.sets.filter(pl.col("measure") == "users")
-    by_date = users.join(totals.numbers.select("row", DATE), on="row")
-    found = estimates(by_date, ["date"], BY_NAME["totals"].unique_k)
-    assert set(found.rows()) == _rows(
-        sample, "SELECT date, count(DISTINCT client) FROM events GROUP BY ALL"
+    assert clients(counted["totals"], []) == _rows(
+        sample, "SELECT hour, count(DISTINCT client) FROM events GROUP BY ALL"
+    )
+    assert clients(counted["events"], ["event_name"]) == _rows(
+        sample, "SELECT hour, name, count(DISTINCT client) FROM events GROUP BY ALL"
     )
     k = BY_NAME["totals"].unique_k
+    users = counted["totals"].sets.filter(pl.col("measure") == "users")
     (everybody,) = sample.execute("SELECT count(DISTINCT client) FROM events").fetchone() or (0,)
     (estimated,) = estimates(users, [], k).get_column("count")
     assert abs(estimated / everybody - 1) < 4 / (k - 2) ** 0.5
 
 
-def test_views_by_page_are_those_of_the_file(
-    sample: duckdb.DuckDBPyConnection, counted: dict[str, DecodedCells]
+def test_clients_of_their_first_visit_by_hour_are_those_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
 ) -> None:
-    pages = counted["pages"].numbers.group_by("host", "path").agg(pl.col("views").sum())
     expected = _rows(
         sample,
-        """SELECT lower(regexp_extract(location, '://([^/?#]+)', 1)),
+        "SELECT hour, count(DISTINCT client) FROM events WHERE name = 'first_visit' GROUP BY ALL",
+    )
+    assert len(expected) > 800
+    assert clients(counted["totals"], [], "new_users") == expected
+
+
+def test_views_by_page_and_hour_are_those_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
+) -> None:
+    expected = _rows(
+        sample,
+        """SELECT hour, lower(regexp_extract(location, '://([^/?#]+)', 1)),
                   coalesce(nullif(regexp_extract(location, '://[^/?#]+([^?#]*)', 1), ''), '/'),
                   count(*)
            FROM events WHERE name = 'page_view' GROUP BY ALL""",
     )
-    assert len(expected) > 200
-    assert set(pages.filter(pl.col("views") > 0).rows()) == expected
+    assert len(expected) > 5_000
+    assert summed(counted["pages"], ["host", "path"], "views") == expected
 
 
-def test_revenue_by_date_is_that_of_the_file(
-    sample: duckdb.DuckDBPyConnection, counted: dict[str, DecodedCells]
+def test_engagement_by_hour_is_that_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
 ) -> None:
-    found = counted["totals"].numbers.group_by(DATE).agg(pl.col("value_micros").sum())
+    expected = _rows(
+        sample, "SELECT hour, sum(engagement_ms) AS ms FROM events GROUP BY ALL HAVING ms > 0"
+    )
+    assert len(expected) > 2_000
+    assert summed(counted["totals"], [], "engagement_ms") == expected
+
+
+def test_revenue_by_hour_is_that_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
+) -> None:
     expected = _rows(
         sample,
-        """SELECT date, CAST(round(sum(value) * 1000000) AS BIGINT) FROM events
-           WHERE name = 'purchase' AND value IS NOT NULL GROUP BY ALL""",
+        """SELECT hour, CAST(sum(round(value * 1000000)) AS BIGINT) AS micros FROM events
+           WHERE name = 'purchase' AND value IS NOT NULL GROUP BY ALL HAVING micros <> 0""",
     )
-    assert len(expected) > 50
-    assert set(found.filter(pl.col("value_micros") != 0).rows()) == expected
+    assert len(expected) > 300
+    assert summed(counted["totals"], [], "value_micros") == expected
 
 
-def test_sessions_by_source_and_date_are_those_of_the_file(
-    sample: duckdb.DuckDBPyConnection, counted: dict[str, DecodedCells]
+def test_sessions_by_source_and_hour_are_those_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
 ) -> None:
-    sessions = """
-        WITH paused AS (
-            SELECT *, moment - lag(moment) OVER (PARTITION BY client ORDER BY number) AS pause
-            FROM events),
-        numbered AS (
-            SELECT *, sum(CAST(pause IS NULL OR pause >= 1800000000 AS INT))
-                OVER (PARTITION BY client ORDER BY number) AS session FROM paused),
-        sessions AS (
-            SELECT arg_min(date, number) AS date, max(moment) - min(moment) AS duration,
-                   arg_min(source, number) FILTER (source IS NOT NULL) AS source,
-                   arg_min(medium, number) FILTER (source IS NOT NULL) AS medium
-            FROM numbered GROUP BY client, session)
-    """
-    (longest,) = sample.execute(f"{sessions} SELECT max(duration) FROM sessions").fetchone() or (0,)
+    (longest,) = sample.execute(f"{SESSIONS} SELECT max(duration) FROM sessions").fetchone() or (0,)
     assert longest < 4 * 3_600_000_000, "a session that is cut would need another oracle"
     expected = _rows(
         sample,
-        f"""{sessions} SELECT date, coalesce(source, '(direct)'), coalesce(medium, '(none)'),
+        f"""{SESSIONS} SELECT hour, coalesce(source, '(direct)'), coalesce(medium, '(none)'),
             count(*) FROM sessions GROUP BY ALL""",
     )
-    found = (
-        counted["acquisition"]
-        .numbers.group_by(DATE, "source", "medium")
-        .agg(pl.col("sessions").sum())
-        .filter(pl.col("sessions") > 0)
+    assert len(expected) > 4_000
+    assert summed(counted["acquisition"], ["source", "medium"], "sessions") == expected
+
+
+def test_sessions_by_technology_and_hour_are_those_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
+) -> None:
+    names = ["device_category", "browser", "operating_system"]
+    expected = _rows(
+        sample, f"{SESSIONS} SELECT hour, {', '.join(names)}, count(*) FROM sessions GROUP BY ALL"
     )
-    assert len(expected) > 500
-    assert set(found.rows()) == expected
+    assert len(expected) > 4_000
+    assert summed(counted["technology"], names, "sessions") == expected
+
+
+def test_what_a_hit_says_of_itself_is_what_the_file_says(
+    sample: duckdb.DuckDBPyConnection, hits: pl.DataFrame
+) -> None:
+    texts = ("title", "term", "currency", "transaction_id", "language")
+    rows = sample.execute(
+        f"""SELECT moment, name, client, CAST(session_id AS VARCHAR), engagement_ms,
+                   coalesce(country, ''), coalesce(said_campaign, ''),
+                   {", ".join(f"coalesce({name}, '')" for name in texts)}
+            FROM events"""
+    ).fetchall()
+    countries = pl.Series([row[5] for row in rows])
+    codes = country_codes(countries)
+    expected = [(*row[:5], code, *row[6:]) for row, code in zip(rows, codes, strict=True)]
+    found = hits.select(
+        "event_at", "event_name", "client_id", "client_session_id", "engagement_ms", "country",
+        "campaign", *texts,
+    )  # fmt: skip
+
+    assert codes.n_unique() > 80
+    assert set(countries.filter(codes == "")) == {""}
+    assert sorted(found.rows()) == sorted(expected)
+
+
+def test_items_are_those_of_the_file(sample: duckdb.DuckDBPyConnection, hits: pl.DataFrame) -> None:
+    def text(name: str) -> str:
+        return f"coalesce(nullif(item.{name}, '(not set)'), '')"
+
+    names = ("item_id", "item_name", "item_brand", "item_variant", "item_category", "coupon")
+    expected = sample.execute(
+        f"""SELECT moment, {", ".join(f"{text(name)} AS {name}" for name in names)},
+                   CAST(round(coalesce(item.price, item.price_in_usd, 0) * 1000000) AS BIGINT)
+                       AS price_micros, coalesce(item.quantity, 0) AS quantity
+            FROM (SELECT moment, unnest(items) AS item FROM events)"""
+    ).fetchall()
+    columns = [*names, "price_micros", "quantity"]
+    found = (
+        hits.select(pl.col("event_at").alias("moment"), "items")
+        .explode("items").drop_nulls("items").unnest("items").select("moment", *columns)
+    )  # fmt: skip
+
+    # An entry of which nothing is set, or a promotion's name alone, is no item.
+    nothing = ("",) * len(names) + (0, 0)
+    told = sorted(row for row in expected if row[1:] != nothing)
+    assert len(told) > 10_000
+    assert sorted(row for row in found.rows() if row[1:] != nothing) == told

@@ -18,6 +18,7 @@ REFERRERS = [
     ("https://www.google.com/", ORGANIC),
     ("https://google.co.uk/search?q=x", ORGANIC),
     ("http://www.google.com.br", ORGANIC),
+    ("https://encrypted.google.com/url?q=x", ORGANIC),
     ("https://WWW.GOOGLE.DE:443/", ORGANIC),
     ("https://www.bing.com/", ("bing", "organic", "(organic)")),
     ("https://cn.bing.com/", ("bing", "organic", "(organic)")),
