@@ -12,7 +12,7 @@ def raw_hits(hours: dg.HourlyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         partitions_def=hours,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name="archive",
+        group_name="history",
         kinds={"parquet"},
         description=(
             "Every request as it was recorded, by the hour in which it was **received**. The "

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from beam_pipelines.generations import Places
 from stores.archive.opening import open_objects
 from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
@@ -21,6 +22,14 @@ class Stores(dg.ConfigurableResource["Stores"]):
     archive_url: str
     wide_rows_url: str
     rules_path: str
+
+    def places(self) -> Places:
+        """All of them, for what does not know Dagster."""
+        return Places(
+            archive_url=self.archive_url,
+            wide_rows_url=self.wide_rows_url,
+            rules_path=self.rules_path,
+        )
 
     def objects(self) -> Objects:
         """The archive's objects."""

@@ -77,6 +77,16 @@ class ShardWriter:
         """Whether this writer has drawn its epoch."""
         return self._control is not None
 
+    @property
+    def epoch(self) -> int:
+        """The epoch that was drawn.
+
+        Who writes the cells of a computation that has ended, and never the same cell twice, needs
+        no more than this: whatever an earlier run still writes has a lower version.
+        """
+        assert self._control is not None, "a shard is taken up before it is written"
+        return self._control.epoch
+
     def take_up(self) -> None:
         """Draw the next epoch. Retries when another job draws at the same time."""
         while self._control is None:

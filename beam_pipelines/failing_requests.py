@@ -51,11 +51,19 @@ _NOT_OF_DATA: Final = (
 # A panic of Polars is no Exception to Python.
 _OF_DATA: Final = (Exception, pl.exceptions.PanicException)
 
+Process = Callable[[pl.DataFrame, PropertiesOf], Processed]
 _Failed = list[tuple[pl.DataFrame, BaseException]]
 
 
+def without_params(requests: pl.DataFrame, properties_of: PropertiesOf) -> Processed:
+    """What streaming counts of requests."""
+    return process_requests(requests, properties_of, with_params=False)
+
+
 def process_what_can_be(
-    requests: pl.DataFrame, properties_of: PropertiesOf
+    requests: pl.DataFrame,
+    properties_of: PropertiesOf,
+    process: Process = without_params,
 ) -> tuple[Processed, int]:
     """``process_requests``, but a request that makes it raise becomes a dead letter.
 
@@ -65,6 +73,7 @@ def process_what_can_be(
     Args:
         requests: ``REQUEST_SCHEMA``.
         properties_of: Rules of the measurement ids it is given (``PROPERTY_SCHEMA``).
+        process: ``process_requests`` with what it is to be told.
 
     Returns:
         What the requests come to, and how many failed.
@@ -73,7 +82,7 @@ def process_what_can_be(
         BrokenProcessingError: when more than ``MAX_FAILED`` requests fail.
         RulesUnavailableError: when ``properties_of`` raises.
     """
-    tried = in_parallel(lambda part: _tried(part, properties_of), _parts(requests))
+    tried = in_parallel(lambda part: _tried(part, properties_of, process), _parts(requests))
     done = [processed for some, _ in tried for processed in some]
     failed = [failure for _, some in tried for failure in some]
     if len(failed) > MAX_FAILED:
@@ -90,7 +99,9 @@ def _parts(requests: pl.DataFrame) -> list[pl.DataFrame]:
     return list(requests.iter_slices(-(-requests.height // wanted)))
 
 
-def _tried(requests: pl.DataFrame, properties_of: PropertiesOf) -> tuple[list[Processed], _Failed]:
+def _tried(
+    requests: pl.DataFrame, properties_of: PropertiesOf, process: Process
+) -> tuple[list[Processed], _Failed]:
     """What can be processed, in order, and what cannot."""
     done: list[Processed] = []
     failed: _Failed = []
@@ -98,7 +109,7 @@ def _tried(requests: pl.DataFrame, properties_of: PropertiesOf) -> tuple[list[Pr
     while waiting:
         part = waiting.pop()
         try:
-            done.append(process_requests(part, _asking(properties_of), with_params=False))
+            done.append(process(part, _asking(properties_of)))
         except _NOT_OF_DATA:
             raise
         except _OF_DATA as error:
@@ -151,9 +162,14 @@ def _joined(done: list[Processed], failed: _Failed) -> Processed:
     if len(done) == 1 and not failed:
         return done[0]
     letters = [part.dead_letters for part in done]
+    ids = pl.Series(
+        "request_id", [request.item(0, "request_id") for request, _ in failed], pl.String
+    )
     return Processed(
         hits=pl.concat([HIT_SCHEMA.to_frame(), *(part.hits for part in done)]),
         dead_letters=pl.concat([*letters, *(_letter(*failure) for failure in failed)]),
+        entered=pl.concat([ids, *(part.entered for part in done)]),
+        rejected=pl.concat([ids, *(part.rejected for part in done)]),
     )
 
 

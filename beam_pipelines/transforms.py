@@ -1,7 +1,9 @@
 """The two composites that streaming and replay share, and nothing else that imports Beam's core.
 
-``ProcessHits`` turns blocks into shard frames and dead letters; ``RollUp`` turns shard frames into
-written cells. Frames are the elements; what happens to them is in ``tallymark``.
+``ProcessHits`` turns requests into hits and dead letters, ``RollUp`` hits into cells. What happens
+to the frames is in ``tallymark``; the settings say where they come from and go to. In a stream,
+blocks become frames for shards, whose state the runner keeps. In a replay, tasks name what is to be
+read from the archive, results go back there, and elements stay small whatever an hour holds.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,8 +27,11 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_pipelines import workers
+from beam_pipelines import faults, progress, workers
 from beam_pipelines.blocks import process_blocks
+from beam_pipelines.candidates import CellSettings, write_group
+from beam_pipelines.cleaning import CleanSettings, CleanTask
+from beam_pipelines.client_buckets import CountNote, CountSettings
 from beam_pipelines.control import ReplacedError
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.shard_keeper import ShardKeeper
@@ -34,8 +39,10 @@ from tallymark.blocks import Block
 from tallymark.shard_frames import decode_frame, encode_frame
 
 DEAD_LETTERS: Final = "dead_letters"
-FRAMES: Final = "frames"
+HITS: Final = "hits"
 _FAILED_REQUESTS: Final = Metrics.counter("processing", "failed_requests")
+CELLS_COUNTER: Final = "cells"
+_CELLS: Final = Metrics.counter("rollups", CELLS_COUNTER)
 
 
 @beam.typehints.with_output_types(tuple[int, bytes])
@@ -70,35 +77,62 @@ def _globally(value: Any) -> WindowedValue:
 class WriteDeadLettersFn(beam.DoFn):
     """Dead letters to the archive, named by lineage and block, so that a re-read overwrites."""
 
-    def __init__(self, settings: ShardSettings) -> None:
+    def __init__(self, settings: ShardSettings | CleanSettings) -> None:
         self._settings = settings
 
     def process(self, element: tuple[str, Any]) -> None:
         _write_letters(self._settings, [element])
 
 
-def _write_letters(settings: ShardSettings, letters: Iterable[tuple[str, Any]]) -> None:
+def _write_letters(
+    settings: ShardSettings | CleanSettings, letters: Iterable[tuple[str, Any]]
+) -> None:
     store = workers.dead_letters(settings.archive_url)
     for block_name, of_block in letters:
         store.write(settings.lineage, block_name, of_block)
 
 
+class CleanRequestsFn(beam.DoFn):
+    """Tasks to clean hits in the archive; a note for each received hour of a task goes on."""
+
+    def __init__(self, settings: CleanSettings) -> None:
+        self._settings = settings
+
+    def process(self, element: CleanTask) -> Iterator[Any]:
+        with faults.noted():
+            notes, letters = workers.cleaner(self._settings).run(element)
+        for note in notes:
+            yield note.received_hour, note
+        for name, of_hour in letters:
+            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, (name, of_hour))
+        progress.step("clean_hits", sum(note.conservation.counted for note in notes))
+
+
 @dataclass
 class ProcessHits(beam.PTransform):
-    """Decode, enrich and apply the rules; hits go to their shards, the rest to the dead letters."""
+    """Decode, enrich and apply the rules; what cannot be counted goes to the dead letters.
 
-    settings: ShardSettings
+    With ``ShardSettings``: blocks to (shard, frame). With ``CleanSettings``: tasks to (received
+    hour, note of what was written).
+    """
 
-    def expand(self, blocks: beam.PCollection) -> beam.PCollection:
-        processed = blocks | "Process blocks" >> (
-            beam.ParDo(ProcessBlocksFn(self.settings))
-            .with_output_types(tuple[int, bytes], dead_letters=tuple[str, Any])
-            .with_outputs(DEAD_LETTERS, main=FRAMES)
+    settings: ShardSettings | CleanSettings
+
+    def expand(self, requests: beam.PCollection) -> beam.PCollection:
+        work = (
+            ProcessBlocksFn(self.settings)
+            if isinstance(self.settings, ShardSettings)
+            else CleanRequestsFn(self.settings)
+        )
+        processed = requests | "Process requests" >> (
+            beam.ParDo(work)
+            .with_output_types(tuple[int, Any], dead_letters=tuple[str, Any])
+            .with_outputs(DEAD_LETTERS, main=HITS)
         )
         _ = processed[DEAD_LETTERS] | "Write dead letters" >> beam.ParDo(
             WriteDeadLettersFn(self.settings)
         )
-        return processed[FRAMES]
+        return processed[HITS]
 
 
 class CountShardFn(beam.DoFn):
@@ -198,15 +232,63 @@ class _LazyLog:
         return iter(self._log.read())
 
 
+class CountClientsFn(beam.DoFn):
+    """The clients of a range of hashes, from clean hits to rollup rows in the archive."""
+
+    def __init__(self, settings: CountSettings) -> None:
+        self._settings = settings
+
+    def process(self, element: int) -> Iterator[CountNote]:
+        with faults.noted():
+            note = workers.client_counter(self._settings).run(element)
+        yield note
+        progress.step("sessions", note.hits)
+
+
 @dataclass
 class RollUp(beam.PTransform):
-    """Count shard frames and write the cells: while they flow, and when the input ends."""
+    """Pieces, sessions, rollups.
 
-    settings: ShardSettings
+    With ``ShardSettings``: (shard, frame) to written cells, while they flow and when the input
+    ends. With ``CountSettings``: numbers of passes to notes of what was counted; ``WriteCells``
+    adds the rows of all passes up.
+    """
 
-    def expand(self, frames: beam.PCollection) -> beam.PCollection:
+    settings: ShardSettings | CountSettings
+
+    def expand(self, hits: beam.PCollection) -> beam.PCollection:
+        if isinstance(self.settings, CountSettings):
+            return hits | "Count clients" >> beam.ParDo(CountClientsFn(self.settings))
         return (
-            frames
+            hits
             | "In one window" >> beam.WindowInto(GlobalWindows())
             | "Count" >> beam.ParDo(CountShardFn(self.settings))
         )
+
+
+class WriteGroupFn(beam.DoFn):
+    """The cells of a group of hours."""
+
+    def __init__(self, settings: CellSettings) -> None:
+        self._settings = settings
+
+    def process(self, element: int) -> None:
+        with faults.noted():
+            written = write_group(
+                self._settings,
+                element,
+                objects=workers.objects(self._settings.archive_url),
+                wide_rows=workers.wide_rows(self._settings.wide_rows_url),
+            )
+        _CELLS.inc(written)
+        progress.step("rollups", 0)
+
+
+@dataclass
+class WriteCells(beam.PTransform):
+    """Numbers of groups of hours to their cells, from what all passes counted."""
+
+    settings: CellSettings
+
+    def expand(self, groups: beam.PCollection) -> beam.PCollection:
+        return groups | "Write groups" >> beam.ParDo(WriteGroupFn(self.settings))

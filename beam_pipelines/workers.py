@@ -8,16 +8,26 @@ import logging
 import os
 import threading
 import time
-from functools import cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
+from beam_pipelines.cleaning import Cleaner, CleanSettings
+from beam_pipelines.client_buckets import (
+    ClientCounter,
+    CountSettings,
+    InventoryEntry,
+    decode_inventory,
+)
 from beam_pipelines.failing_requests import FailureTally
 from beam_pipelines.holes import HoleWatch, SeeksBack
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.shard_keeper import ReplacedError, ShardKeeper
+from stores.archive.clean import CleanHits
 from stores.archive.dead_letters import DeadLetters
 from stores.archive.opening import open_objects
+from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
+from stores.archive.raw_hours import RawHour
 from stores.archive.snapshots import SnapshotStore
 from stores.bus.pubsub import BusAddress, PubSubSubscriber
 from stores.rules_cache.file import FileRulesCache
@@ -48,6 +58,42 @@ def rules(path: str) -> RulesCache:
 def dead_letters(url: str) -> DeadLetters:
     """The dead letters in the archive at ``url``."""
     return DeadLetters(open_objects(url))
+
+
+@cache
+def objects(url: str) -> Objects:
+    """The archive's objects at ``url``."""
+    return open_objects(url)
+
+
+@lru_cache(maxsize=64)
+def raw_hour(url: str, hour_us: int) -> RawHour:
+    """A received hour of the archive at ``url``; what it holds is looked up once."""
+    return RawHour(objects(url), hour_us)
+
+
+@lru_cache(maxsize=2)
+def inventory(url: str, name: str) -> list[InventoryEntry]:
+    """What a replay reads, as the object ``name`` says."""
+    return decode_inventory(objects(url).get(name))
+
+
+def cleaner(settings: CleanSettings) -> Cleaner:
+    """What decodes tasks of received hours."""
+    url = settings.archive_url
+    return Cleaner(
+        settings,
+        raw_hour=partial(raw_hour, url),
+        clean=CleanHits(objects(url)),
+        properties_of=rules(settings.rules_path).frame,
+    )
+
+
+def client_counter(settings: CountSettings) -> ClientCounter:
+    """What counts the clients of a range of hashes."""
+    url = settings.archive_url
+    known = inventory(url, settings.inventory)
+    return ClientCounter(settings, objects=objects(url), inventory=known)
 
 
 def keeper(settings: ShardSettings, index: int) -> ShardKeeper:
@@ -94,6 +140,8 @@ def forget() -> None:
     """Let all shards of this process go, for a pipeline that follows another in one process."""
     with _LOCK:
         _KEEPERS.clear()
+    raw_hour.cache_clear()
+    inventory.cache_clear()
 
 
 def stop_replaced(error: ReplacedError) -> None:

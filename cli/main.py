@@ -12,6 +12,7 @@ _COMMANDS: Final = {
     "simulate": "cli.commands.simulate:simulate",
     "stream": "cli.commands.stream:stream_group",
     "import": "cli.commands.imports:import_group",
+    "replay": "cli.commands.replay:replay",
     "serve": "cli.commands.serve:serve",
 }
 

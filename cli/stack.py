@@ -25,6 +25,7 @@ class StackSettings:
     dagster_port: int = 3000
     dagster_code_port: int = 3001
     has_dagster: bool = True
+    seals: bool = True
     collector_workers: int = 1
     shards: int = 2
     flush_seconds: float = 5.0
@@ -212,16 +213,17 @@ def _demo(settings: StackSettings) -> Service:
 
 
 def _dagster_code(settings: StackSettings) -> Service:
+    command = _serve(
+        settings,
+        "dagster-code",
+        code_host=settings.host,
+        code_port=settings.dagster_code_port,
+        wide_rows=settings.wide_rows_url,
+    )
     return Service(
         name="dagster-code",
         stage=7,
-        command=_serve(
-            settings,
-            "dagster-code",
-            code_host=settings.host,
-            code_port=settings.dagster_code_port,
-            wide_rows=settings.wide_rows_url,
-        ),
+        command=(*command, "--sealing" if settings.seals else "--no-sealing"),
         address=f"{settings.host}:{settings.dagster_code_port}",
         is_ready=lambda _pid: probes.accepts_connections(settings.host, settings.dagster_code_port),
         stops_group=True,  # runs are its children; it would wait for their end

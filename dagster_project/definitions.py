@@ -6,9 +6,13 @@ import warnings
 import dagster as dg
 
 from assets.hours import EARLIER_US, hours_since
-from assets.raw_hits import raw_hits
+from assets.layers import layers
+from assets.settings import ReplaySettings
+from assets.stale_hours import stale_hours
 from assets.stores import Stores
-from dagster_project.hosting import ARCHIVE, RULES, WIDE_ROWS
+from dagster_project.hosting import ARCHIVE, OFF, RULES, SEALING, WIDE_ROWS
+from dagster_project.jobs import ASSET_JOBS, rollback
+from dagster_project.sensors import sensors
 from stores.clock import utc_us
 
 
@@ -24,8 +28,13 @@ def defs() -> dg.Definitions:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # single-run backfills are what ranges need
         return dg.Definitions(
-            assets=[raw_hits(hours)],
-            resources={"stores": stores},
+            assets=[*layers(hours), stale_hours],
+            jobs=[*ASSET_JOBS, rollback],
+            sensors=sensors(routine_is_on=os.environ.get(SEALING) != OFF),
+            resources={
+                "stores": stores,
+                "replay_settings": ReplaySettings.configure_at_launch(),
+            },
             executor=dg.in_process_executor,
         )
 

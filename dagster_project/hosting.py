@@ -19,6 +19,8 @@ CODE_PORT: Final = "TALLYMARK_DAGSTER_CODE_PORT"
 ARCHIVE: Final = "TALLYMARK_ASSETS_ARCHIVE"
 WIDE_ROWS: Final = "TALLYMARK_ASSETS_WIDE_ROWS"
 RULES: Final = "TALLYMARK_ASSETS_RULES"
+SEALING: Final = "TALLYMARK_ASSETS_SEALING"
+OFF: Final = "off"
 DEFINITIONS: Final = "dagster_project.definitions"
 
 
@@ -47,7 +49,12 @@ class Hosting:
 
 
 def serve_code(
-    hosting: Hosting, *, archive_url: str, wide_rows_url: str, rules_path: Path
+    hosting: Hosting,
+    *,
+    archive_url: str,
+    wide_rows_url: str,
+    rules_path: Path,
+    seals: bool = True,
 ) -> NoReturn:
     """Become the code server: it holds the definitions and is the parent of every run.
 
@@ -56,9 +63,12 @@ def serve_code(
         archive_url: For ``stores.archive.opening``.
         wide_rows_url: For ``stores.wide_rows.opening``.
         rules_path: The properties and their rules.
+        seals: Whether routine sealing is on.
     """
     address = ("--host", hosting.code_host, "--port", str(hosting.code_port))
     stores = {ARCHIVE: archive_url, WIDE_ROWS: wide_rows_url, RULES: str(rules_path)}
+    if not seals:
+        stores[SEALING] = OFF
     _become(hosting, "dagster", "api", "grpc", "-m", DEFINITIONS, *address, environment=stores)
 
 

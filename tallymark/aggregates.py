@@ -45,15 +45,33 @@ def rollup_rows(facts: Counted, touched: pl.DataFrame) -> Iterator[tuple[Rollup,
         facts: Holds all rows that lie in, or belong to sessions that start in, those slots.
         touched: ``SLOT_COLUMNS``, without duplicates.
     """
-    texts = _with_constants(facts.texts, touched)
+    for rollup, rows in partial_rows(facts, touched):
+        yield rollup, capped_rows(rollup, rows)
+
+
+def partial_rows(facts: Counted, touched: pl.DataFrame) -> Iterator[tuple[Rollup, pl.DataFrame]]:
+    """The same of some clients: all rows, however many, to be merged with those of the others."""
+    texts = with_constant_texts(facts.texts, touched)
     for rollup in ROLLUPS:
         rows = _GRAINS[rollup.grain](rollup, facts, touched)
         if rollup.text_id:
             rows = with_texts(rows, rollup.text_id, rollup.keys, texts)
-        yield rollup, _capped(rollup, rows)
+        columns = [*SLOT_COLUMNS, *rollup.keys, *rollup.sums, *rollup.uniques]
+        yield rollup, rows.select(columns)
 
 
-def _with_constants(texts: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
+def merged_rows(rollup: Rollup, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``partial_rows`` of several sets of clients as those of all of them."""
+    return rows.group_by(*SLOT_COLUMNS, *rollup.keys).agg(
+        pl.col(*rollup.sums).sum(),
+        *(
+            least_hashes(pl.col(name).explode(empty_as_null=False), rollup.unique_k).alias(name)
+            for name in rollup.uniques
+        ),
+    )
+
+
+def with_constant_texts(texts: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
     """The dictionary, and what sessions without a source and hits without a session are called."""
     constants = pl.DataFrame(
         [(text_id(*names), *names) for names in (DIRECT, NO_SESSION)],
@@ -162,7 +180,7 @@ _GRAINS: Final[dict[str, Callable[[Rollup, Counted, pl.DataFrame], pl.DataFrame]
 }
 
 
-def _capped(rollup: Rollup, rows: pl.DataFrame) -> pl.DataFrame:
+def capped_rows(rollup: Rollup, rows: pl.DataFrame) -> pl.DataFrame:
     """At most ``max_rows`` rows a cell; the ones with the fewest events become one ``(other)``."""
     sizes = rows.group_by(SLOT_COLUMNS).len().filter(pl.col("len") > rollup.max_rows)
     if sizes.is_empty():

@@ -84,6 +84,11 @@ DEAD_LETTER_SCHEMA: Final = pl.Schema(
 """The one shape of everything that could not be counted and may be replayed."""
 
 
+def request_id_of(hit_id: pl.Expr) -> pl.Expr:
+    """The id of the request that a hit was decoded from."""
+    return hit_id.str.head(-5)
+
+
 def empty_hits() -> pl.DataFrame:
     """A hit frame without rows."""
     return pl.DataFrame(schema=HIT_SCHEMA)

@@ -9,8 +9,9 @@ import polars as pl
 from tallymark.channels import with_channels
 from tallymark.dead_letters import dead_letters
 from tallymark.enrichment import with_bots, with_devices, with_sources
+from tallymark.hits import request_id_of
 from tallymark.protocols import decode
-from tallymark.rules import apply_rules
+from tallymark.rules import Ruled, apply_rules
 
 ENRICHMENTS: Final[tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = (
     with_sources,
@@ -28,10 +29,15 @@ class Processed:
     Attributes:
         hits: ``HIT_SCHEMA``, in the order of the requests.
         dead_letters: ``DEAD_LETTER_SCHEMA``; a request may have hits and dead letters.
+        entered: The request id of each hit that the requests hold, rejected ones included, taken
+            when they are decoded, so that what comes out can be held against it.
+        rejected: The request id of each of them that became, or is part of, a dead letter.
     """
 
     hits: pl.DataFrame
     dead_letters: pl.DataFrame
+    entered: pl.Series
+    rejected: pl.Series
 
 
 def process_requests(
@@ -39,6 +45,7 @@ def process_requests(
     properties_of: Callable[[list[str]], pl.DataFrame],
     *,
     with_params: bool = True,
+    rule: Callable[[pl.DataFrame, pl.DataFrame], Ruled] = apply_rules,
 ) -> Processed:
     """Decode requests, enrich the hits and put the rules to them.
 
@@ -48,13 +55,23 @@ def process_requests(
             nobody knows.
         with_params: Whether items, parameters and user properties are wanted; else they are
             empty, which is a good deal faster.
+        rule: Puts the rules to enriched hits; a replay may choose others than those in force.
     """
     decoded = decode(requests, with_params=with_params)
     enriched = enrich(decoded.hits)
     measurement_ids = enriched.get_column("measurement_id").unique().sort().to_list()
-    ruled = apply_rules(enriched, properties_of(measurement_ids))
+    ruled = rule(enriched, properties_of(measurement_ids))
     letters = [decoded.dead_letters, dead_letters(ruled.rejected, requests, "rules")]
-    return Processed(hits=ruled.hits, dead_letters=pl.concat(letters))
+    return Processed(
+        hits=ruled.hits,
+        dead_letters=pl.concat(letters),
+        entered=pl.concat([_request_ids(decoded.hits), decoded.rejected]),
+        rejected=pl.concat([decoded.rejected, ruled.rejected.get_column("request_id")]),
+    )
+
+
+def _request_ids(hits: pl.DataFrame) -> pl.Series:
+    return hits.select(request_id=request_id_of(pl.col("hit_id"))).to_series()
 
 
 def enrich(hits: pl.DataFrame) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """A request: one HTTP request as the collector recorded it, before anybody has understood it."""
 
+from collections.abc import Collection
 from typing import Final
 
 import polars as pl
@@ -33,3 +34,35 @@ REQUEST_SCHEMA: Final = pl.Schema(
 def empty_requests() -> pl.DataFrame:
     """A request frame without rows."""
     return pl.DataFrame(schema=REQUEST_SCHEMA)
+
+
+_ONE_ID: Final = r"^(?:.*&)?(?:tid|measurement_id)=G-[A-Z0-9]{10}(?:&.*)?$"
+_ID_NAME: Final = r"(?:tid|measurement_id)="
+_ENCODED_LETTER: Final = "%(?:6[1-9A-Fa-f]|7[0-9Aa])"
+"""Clients encode no letters; who does may hide the name of a parameter."""
+
+
+def requests_naming(
+    requests: pl.DataFrame, measurement_ids: Collection[str] | None
+) -> pl.DataFrame:
+    """The requests that may hold hits of these measurement ids, before they are decoded.
+
+    Left out is only what plainly names another id and no second one.
+
+    Args:
+        requests: ``REQUEST_SCHEMA``, perhaps with other columns.
+        measurement_ids: None means all.
+    """
+    if measurement_ids is None:
+        return requests
+    query, body = pl.col("query"), pl.col("body")
+    names_one = query.str.contains_any(list(measurement_ids)) | body.str.contains_any(
+        list(measurement_ids)
+    )
+    of_another = (
+        query.str.contains(_ONE_ID)
+        & (query.str.count_matches(_ID_NAME) == 1)
+        & ~query.str.contains(_ENCODED_LETTER)
+        & ~body.str.contains(f"tid=|{_ENCODED_LETTER}")
+    )
+    return requests.filter(names_one | ~of_another)

@@ -86,8 +86,22 @@ LINEAGES_KEY: Final = f"{CONTROL_PREFIX}lineages".encode()
 
 def announcement_key(hour_us: int, property_id: int) -> bytes:
     """Row of the announcements that an hour of a property has to be computed again."""
+    return _announcements(hour_us) + f"{SEPARATOR}{property_id}".encode()
+
+
+def announcement_range(first_us: int, end_us: int) -> tuple[bytes, bytes]:
+    """Half-open key range of the announcements of the hours in [first_us, end_us)."""
+    return _announcements(first_us), _announcements(end_us)
+
+
+def announced_property(row_key: bytes) -> int:
+    """The property that an announcement's row is of."""
+    return int(row_key.decode().split(SEPARATOR)[2])
+
+
+def _announcements(hour_us: int) -> bytes:
     moment = datetime.fromtimestamp(hour_us / 1e6, UTC).strftime("%Y%m%dT%H")
-    return f"{CONTROL_PREFIX}late{SEPARATOR}{moment}{SEPARATOR}{property_id}".encode()
+    return f"{CONTROL_PREFIX}late{SEPARATOR}{moment}".encode()
 
 
 def _day(instant_us: int) -> str:

@@ -191,8 +191,18 @@ _CODE_PORT = click.option(
 @_CODE_PORT
 @_WIDE_ROWS
 @_ARCHIVE
+@click.option(
+    "--sealing/--no-sealing", default=True, show_default=True,
+    help="Whether sealed hours are computed and late hits counted in by themselves.",
+)  # fmt: skip
 def dagster_code(
-    data: Path, code_host: str, code_port: int, wide_rows: str | None, archive: str | None
+    data: Path,
+    code_host: str,
+    code_port: int,
+    *,
+    wide_rows: str | None,
+    archive: str | None,
+    sealing: bool,
 ) -> None:
     """Dagster's code server: holds the assets and runs them.
 
@@ -208,6 +218,7 @@ def dagster_code(
         archive_url=archive or folder.archive_url,
         wide_rows_url=wide_rows or folder.wide_rows_url,
         rules_path=folder.rules_path,
+        seals=sealing,
     )
 
 

@@ -35,6 +35,8 @@ _PORT = click.IntRange(1, 65535)
               help="Where Dagster's webserver and daemon find the assets.")  # fmt: skip
 @click.option("--dagster/--no-dagster", "has_dagster", default=True,
               help="Leave Dagster out on a small machine.")  # fmt: skip
+@click.option("--sealing/--no-sealing", "seals", default=True,
+              help="Whether Dagster computes sealed hours by itself.")  # fmt: skip
 @click.option("--collector-workers", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--shards", type=click.IntRange(1, 256), default=2, show_default=True,
               help="Shards of the stream; fixed for the life of a data folder.")  # fmt: skip

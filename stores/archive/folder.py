@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 PARTIAL: Final = ".partial"
 """Folder of what is being written; of the same file system, so that a rename is one step."""
@@ -51,9 +51,18 @@ class FolderObjects:
         Raises:
             FileNotFoundError: when there is no such object.
         """
+        with self.open(name) as file:
+            return file.read()
+
+    def open(self, name: str) -> BinaryIO:
+        """The content as a stream that can be sought in; to be closed.
+
+        Raises:
+            FileNotFoundError: when there is no such object.
+        """
         path = self._path(name)
         try:
-            return path.read_bytes()
+            return path.open("rb")
         except (IsADirectoryError, NotADirectoryError) as error:
             raise FileNotFoundError(f"there is no object {name!r} in {self._folder}") from error
 

@@ -1,6 +1,6 @@
 """The port under the archive: named immutable objects, as in a bucket or a folder."""
 
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class Objects(Protocol):
@@ -11,6 +11,13 @@ class Objects(Protocol):
 
     def get(self, name: str) -> bytes:
         """The content.
+
+        Raises:
+            FileNotFoundError: when there is no such object.
+        """
+
+    def open(self, name: str) -> BinaryIO:
+        """The content as a stream that can be sought in, for reading parts of it; to be closed.
 
         Raises:
             FileNotFoundError: when there is no such object.

@@ -6,7 +6,7 @@ blocks it was packed from, written last. A block may be in two files; on reading
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import polars as pl
@@ -17,26 +17,18 @@ from stores.archive.manifests import (
     RAW,
     SUFFIX,
     Manifest,
-    hour_prefix,
     manifest_name,
 )
 from stores.archive.port import Objects
-from stores.archive.repeats import ID_COLUMNS, winners, without_losers
+from stores.archive.raw_hours import BLOCK_NAME, RAW_SCHEMA, SLICE_REQUESTS, RawHour
+from stores.archive.repeats import without_losers
 from stores.archive.spool_runs import Run, SpoolFrontier, frontier_of, joined
 from stores.failpoints import reach
 from tallymark.blocks import Block, encode_requests
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.slots import HOUR_US
 
-RAW_SCHEMA: Final = pl.Schema(
-    [*REQUEST_SCHEMA.items(), ("spool_id", pl.String), ("number", pl.Int64)]
-)
-"""Columns of the frames that ``read_hour`` gives."""
-REPEAT_US: Final = 600_000_000
-"""Copies of a request are looked for this far back into the hour before."""
 UNREADABLE: Final = "raw_unreadable/"
-
-_BLOCK_NAME: Final = ["spool_id", "number"]
 
 
 class RawArchive:
@@ -70,8 +62,12 @@ class RawArchive:
 
     def blocks(self, hour_us: int) -> pl.DataFrame:
         """The blocks of a received hour, each once, as ``BLOCK_LIST_SCHEMA``, ordered by name."""
-        lists = [file.blocks for file in self._files(hour_us)]
-        return pl.concat([pl.DataFrame(schema=BLOCK_LIST_SCHEMA), *lists]).sort(_BLOCK_NAME)
+        lists = [file.blocks for file in self.hour(hour_us).files]
+        return pl.concat([pl.DataFrame(schema=BLOCK_LIST_SCHEMA), *lists]).sort(BLOCK_NAME)
+
+    def hour(self, hour_us: int) -> RawHour:
+        """A received hour, to be read in slices."""
+        return RawHour(self._objects, hour_us)
 
     def read_hour(self, hour_us: int) -> Iterator[pl.DataFrame]:
         """The requests of a received hour, each once, a frame of ``RAW_SCHEMA`` a file.
@@ -79,19 +75,19 @@ class RawArchive:
         A block counts once, and so does a request that a balancer sent to two collectors, in this
         hour or over its beginning; the copy received first is the one.
         """
-        won = self._winners(hour_us)
-        for file in self._files(hour_us):
+        hour = self.hour(hour_us)
+        for file in hour.files:
             if file.manifest.requests:
-                yield without_losers(self._load(file, list(RAW_SCHEMA)), won)
+                yield without_losers(hour.load(file, list(RAW_SCHEMA)), hour.won)
 
     def read_blocks(self, hour_us: int) -> Iterator[Block]:
         """The same as blocks, those without requests and the unreadable ones too."""
-        won = self._winners(hour_us)
-        for file in self._files(hour_us):
+        hour = self.hour(hour_us)
+        for file in hour.files:
             frames: dict[Any, pl.DataFrame] = {}
             if file.manifest.requests:
-                frame = without_losers(self._load(file, list(RAW_SCHEMA)), won)
-                frames = dict(frame.partition_by(_BLOCK_NAME, as_dict=True))
+                frame = without_losers(hour.load(file, list(RAW_SCHEMA)), hour.won)
+                frames = dict(frame.partition_by(BLOCK_NAME, as_dict=True))
             for facts in file.blocks.iter_rows(named=True):
                 yield self._block(facts, frames.get((facts["spool_id"], facts["number"])))
 
@@ -108,9 +104,41 @@ class RawArchive:
         """
         spools = self._all_runs().values()
         newest = max((run.last_frontier for runs in spools for run in runs), default=0)
-        return newest >= hour_us + HOUR_US and all(
-            any(run.covers(hour_us) for run in runs) for runs in spools
+        return newest >= hour_us + HOUR_US and not self.lacking_spools(hour_us)
+
+    def lacking_spools(self, hour_us: int) -> list[str]:
+        """The spools of which a request of the hour may still come, ascending."""
+        return sorted(
+            spool_id
+            for spool_id, runs in self._all_runs().items()
+            if not any(run.covers(hour_us) for run in runs)
         )
+
+    def clock(self) -> int:
+        """UTC µs through which all requests are archived; 0 for an empty archive.
+
+        Where every spool is closed, it is the newest frontier of all: nothing came after.
+        """
+        frontiers = list(self.frontiers().values())
+        is_open = [found.frontier for found in frontiers if not found.is_closed]
+        return min(is_open, default=max((found.frontier for found in frontiers), default=0))
+
+    def incomplete(self, hours: Iterable[int]) -> dict[int, str]:
+        """What is missing in each of these received hours that is not complete."""
+        spools = self._all_runs()
+        newest = max((run.last_frontier for runs in spools.values() for run in runs), default=0)
+        found = {}
+        for hour_us in hours:
+            lacking = [
+                name
+                for name, runs in spools.items()
+                if not any(run.covers(hour_us) for run in runs)
+            ]
+            if lacking:
+                found[hour_us] = "; ".join(_gap(name, spools[name]) for name in lacking[:3])
+            elif newest < hour_us + HOUR_US:
+                found[hour_us] = "the archive does not reach the end of the hour yet"
+        return found
 
     def _write_hour(self, hour_us: int, blocks: Sequence[Block]) -> str:
         frames = [(block, _readable_frame(block)) for block in blocks]
@@ -138,42 +166,6 @@ class RawArchive:
         self._objects.put(manifest.name, manifest.encode())
         return manifest.name
 
-    def _winners(self, hour_us: int) -> pl.DataFrame:
-        """Which copies count of the requests that balancers repeated in or just before an hour."""
-        files = [(file, hour_us) for file in self._files(hour_us)]
-        if any(file.manifest.balancer_requests for file, _ in files):
-            since = hour_us - REPEAT_US
-            files += [(file, since) for file in self._files(hour_us - HOUR_US)]
-        wanted = [
-            (file, since)
-            for file, since in files
-            if file.manifest.balancer_requests and file.manifest.last_received_at >= since
-        ]
-        return winners(
-            lambda: (
-                self._load(file, ID_COLUMNS).filter(pl.col("received_at") >= since)
-                for file, since in wanted
-            ),
-            sum(file.manifest.balancer_requests for file, _ in wanted),
-        )
-
-    def _files(self, hour_us: int) -> list["_File"]:
-        """The files of an hour, each with the blocks that no file before it has."""
-        files, seen = [], pl.DataFrame(schema={"spool_id": pl.String, "number": pl.Int64})
-        for name in self._manifest_names(hour_prefix(hour_us)):
-            manifest = Manifest.decode(name, self._objects.get(name))
-            fresh = manifest.blocks.join(seen, on=_BLOCK_NAME, how="anti", maintain_order="left")
-            seen = pl.concat([seen, fresh.select(_BLOCK_NAME)])
-            files.append(_File(manifest, fresh))
-        return files
-
-    def _load(self, file: "_File", columns: list[str]) -> pl.DataFrame:
-        content = io.BytesIO(self._objects.get(file.manifest.file_name))
-        frame = pl.read_parquet(content, columns=columns)
-        if len(file.blocks) < len(file.manifest.blocks):
-            frame = frame.join(file.blocks, on=_BLOCK_NAME, how="semi", maintain_order="left")
-        return frame
-
     def _block(self, facts: dict[str, Any], frame: pl.DataFrame | None) -> Block:
         if not facts.pop("is_readable"):
             name = Block(**facts, payload=b"").name
@@ -197,12 +189,23 @@ class RawArchive:
         return [name for name in self._objects.names(prefix) if name.endswith(SUFFIX)]
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file and the blocks that are to be read from it."""
+def _gap(spool_id: str, runs: Sequence[Run]) -> str:
+    """Why a spool does not cover an hour."""
+    if len(runs) > 1:
+        first = runs[0]
+        return f"spool {spool_id} lacks blocks {first.last + 1} to {runs[1].first - 1}"
+    at = datetime.fromtimestamp(runs[0].last_frontier / 1e6, UTC)
+    return (
+        f"spool {spool_id} is archived from block {runs[0].first} through {at:%Y-%m-%dT%H:%M:%S}Z"
+    )
 
-    manifest: Manifest
-    blocks: pl.DataFrame
+
+def _parquet(requests: pl.DataFrame) -> bytes:
+    content = io.BytesIO()
+    requests.write_parquet(
+        content, compression="zstd", compression_level=3, row_group_size=SLICE_REQUESTS
+    )
+    return content.getvalue()
 
 
 def _readable_frame(block: Block) -> pl.DataFrame | None:

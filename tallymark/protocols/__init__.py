@@ -24,10 +24,13 @@ class Decoded:
     Attributes:
         hits: ``DECODED_SCHEMA``, in the order of the requests.
         dead_letters: ``DEAD_LETTER_SCHEMA``; a request may have hits and dead letters.
+        rejected: The request id of each request, line or event that became a dead letter, which
+            there is but one of for a request and reason.
     """
 
     hits: pl.DataFrame
     dead_letters: pl.DataFrame
+    rejected: pl.Series
 
 
 def decode(requests: pl.DataFrame, *, with_params: bool = True) -> Decoded:
@@ -49,8 +52,11 @@ def decode(requests: pl.DataFrame, *, with_params: bool = True) -> Decoded:
     strangers = rows.filter(~pl.col("path").is_in(list(DECODERS)))
     detail = pl.format("expected one of {}, got {}", pl.lit(", ".join(DECODERS)), "path")
     rejected.append(rejections(strangers, "unknown_path", detail))
+    refused = pl.concat(rejected)
     return Decoded(
-        hits=_hits(events, rows), dead_letters=dead_letters(pl.concat(rejected), requests, "decode")
+        hits=_hits(events, rows),
+        dead_letters=dead_letters(refused, requests, "decode"),
+        rejected=refused.get_column("request_id"),
     )
 
 

@@ -10,9 +10,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.testing import test_stream
 
-from beam_pipelines import replay, workers
+from beam_pipelines import workers
 from beam_pipelines.blocks import process_blocks
 from beam_pipelines.options import ShardSettings
+from beam_pipelines.replay import replay
 from beam_pipelines.transforms import ProcessHits, RollUp
 from stores.archive.dead_letters import DeadLetters
 from tallymark import processing
@@ -56,6 +57,15 @@ def stream(bundles: Sequence[Sequence[Block]], settings: ShardSettings) -> None:
     workers.forget()
 
 
+def count(blocks: list[Block], world: World, settings: ShardSettings, streamed: bool) -> None:
+    """The blocks in a stream, or from the archive."""
+    if streamed:
+        stream(shuffled(blocks, 1), settings)
+    else:
+        world.archive(blocks)
+        replay(world.replay_request(settings.lineage))
+
+
 def expected(blocks: Sequence[Block], settings: ShardSettings) -> dict[Name, bytes]:
     """The cells of all hits at once, without Beam and without shards."""
     rules = workers.rules(settings.rules_path)
@@ -83,9 +93,9 @@ def shuffled(blocks: list[Block], seed: int) -> list[list[Block]]:
 def test_streamed_cells_equal_replayed_cells_byte_for_byte(world: World, shops: list[str]) -> None:
     blocks = request_blocks(shops, requests=300)
     live = world.settings("live-1", shards=2, flush_seconds=0.0)
-    again = world.settings("gen-1", shards=2, late_us=replay.EVERY_LATENESS_US)
     stream(shuffled(blocks, 1), live)
-    replay.run(blocks, again)
+    world.archive(blocks)
+    replay(world.replay_request("gen-1", hits_a_pass=100))
     streamed = world.cells("live-1")
     assert streamed == expected(blocks, live)
     assert world.cells("gen-1") == streamed
@@ -99,9 +109,9 @@ def test_a_second_job_rewrites_the_same_cells(world: World, shops: list[str]) ->
     """Reading everything again counts nothing twice."""
     blocks = request_blocks(shops, requests=120)
     settings = world.settings(shards=1)
-    replay.run(blocks, settings)
+    stream([blocks], settings)
     first, versions = world.cells(), world.versions()
-    replay.run([*blocks, *blocks], settings)
+    stream([blocks, blocks], settings)
     assert world.cells() == first
     assert min(world.versions()) > max(versions)
 
@@ -109,18 +119,21 @@ def test_a_second_job_rewrites_the_same_cells(world: World, shops: list[str]) ->
 def test_the_number_of_shards_changes_no_cell(world: World, shops: list[str]) -> None:
     blocks = request_blocks(shops, requests=120)
     for shards in (1, 3):
-        replay.run(blocks, world.settings(f"gen-{shards}", shards=shards))
-    assert world.cells("gen-1") == world.cells("gen-3") != {}
+        stream([blocks], world.settings(f"live-{shards}", shards=shards))
+    assert world.cells("live-1") == world.cells("live-3") != {}
 
 
-def test_what_cannot_be_counted_lies_with_the_dead_letters(world: World, shops: list[str]) -> None:
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "replayed"])
+def test_what_cannot_be_counted_lies_with_the_dead_letters(
+    world: World, shops: list[str], streamed: bool
+) -> None:
     blocks = request_blocks([*shops, "G-NOBODY"], requests=60)
     broken = Block(
         spool_id="broken", number=1, kind="requests", frontier=blocks[0].frontier, requests=1,
         payload=b"no Arrow stream", published_at=blocks[0].published_at,
     )  # fmt: skip
     settings = world.settings(shards=2)
-    replay.run([broken, *blocks], settings)
+    count([broken, *blocks], world, settings, streamed)
     letters = DeadLetters(world.objects).read(settings.lineage)
     reasons = letters.get_column("reason").to_list()
     unknown = sum(
@@ -152,10 +165,7 @@ def test_a_request_that_processing_fails_on_stops_nothing(
         payload=encode_requests(_poison(shops[0])), published_at=blocks[-1].published_at,
     )  # fmt: skip
     settings = world.settings("live-1", shards=2, flush_seconds=0.0)
-    if streamed:
-        stream(shuffled([*blocks, poison], 1), settings)
-    else:
-        replay.run([*blocks, poison], settings)
+    count([*blocks, poison], world, settings, streamed)
 
     letters = DeadLetters(world.objects).read(settings.lineage)
     assert letters.select("step", "reason").rows() == [("process", "failed")]

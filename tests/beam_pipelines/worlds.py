@@ -1,5 +1,6 @@
 """Stores in a folder, a clock of one's own, and recorded blocks of a small shop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -8,6 +9,7 @@ import polars as pl
 
 from beam_pipelines.holes import HoleWatch
 from beam_pipelines.options import ShardSettings
+from beam_pipelines.replay_request import ReplayRequest
 from beam_pipelines.shard_keeper import ShardKeeper
 from stores.archive.folder import FolderObjects
 from stores.archive.raw import RawArchive
@@ -17,6 +19,7 @@ from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from stores.wide_rows.sqlite import SqliteWideRows
 from tallymark.blocks import Block, encode_requests
 from tallymark.requests import REQUEST_SCHEMA
+from tallymark.slots import HOUR_US
 from tests.strategies import MIDNIGHT_US, MINUTE_US, SECOND_US
 
 Name = tuple[bytes, str, bytes]
@@ -105,6 +108,35 @@ class World:
     def versions(self) -> set[int]:
         """The versions of all cells that are held."""
         return set(self.rows.rows.read([(b"0", b"~")]).get_column("version"))
+
+    def archive(self, blocks: Sequence[Block]) -> None:
+        """Keep blocks, and those of an idle collector that was there before and long after."""
+        archive = RawArchive(self.objects)
+        archive.write(blocks)
+        frontiers = (("opening", -200), ("heartbeat", 200))
+        archive.write(
+            Block(
+                spool_id="idle",
+                number=number,
+                kind=kind,
+                requests=0,
+                payload=b"",
+                frontier=MIDNIGHT_US + hours * HOUR_US,
+            )
+            for number, (kind, hours) in enumerate(frontiers, start=1)
+        )
+
+    def replay_request(self, lineage: str = "gen-1", **changes: object) -> ReplayRequest:
+        """A replay of the day after ``MIDNIGHT_US``."""
+        values: dict[str, object] = {
+            "lineage": lineage,
+            "start_us": MIDNIGHT_US,
+            "end_us": MIDNIGHT_US + 24 * HOUR_US,
+            "archive_url": f"file:{self.folder / 'archive'}",
+            "wide_rows_url": f"sqlite:{self.folder / 'rows.sqlite'}",
+            "rules_path": str(self.folder / "properties.json"),
+        }
+        return ReplayRequest(**(values | changes))  # type: ignore[arg-type]
 
     def property(self, seed: int = 1, **settings: object) -> str:
         """A new property; its measurement id."""

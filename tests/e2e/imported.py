@@ -8,14 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from beam_pipelines import replay
-from beam_pipelines.options import ShardSettings
+from beam_pipelines.replay import replay
+from beam_pipelines.replay_request import ReplayRequest
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
 from stores.wide_rows.opening import open_wide_rows
+from tallymark.blocks import Block
 from tallymark.decoded_cells import DecodedCells, decode
 from tallymark.rollups import BY_NAME
 from tallymark.row_keys import rollup_range
+from tallymark.slots import DAY_US, HOUR_US
 
 from .stack import Site, tallymark
 
@@ -75,24 +77,37 @@ class DataFolder:
         """The decoded cells of each rollup, written by the batch pipeline from the archive."""
         archive = self.archive()
         hours = archive.hours()
-        settings = ShardSettings(
+        first, end = hours[0], hours[-1] + HOUR_US
+        archive.write(_a_day_later(end))
+        request = ReplayRequest(
             lineage="gen-1",
-            shards=2,
-            wide_rows_url=f"sqlite:{self.path / 'wide_rows.sqlite'}",
+            start_us=first,
+            end_us=end,
             archive_url=f"file:{self.path / 'archive'}",
+            wide_rows_url=f"sqlite:{self.path / 'wide_rows.sqlite'}",
             rules_path=str(self.path / "rules" / "properties.json"),
-            snapshot_seconds=0,
-            late_us=replay.EVERY_LATENESS_US,
         )
-        replay.run([block for hour in hours for block in archive.read_blocks(hour)], settings)
-        store = open_wide_rows(settings.wide_rows_url)
-        first, end = hours[0], hours[-1] + 3_600_000_000
+        replay(request)
+        store = open_wide_rows(request.wide_rows_url)
         return {
             name: decode(
                 rollup, store.read([rollup_range(self.site.property_id, name, first, end)])
             )
             for name, rollup in BY_NAME.items()
         }
+
+
+def _a_day_later(end_us: int) -> list[Block]:
+    """A collector that has nothing to tell but that time goes on: the hours are sealed."""
+    return [
+        Block(
+            spool_id="idle", number=number, kind=kind, frontier=at_us, requests=0, payload=b"",
+            published_at=at_us,
+        )
+        for number, (kind, at_us) in enumerate(
+            (("opening", end_us), ("heartbeat", end_us + DAY_US)), start=1
+        )
+    ]  # fmt: skip
 
 
 def summed(cells: DecodedCells, keys: list[str], measure: str) -> set[tuple[Any, ...]]:

@@ -12,14 +12,10 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from .chromium import chromium, needs_chromium
 from .reports import ask
 from .stack import Site, Stack, eventually, running
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 DEMO_MOVES_SECONDS = 15.0
 MOVING_NUMBERS = ("recent-events", "recent-views", "today-screenPageViews")
 
@@ -27,10 +23,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        not (CHROMIUM.exists() and DRIVER.exists()),
-        reason="Chromium and its driver are not installed; run deploy/servers/install_chromium.sh",
-    ),
+    needs_chromium,
 ]
 
 PAGE = """<!doctype html><title>Page of a shop</title>
@@ -40,14 +33,8 @@ PAGE = """<!doctype html><title>Page of a shop</title>
 
 @pytest.fixture(name="browser")
 def _browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,1600"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    yield browser
-    browser.quit()
+    with chromium(tmp_path / "profile") as browser:
+        yield browser
 
 
 @pytest.fixture(name="shop")

@@ -102,3 +102,12 @@ def test_what_a_dead_process_was_writing_is_never_seen_and_swept_later(tmp_path:
 def test_other_urls_are_refused_with_what_is_expected(url: str) -> None:
     with pytest.raises(ValueError, match="expected file:DIR"):
         open_objects(url)
+
+
+def test_parts_of_an_object_can_be_read(objects: Objects) -> None:
+    objects.put("a/b", b"0123456789")
+    with objects.open("a/b") as content:
+        content.seek(4)
+        assert content.read(3) == b"456"
+    with pytest.raises(FileNotFoundError):
+        objects.open("a")

@@ -1,0 +1,187 @@
+"""Clean hits to rollup rows, the clients of a range of hashes at a time: what ``RollUp`` does in a
+replay, without Beam. Everything a cell holds is kept per client, so the rows of all ranges add up.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import orjson
+import polars as pl
+
+from stores.archive.clean import HASHES, CleanHits, CleanPart
+from stores.archive.counts import Counts, SessionPart, Sessions
+from stores.archive.port import Objects
+from tallymark.aggregates import Counted, merged_rows, partial_rows
+from tallymark.cells import SLOT_COLUMNS
+from tallymark.counting import HIT_COLUMNS, Tally, slots_in
+from tallymark.replays import Span
+from tallymark.rollups import ROLLUPS, Rollup
+from tallymark.session_rows import session_rows
+from tallymark.slots import HOUR_US
+
+HITS_TOGETHER: Final = 200_000
+"""Hits that are taken in at a time: small frames are dear, large ones large."""
+MERGE_BYTES: Final = 64 * 1024 * 1024
+"""Rows that may wait until they are merged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountSettings:
+    """How hits are counted; travels with every task.
+
+    Attributes:
+        lineage: Whose cells are made.
+        archive_url: Where clean hits are and counts go.
+        targets: Hours whose cells are made.
+        groups: Spans of them whose rows lie together.
+        passes: How many ranges of hashes there are.
+        inventory: Object that names what is to be read.
+    """
+
+    lineage: str
+    archive_url: str
+    targets: Span
+    groups: tuple[Span, ...]
+    passes: int
+    inventory: str
+
+    def hashes(self, number: int) -> tuple[int, int]:
+        """The range of client hashes of a pass."""
+        size = HASHES // self.passes
+        return number * size, HASHES if number == self.passes - 1 else (number + 1) * size
+
+
+@dataclass(frozen=True)
+class InventoryEntry:
+    """A part to be read, and of which properties: ``only`` those, or all but ``without``."""
+
+    part: CleanPart
+    only: tuple[int, ...] | None
+    without: tuple[int, ...]
+
+    def of_properties(self, hits: pl.DataFrame) -> pl.DataFrame:
+        """The hits that are wanted of it."""
+        if self.only is not None:
+            hits = hits.filter(pl.col("property_id").is_in(self.only))
+        if self.without:
+            hits = hits.filter(~pl.col("property_id").is_in(self.without))
+        return hits
+
+
+def encode_inventory(entries: Sequence[InventoryEntry]) -> dict[str, Any]:
+    """An inventory as a document; ``decode_inventory`` reads it."""
+    return {"entries": [asdict(entry) for entry in entries]}
+
+
+def decode_inventory(content: bytes) -> list[InventoryEntry]:
+    """The entries of an inventory."""
+    return [
+        InventoryEntry(
+            CleanPart(**entry["part"]),
+            None if entry["only"] is None else tuple(entry["only"]),
+            tuple(entry["without"]),
+        )
+        for entry in orjson.loads(content)["entries"]
+    ]
+
+
+@dataclass(frozen=True)
+class CountNote:
+    """What a pass counted."""
+
+    number: int
+    hits: int
+    sessions: tuple[SessionPart, ...]
+
+
+class ClientCounter:
+    """Counts passes.
+
+    Args:
+        settings: How.
+        objects: The archive.
+        inventory: What to read.
+    """
+
+    def __init__(
+        self, settings: CountSettings, *, objects: Objects, inventory: Sequence[InventoryEntry]
+    ) -> None:
+        self._settings = settings
+        self._clean = CleanHits(objects)
+        self._sessions = Sessions(objects)
+        self._counts = Counts(objects, settings.lineage, settings.targets)
+        self._inventory = inventory
+
+    def run(self, number: int) -> CountNote:
+        """Count the clients of a pass; sessions and rollup rows are written."""
+        tally, hits = Tally(), 0
+        for frame in self._hits(self._settings.hashes(number)):
+            hits += frame.height
+            tally.add(frame)
+        facts = tally.counted()
+        sessions = tuple(self._write_sessions(number, facts))
+        for group, hours in enumerate(self._settings.groups):
+            slots = slots_in(hours, facts)
+            rows = [rows for _, rows in partial_rows(facts, slots)]
+            self._counts.write(number, group, slots, rows)
+        return CountNote(number, hits, sessions)
+
+    def _hits(self, hashes: tuple[int, int]) -> Iterator[pl.DataFrame]:
+        waiting: list[pl.DataFrame] = []
+        for entry in self._inventory:
+            for frame in self._clean.read(entry.part, HIT_COLUMNS, hashes):
+                wanted = entry.of_properties(frame)
+                if wanted.height:
+                    waiting.append(wanted)
+                if sum(len(one) for one in waiting) >= HITS_TOGETHER:
+                    yield pl.concat(waiting)
+                    waiting = []
+        if waiting:
+            yield pl.concat(waiting)
+
+    def _write_sessions(self, number: int, facts: Counted) -> Iterator[SessionPart]:
+        rows = session_rows(facts, self._settings.targets)
+        hour = pl.col("session_start") // HOUR_US * HOUR_US
+        parts = rows.with_columns(event_hour=hour).partition_by(
+            "event_hour", as_dict=True, maintain_order=True, include_key=False
+        )
+        for (event_hour,), of_hour in parts.items():
+            yield self._sessions.write_part(
+                self._settings.lineage, int(str(event_hour)), number, of_hour
+            )
+
+
+def merged_group(counts: Counts, passes: int, group: int) -> Iterator[tuple[Rollup, pl.DataFrame]]:
+    """The rows of each rollup in a group of hours, of all clients."""
+    waiting: list[list[pl.DataFrame]] = [[] for _ in ROLLUPS]
+    for number in range(passes):
+        _, rows = counts.read(number, group)
+        for rollup, held, more in zip(ROLLUPS, waiting, rows, strict=True):
+            if more.height:
+                held.append(more)
+            if len(held) > 1 and _size(held[1:]) > max(MERGE_BYTES, _size(held[:1])):
+                held[:] = [_merged(rollup, held)]
+    for rollup, held in zip(ROLLUPS, waiting, strict=True):
+        if held:
+            yield rollup, _merged(rollup, held)
+
+
+def _merged(rollup: Rollup, parts: list[pl.DataFrame]) -> pl.DataFrame:
+    return parts[0] if len(parts) == 1 else merged_rows(rollup, pl.concat(parts))
+
+
+def _size(frames: Sequence[pl.DataFrame]) -> float:
+    return sum(frame.estimated_size() for frame in frames)
+
+
+def no_rows(rollup: Rollup) -> pl.DataFrame:
+    """A frame of a rollup's rows, without any."""
+    return pl.DataFrame(
+        schema={
+            **{name: pl.Int32 if name == "slot_minutes" else pl.Int64 for name in SLOT_COLUMNS},
+            **dict.fromkeys(rollup.keys, pl.String),
+            **dict.fromkeys(rollup.sums, pl.Int64),
+            **{name: pl.List(pl.UInt64) for name in rollup.uniques},
+        }
+    )

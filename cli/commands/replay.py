@@ -1,0 +1,176 @@
+"""``tallymark replay``: hours of history computed again."""
+
+import getpass
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from beam_pipelines.generations import (
+    Cost,
+    Generation,
+    Places,
+    Wish,
+    open_generation,
+    planned_generation,
+)
+from beam_pipelines.replay_process import ReplayFailedError, Report
+from beam_pipelines.replay_request import IncompleteHoursError
+from cli.data_folder import DataFolder, data_option
+from cli.hour_range import HourRange
+from tallymark.conservation import Conservation
+from tallymark.publication import RefusedError
+from tallymark.replays import Span, UnsealedError, hour_text
+from tallymark.rules_choice import AS_RECEIVED
+
+
+@click.command()
+@click.argument("hours", type=HourRange(), metavar="RANGE")
+@data_option
+@click.option("--property", "owner", metavar="PROPERTY",
+              help="This property alone, by number or measurement id.")  # fmt: skip
+@click.option("--rules", default=AS_RECEIVED, show_default=True,
+              metavar="as-received|latest|VERSION", help="Rules for its hits.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what it would compute and cost, and stop.")
+@click.option("--publish", is_flag=True, help="Serve the outcome, if every check has passed.")
+@click.option("--why", default="", help="What for; kept with the lineage.")
+@click.option("--runner", default="DirectRunner", show_default=True, help="The Beam runner.")
+@click.option("--runner-option", "runner_options", multiple=True, metavar="--NAME=VALUE",
+              help="An option for the runner; may be given several times.")  # fmt: skip
+@click.option("--archive", metavar="URL", help="The archive  [default: a folder in --data]")
+@click.option("--wide-rows", metavar="URL", help="The cells  [default: a file in --data]")
+@click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON object.")
+def replay(
+    hours: Span, *, data: Path, owner: str | None, dry_run: bool, publish: bool, as_json: bool,
+    archive: str | None, wide_rows: str | None, **wanted: Any,
+) -> None:  # fmt: skip
+    """Compute a RANGE of UTC hours again, from the recorded requests on.
+
+    The hours, aligned outward to four, get a lineage of their own; what reports show stays as it
+    is until the lineage is published. RANGE is a day, an hour, or FROM..TO, without TO. No stack
+    has to run.
+
+    \b
+    Examples:
+      tallymark replay 2026-01-31 --dry-run
+      tallymark replay 2026-01-31T08..2026-01-31T16 --property G-ABCDE12345 --rules latest
+      tallymark replay 2026-01-31 --publish --why "bots of the new crawler"
+    """
+    folder = DataFolder(data.resolve())
+    places = Places(
+        archive_url=archive or folder.archive_url,
+        wide_rows_url=wide_rows or folder.wide_rows_url,
+        rules_path=str(folder.rules_path),
+    )
+    console = Console(stderr=True, highlight=False)
+    with _explained():
+        property_id = places.property_named(owner).property_id if owner else None
+        wish = Wish(
+            start_us=hours.start_us, end_us=hours.end_us, who=_who(), property_id=property_id,
+            **wanted,
+        )  # fmt: skip
+        planned = planned_generation(places, wish)
+        console.print(_cost_text(planned, planned.cost()))
+        if dry_run:
+            return
+        generation = open_generation(places, wish)
+        outcome = _compute(generation, console)
+        if publish:
+            outcome["map version"] = generation.publish().version
+    _tell(outcome, console, as_json=as_json)
+
+
+def _cost_text(planned: Generation, cost: Cost) -> str:
+    span, targets = planned.plan.span, planned.plan.targets
+    return (
+        f"replays {hour_text(span.start_us)} to {hour_text(span.end_us)}; recomputes the "
+        f"{cost.target_hours} hours from {hour_text(targets.start_us)} to "
+        f"{hour_text(targets.end_us)}\n"
+        f"reads {cost.received_hours} received hours with {cost.requests:,} requests; takes about "
+        f"{cost.seconds:,.0f} s"
+    )
+
+
+def _compute(generation: Generation, console: Console) -> dict[str, Any]:
+    """All stages; conservation must hold before anything may be published.
+
+    Raises:
+        RefusedError: when hits were lost or counted twice.
+    """
+    with _bar(console) as report:
+        generation.compute("clean_hits", report)
+        generation.compute("sessions", report)
+        generation.compute("rollups", report)
+    counts = sum((one.conservation for one in generation.clean_manifests()), Conservation())
+    generation.conclude(may_be_published=not counts.unexplained)
+    if counts.unexplained:
+        raise RefusedError(
+            f"{generation.lineage.name} does not add up: {counts.unexplained} of "
+            f"{counts.hits_in} hits were lost or counted twice. Nothing of it may be published"
+        )
+    return {
+        "lineage": generation.lineage.name,
+        "hits": counts.hits_in,
+        "counted": counts.counted,
+        "excluded": counts.excluded,
+        "late": counts.late,
+        "too old": counts.too_old,
+        "dead letters": counts.dead_lettered,
+        "duplicates": counts.repeated,
+        "seconds": generation.lineage.seconds,
+    }
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Report]:
+    """A bar a stage, moved by what the replay's process tells."""
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        TextColumn("{task.completed:g}/{task.total:g}, {task.fields[hits]:,} hits"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(line: dict[str, Any]) -> None:
+            stage = line["stage"]
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=line["of"], hits=0)
+            bars.update(tasks[stage], total=line["of"], completed=line["done"], hits=line["hits"])
+
+        yield report
+
+
+def _tell(outcome: dict[str, Any], console: Console, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(outcome))
+        return
+    for name, value in outcome.items():
+        click.echo(f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {value}")
+    if "map version" not in outcome:
+        console.print("nothing that is served has changed; --publish serves such an outcome")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What can be wrong is told, and ends the command with status 1."""
+    known = (UnsealedError, IncompleteHoursError, ReplayFailedError, RefusedError, ValueError)
+    try:
+        yield
+    except known as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("stopped; nothing that is served has changed", err=True)
+        sys.exit(130)
+
+
+def _who() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"

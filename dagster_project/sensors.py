@@ -1,0 +1,145 @@
+"""Sensors: complete hours are noted, sealed hours computed, late hits counted in."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import dagster as dg
+
+from assets.hours import EARLIER_US, key_of
+from assets.stores import Stores
+from beam_pipelines.code_version import code_version
+from dagster_project.jobs import KIND, mend, range_tags, run_config, seal
+from stores.announcements import Announcements
+from stores.clock import utc_us
+from stores.lineages import LineageRegister
+from tallymark.due import due_blocks, due_replays, sealed_through
+from tallymark.lineages import STANDING
+from tallymark.replays import Span
+from tallymark.slots import HOUR_US
+
+UNFINISHED: Final = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+AGAIN_US: Final = HOUR_US
+"""What has failed is tried again in the next hour."""
+HOURS_A_TICK: Final = 200
+
+
+def complete_hours(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SensorResult:
+    """The cursor is the first hour (UTC µs) that is not noted yet."""
+    archive = stores.raw_archive()
+    first = int(context.cursor or 0)
+    hours = [hour for hour in archive.hours() if hour >= first][:HOURS_A_TICK]
+    missing = archive.incomplete(hours)
+    events = []
+    for hour in hours:
+        if hour in missing:
+            break
+        blocks = archive.blocks(hour)
+        facts = {"requests": int(blocks["requests"].sum()), "blocks": blocks.height}
+        events.append(dg.AssetMaterialization("raw_hits", partition=key_of(hour), metadata=facts))
+    noted = hours[: len(events)]
+    return dg.SensorResult(asset_events=events, cursor=str(noted[-1] + HOUR_US if noted else first))
+
+
+def sealing(
+    context: dg.SensorEvaluationContext, stores: Stores
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """One run request, or why there is none."""
+    if _is_busy(context, "sealing"):
+        yield dg.SkipReason("a run that seals is under way")
+        return
+    archive = stores.raw_archive()
+    received, through = archive.hours(), sealed_through(archive.clock())
+    standing = LineageRegister(stores.wide_rows(), utc_us).all().get(STANDING)
+    computed = standing.targets if standing else ()
+    due = due_blocks(received, through, computed)
+    if not due:
+        yield dg.SkipReason(f"all hours before {key_of(through)} are computed")
+        return
+    yield _request(due[0], "seal", run_config(is_sealing=True))
+
+
+def late_hits(
+    context: dg.SensorEvaluationContext, stores: Stores
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """One run request, or why there is none."""
+    if _is_busy(context, "mending"):
+        yield dg.SkipReason("a run that counts late hits in is under way")
+        return
+    archive = stores.raw_archive()
+    received, through = archive.hours(), sealed_through(archive.clock())
+    first_us = received[0] - EARLIER_US if received else through
+    announced = Announcements(stores.wide_rows()).outstanding(first_us, through)
+    due = due_replays(announced, through)
+    if not due:
+        yield dg.SkipReason("no sealed hour is announced")
+        return
+    first = due[0]
+    config = run_config(property=str(first.property_id), only_range=True, why="late hits")
+    yield _request(first.span, f"late-{first.property_id}", config)
+
+
+def new_code(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """The cursor is the version of the code for which stale hours were looked for."""
+    version = code_version()
+    if context.cursor == version:
+        return dg.SensorResult(skip_reason=f"the code is still {version}")
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"stale-{version}")], cursor=version)
+
+
+def _is_busy(context: dg.SensorEvaluationContext, kind: str) -> bool:
+    wanted = dg.RunsFilter(statuses=UNFINISHED, tags={KIND: kind})
+    return context.instance.get_runs_count(wanted) > 0
+
+
+def _request(span: Span, name: str, config: dict[str, Any]) -> dg.RunRequest:
+    first, last = key_of(span.start_us), key_of(span.end_us - HOUR_US)
+    return dg.RunRequest(
+        run_key=f"{name}-{first}-{last}-{utc_us() // AGAIN_US}",
+        run_config=config,
+        tags=range_tags(first, last),
+    )
+
+
+def sensors(*, routine_is_on: bool) -> list[dg.SensorDefinition]:
+    """All sensors.
+
+    Args:
+        routine_is_on: Whether sealing and mending run unless somebody stops them; otherwise they
+            stand still unless somebody starts them.
+    """
+    on = dg.DefaultSensorStatus.RUNNING
+    routine = on if routine_is_on else dg.DefaultSensorStatus.STOPPED
+    return [
+        dg.sensor(
+            minimum_interval_seconds=60,
+            default_status=on,
+            description="Notes received hours as materialised once they are archived whole.",
+        )(complete_hours),
+        dg.sensor(
+            job=seal,
+            minimum_interval_seconds=60,
+            default_status=routine,
+            description=(
+                "Extends the standing lineage by sealed hours, the oldest first, one run at a "
+                "time. Stop it to turn routine sealing off."
+            ),
+        )(sealing),
+        dg.sensor(
+            job=mend,
+            minimum_interval_seconds=120,
+            default_status=routine,
+            description="Replays sealed hours of a property that late hits were announced for.",
+        )(late_hits),
+        dg.sensor(
+            target=dg.AssetSelection.assets("stale_hours"),
+            minimum_interval_seconds=60,
+            default_status=on,
+            description="Looks for stale hours when the code has changed.",
+        )(new_code),
+    ]

@@ -1,0 +1,94 @@
+"""Announcements: hours of properties that have to be computed again, as late hits came for them.
+
+Streaming writes a cell a block into the row of (hour, property); whoever has counted blocks in
+answers them. An announcement of a block that was answered is not raised again.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+import orjson
+import polars as pl
+
+from stores.wide_rows.port import CELL_SCHEMA, WideRows
+from tallymark.row_keys import announced_property, announcement_key, announcement_range
+from tallymark.slots import HOUR_US
+
+ANSWERED: Final = b"answered"
+"""Qualifier of the list of blocks that were counted in."""
+
+
+class Announcements:
+    """The announcements in a store of wide rows.
+
+    Every method raises ``WideRowsUnavailableError`` when the store does not answer.
+
+    Args:
+        wide_rows: Where they are.
+    """
+
+    def __init__(self, wide_rows: WideRows) -> None:
+        self._wide_rows = wide_rows
+
+    def outstanding(self, first_us: int, end_us: int) -> dict[tuple[int, int], set[bytes]]:
+        """Blocks that nobody has counted in, by (property id, hour UTC µs)."""
+        found = {
+            where: blocks - answered
+            for where, (blocks, answered) in self._rows(first_us, end_us).items()
+        }
+        return {where: blocks for where, blocks in found.items() if blocks}
+
+    def answer(
+        self,
+        first_us: int,
+        end_us: int,
+        blocks: Collection[bytes],
+        *,
+        version: int,
+        property_id: int | None = None,
+    ) -> int:
+        """Note that hours have been computed with these blocks counted in.
+
+        Args:
+            first_us: UTC µs of the first hour.
+            end_us: UTC µs behind the last one.
+            blocks: Their names.
+            version: Grows from note to note.
+            property_id: Of this property alone; ``None`` means all.
+
+        Returns:
+            How many (property, hour) are answered for the first time, or with more.
+        """
+        counted = set(blocks)
+        cells = [
+            (announcement_key(hour, owner), "c", ANSWERED, version, _encode(answered | more))
+            for (owner, hour), (told, answered) in self._rows(first_us, end_us).items()
+            if property_id in (None, owner) and (more := (told & counted) - answered)
+        ]
+        if cells:
+            self._wide_rows.write(pl.DataFrame(cells, schema=CELL_SCHEMA, orient="row"))
+        return len(cells)
+
+    def _rows(
+        self, first_us: int, end_us: int
+    ) -> dict[tuple[int, int], tuple[set[bytes], set[bytes]]]:
+        """The blocks announced and those answered, by (property id, hour UTC µs)."""
+        cells = self._wide_rows.read([announcement_range(first_us, end_us)], ("c",))
+        hours = {announcement_range(hour, hour)[0]: hour for hour in _hours(first_us, end_us)}
+        found: dict[tuple[int, int], tuple[set[bytes], set[bytes]]] = {}
+        for key, qualifier, value in cells.select("row_key", "qualifier", "value").iter_rows():
+            hour = hours[key.rpartition(b"#")[0]]
+            told, answered = found.setdefault((announced_property(key), hour), (set(), set()))
+            if qualifier == ANSWERED:
+                answered.update(block.encode() for block in orjson.loads(value))
+            else:
+                told.add(qualifier)
+        return found
+
+
+def _hours(first_us: int, end_us: int) -> range:
+    return range(first_us // HOUR_US * HOUR_US, end_us, HOUR_US)
+
+
+def _encode(blocks: Collection[bytes]) -> bytes:
+    return orjson.dumps(sorted(block.decode() for block in blocks))

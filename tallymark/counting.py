@@ -1,0 +1,71 @@
+"""Counting recorded hits in bounded memory: frames go in, what rollups are computed from comes out.
+
+Whatever is counted is kept per client, so the clients of a range of hashes are counted by
+themselves and the rows of all ranges added (``aggregates.merged_rows``).
+"""
+
+from typing import Final
+
+import polars as pl
+
+from tallymark.aggregates import Counted, counted
+from tallymark.cells import SLOT_COLUMNS
+from tallymark.hits import HIT_SCHEMA
+from tallymark.pieces import (
+    NARROW_SCHEMA,
+    TEXT_IDS,
+    Tables,
+    compact,
+    empty_tables,
+    narrow,
+    tables_of,
+)
+from tallymark.replays import Span
+from tallymark.sessions import join_sessions
+
+HIT_COLUMNS: Final = [
+    name
+    for name in HIT_SCHEMA
+    if name in NARROW_SCHEMA
+    or name in ("hit_id", "excluded_by")
+    or any(name in texts for texts in TEXT_IDS.values())
+]
+"""The columns of a hit that counting needs."""
+COMPACT_ROWS: Final = 400_000
+"""Tables that have grown by more rows than this, and by half, are compacted."""
+
+
+class Tally:
+    """The tables of the hits that were added, each hit once, in any order."""
+
+    def __init__(self) -> None:
+        self._tables = empty_tables()
+        self._compact_at = COMPACT_ROWS
+
+    def add(self, hits: pl.DataFrame) -> None:
+        """Take hits (``HIT_COLUMNS``) in; those that a filter tagged are not counted."""
+        numbered, texts = narrow(hits.filter(pl.col("excluded_by") == ""))
+        fresh = tables_of(numbered.select(list(NARROW_SCHEMA)).cast(NARROW_SCHEMA), texts)
+        self._tables = self._tables.plus(fresh)
+        if _rows(self._tables) > self._compact_at:
+            self._tables = compact(self._tables)
+            self._compact_at = COMPACT_ROWS + _rows(self._tables) * 3 // 2
+
+    def counted(self) -> Counted:
+        """What the rollups of all hits are computed from."""
+        tables = compact(self._tables)
+        return counted(tables, join_sessions(tables.pieces))
+
+
+def _rows(tables: Tables) -> int:
+    return sum(table.height for table in vars(tables).values())
+
+
+def slots_in(hours: Span, facts: Counted) -> pl.DataFrame:
+    """The slots (``SLOT_COLUMNS``) of the hours that have cells."""
+    own = facts.joined.select(SLOT_COLUMNS)
+    begun = facts.joined.filter(pl.col("session_slot").is_not_null()).select(
+        "property_id", pl.col("session_slot").alias("slot_start"), "slot_minutes"
+    )
+    inside = pl.col("slot_start").is_between(hours.start_us, hours.end_us, closed="left")
+    return pl.concat([own, begun]).filter(inside).unique().sort(SLOT_COLUMNS)

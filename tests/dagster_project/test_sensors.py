@@ -1,0 +1,132 @@
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets.hours import key_of
+from assets.stores import Stores
+from dagster_project.jobs import KIND
+from dagster_project.sensors import complete_hours, late_hits, new_code, sealing, sensors
+from stores.archive.raw import RawArchive
+from stores.lineages import LineageRegister
+from stores.wide_rows.port import CELL_SCHEMA
+from tallymark.row_keys import announcement_key
+from tallymark.slots import HOUR_US, SESSION_ALIGNMENT_US
+from tests.beam_pipelines.worlds import World, request_blocks
+from tests.strategies import MIDNIGHT_US
+
+L = SESSION_ALIGNMENT_US
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A day and a half of one shop is archived."""
+    world = World(tmp_path)
+    blocks = request_blocks([world.property()], requests=1_500)
+    RawArchive(world.objects).write(blocks)
+    return world
+
+
+@pytest.fixture
+def stores(world):
+    settings = world.settings()
+    return Stores(
+        archive_url=settings.archive_url,
+        wide_rows_url=settings.wide_rows_url,
+        rules_path=settings.rules_path,
+    )
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def requests(sensor, stores, instance):
+    context = dg.build_sensor_context(instance=instance)
+    return list(sensor(context, stores))
+
+
+def asked(request):
+    """First and last hour of a run request."""
+    return tuple(request.tags[f"dagster/asset_partition_range_{edge}"] for edge in ("start", "end"))
+
+
+def test_complete_hours_are_noted_once_and_in_order(stores, instance):
+    first = complete_hours(dg.build_sensor_context(instance=instance), stores)
+    hours = stores.raw_archive().hours()
+    noted = [event.partition for event in first.asset_events]
+    assert noted == [key_of(hour) for hour in hours[: len(noted)]]
+    assert len(noted) >= 20
+    again = dg.build_sensor_context(instance=instance, cursor=first.cursor)
+    assert complete_hours(again, stores).asset_events == []
+
+
+def test_the_oldest_sealed_blocks_are_sealed_first(stores, instance):
+    [request] = requests(sealing, stores, instance)
+    assert asked(request) == (key_of(MIDNIGHT_US - L), key_of(MIDNIGHT_US + 5 * L - HOUR_US))
+    assert request.run_config["resources"]["replay_settings"]["config"] == {"is_sealing": True}
+
+
+def test_what_the_standing_lineage_has_computed_is_not_sealed_again(world, stores, instance):
+    register = LineageRegister(world.rows, lambda: 1)
+    register.standing(targets=((MIDNIGHT_US - L, MIDNIGHT_US + 5 * L),))
+    [request] = requests(sealing, stores, instance)
+    assert asked(request)[0] == key_of(MIDNIGHT_US + 5 * L)
+    register.update(
+        "gen-0", lambda held: held.extended([(MIDNIGHT_US + 5 * L, MIDNIGHT_US + 20 * L)])
+    )
+    [skipped] = requests(sealing, stores, instance)
+    assert isinstance(skipped, dg.SkipReason)
+
+
+def test_only_one_run_seals_at_a_time(stores, instance):
+    running = dg.DagsterRun(
+        job_name="seal", status=dg.DagsterRunStatus.STARTED, tags={KIND: "sealing"}
+    )
+    instance.add_run(running)
+    [skipped] = requests(sealing, stores, instance)
+    assert "under way" in skipped.skip_message
+    assert len(requests(late_hits, stores, instance)) == 1
+
+
+def test_an_empty_archive_asks_for_nothing(tmp_path, instance):
+    world = World(tmp_path)
+    settings = world.settings()
+    nothing = Stores(
+        archive_url=settings.archive_url,
+        wide_rows_url=settings.wide_rows_url,
+        rules_path=settings.rules_path,
+    )
+    for sensor in (sealing, late_hits):
+        [skipped] = requests(sensor, nothing, instance)
+        assert isinstance(skipped, dg.SkipReason)
+
+
+def test_announced_hours_of_a_property_are_mended_once_they_are_sealed(world, stores, instance):
+    announced = [(7, 5), (7, 6), (7, 9), (8, 30)]
+    cells = [
+        (announcement_key(MIDNIGHT_US + hour * HOUR_US, owner), "c", b"spool-1", 1, b"")
+        for owner, hour in announced
+    ]
+    world.rows.write(pl.DataFrame(cells, schema=CELL_SCHEMA, orient="row"))
+    [request] = requests(late_hits, stores, instance)
+    assert asked(request) == (key_of(MIDNIGHT_US + L), key_of(MIDNIGHT_US + 3 * L - HOUR_US))
+    settings = request.run_config["resources"]["replay_settings"]["config"]
+    assert (settings["property"], settings["only_range"]) == ("7", True)
+
+
+def test_stale_hours_are_looked_for_once_a_version_of_the_code(instance):
+    first = new_code(dg.build_sensor_context(instance=instance))
+    assert len(first.run_requests) == 1
+    again = dg.build_sensor_context(instance=instance, cursor=first.cursor)
+    assert not new_code(again).run_requests
+
+
+def test_an_operator_may_turn_routine_off():
+    def running(**options):
+        on = dg.DefaultSensorStatus.RUNNING
+        return {each.name for each in sensors(**options) if each.default_status is on}
+
+    assert running(routine_is_on=True) - running(routine_is_on=False) == {"sealing", "late_hits"}
+    assert "complete_hours" in running(routine_is_on=False)
