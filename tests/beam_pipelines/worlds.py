@@ -1,7 +1,7 @@
 """Stores in a folder, a clock of one's own, and recorded blocks of a small shop."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -112,7 +112,7 @@ class World:
     def archive(self, blocks: Sequence[Block]) -> None:
         """Keep blocks, and those of an idle collector that was there before and long after."""
         archive = RawArchive(self.objects)
-        archive.write(blocks)
+        archive.write([*blocks, *_closings(blocks)])
         frontiers = (("opening", -200), ("heartbeat", 200))
         archive.write(
             Block(
@@ -147,6 +147,18 @@ class World:
             **settings,  # type: ignore[arg-type]
         )
         return made.created.measurement_id
+
+
+def _closings(blocks: Sequence[Block]) -> list[Block]:
+    """The closing blocks of spools that have none: an open spool holds the archive's clock."""
+    last: dict[str, Block] = {}
+    for block in sorted(blocks, key=lambda one: one.number):
+        last[block.spool_id] = block
+    return [
+        replace(block, number=block.number + 1, kind="closing", requests=0, payload=b"")
+        for block in last.values()
+        if block.kind != "closing"
+    ]
 
 
 _BLANK = {name: "" if kind == pl.String else False for name, kind in REQUEST_SCHEMA.items()}
