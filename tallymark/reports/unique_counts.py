@@ -14,11 +14,12 @@ from tallymark.uniques import HASH_SPACE
 
 NO_GROUP: Final = -1
 """The group of a row that does not count."""
-_EXPECTED_BELOW: Final = (2, 16)
-"""Members, in multiples of k, that a guessed threshold is to let through, duplicates included;
-more when too few of them were distinct."""
+_EXPECTED_BELOW: Final = 2
+"""Members, in multiples of k, that a guessed limit is to let through; the next guess knows how many
+copies there are of each."""
+_GUESSES: Final = 2
 _EXPECTED_OF_GROUP: Final = 4
-"""The same for each of several groups."""
+"""The same for each of several groups, copies included: guessing again costs more there."""
 _BELOW_HASH_SPACE: Final = float(2**64 - 2**11)
 """The largest float that a 64-bit number can hold."""
 
@@ -77,22 +78,42 @@ def count_unions(
         return np.array([_count_union(hashes, k)])
     members = np.bincount(group, minlength=groups)
     is_cut = members > _EXPECTED_OF_GROUP * k
+    least_group, least = group, hashes
     if is_cut.any():
-        share = np.where(is_cut, _EXPECTED_OF_GROUP * k / np.maximum(members, 1), 1.0)
-        limits = (share * _BELOW_HASH_SPACE).astype(np.uint64)
-        below = (hashes < limits[group]) | ~is_cut[group]
+        sums = np.bincount(group, weights=hashes, minlength=groups)
+        means = sums / np.maximum(members, 1)
+        limits = _limit(_EXPECTED_OF_GROUP * k, members, means)
+        limits[~is_cut] = np.iinfo(np.uint64).max
+        below = hashes <= limits[group]
         least_group, least = group[below], hashes[below]
-    else:
-        least_group, least = group, hashes
     counts = _distinct_of_groups(least_group, least, groups)
-    parts = _parts(least_group, least, groups) if (counts >= k).any() or is_cut.any() else []
-    for index in np.flatnonzero(is_cut | (counts >= k)):
+    is_large = is_cut | (counts >= k)
+    if not is_large.any():
+        return counts
+    parts = _parts(least_group, least, groups)
+    lacking = []
+    for index in np.flatnonzero(is_large):
         found = _distinct(parts[index])
         if len(found) >= k:
             counts[index] = _estimate(found, k)
         else:
-            counts[index] = _count_union(hashes[group == index], k)
+            lacking.append(index)
+    if lacking:
+        parts = _parts(group, hashes, groups)
+        counts[lacking] = [_count_union(parts[index], k) for index in lacking]
     return counts
+
+
+def _limit(
+    expected: int, members: npt.NDArray[np.int64], mean: npt.NDArray[np.float64]
+) -> npt.NDArray[np.uint64]:
+    """The hash below which so many members are expected.
+
+    Whole sets spread over all hashes, sets that were cut at k over the lower ones: up to about
+    twice the mean in either case.
+    """
+    limit = 2 * mean * expected / np.maximum(members, 1)
+    return np.minimum(limit, _BELOW_HASH_SPACE).astype(np.uint64)
 
 
 def _distinct_of_groups(
@@ -119,12 +140,15 @@ def _parts(
 
 def _count_union(hashes: npt.NDArray[np.uint64], k: int) -> int:
     """The count of one group: no more members are sorted than the k least need."""
-    for expected in _EXPECTED_BELOW:
-        if len(hashes) > 2 * expected * k:
-            threshold = np.uint64(expected * k / len(hashes) * HASH_SPACE)
-            below = _distinct(hashes[hashes < threshold])
-            if len(below) >= k:
-                return _estimate(below, k)
+    expected = _EXPECTED_BELOW * k
+    for _ in range(_GUESSES):
+        if len(hashes) <= 2 * expected:
+            break
+        limit = _limit(expected, np.array(len(hashes)), hashes.mean())
+        below = _distinct(hashes[hashes <= limit])
+        if len(below) >= k:
+            return _estimate(below, k)
+        expected = _EXPECTED_BELOW * k * expected // max(len(below), 1)
     members = _distinct(hashes)
     return len(members) if len(members) < k else _estimate(members, k)
 
