@@ -7,7 +7,7 @@ asked for, an hour's parts are the same.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import polars as pl
@@ -17,9 +17,10 @@ from stores.archive.clean import CleanHits, CleanManifest, CleanPart
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.hours import hour_name
 from stores.archive.raw_hours import RawHour, RawSlice
+from stores.archive.threads import at_once
 from tallymark.conservation import Conservation
 from tallymark.hits import DEAD_LETTER_SCHEMA, HIT_SCHEMA, request_id_of
-from tallymark.processing import Processed, process_requests
+from tallymark.processing import process_requests
 from tallymark.replays import Span
 from tallymark.requests import requests_naming
 from tallymark.rules_choice import RulesChoice
@@ -27,6 +28,8 @@ from tallymark.slots import HOUR_US
 
 CHUNK_BYTES: Final = 48 * 1024 * 1024
 """Queries and bodies that are decoded at a time: a few requests may hold many hits."""
+HOURS_A_TASK: Final = 256
+"""Small hours that are decoded together, so that progress shows."""
 TOO_OLD: Final = "too_old"
 _HOUR: Final = "received_hour"
 
@@ -73,16 +76,43 @@ class CleanSettings:
 
 
 @dataclass(frozen=True)
+class ArchivedHour:
+    """What the manifests of a received hour's raw files say.
+
+    Attributes:
+        hour_us: UTC µs.
+        requests: How many it holds, each block once.
+        unreadable: (UTC µs, description) of each block that is no frame of requests.
+    """
+
+    hour_us: int
+    requests: int
+    unreadable: tuple[tuple[int, str], ...]
+
+    @classmethod
+    def of(cls, hour: RawHour) -> "ArchivedHour":
+        """The same of an hour that is looked up now."""
+        blocks = (
+            block
+            for file in hour.files
+            for block in file.blocks.filter(~pl.col("is_readable")).iter_rows(named=True)
+        )
+        last_us = hour.hour_us + HOUR_US - 1
+        unreadable = ((min(one["frontier"], last_us), orjson.dumps(one).decode()) for one in blocks)
+        return cls(hour.hour_us, hour.requests, tuple(unreadable))
+
+
+@dataclass(frozen=True)
 class CleanTask:
     """Received hours and the slices of them to be decoded together.
 
     Attributes:
-        hours: UTC µs; an hour without requests has no slices.
+        hours: An hour without requests has no slices.
         slices: Of these hours.
         number: Of the slice in its hour where the hour has several, else 0.
     """
 
-    hours: tuple[int, ...]
+    hours: tuple[ArchivedHour, ...]
     slices: tuple[RawSlice, ...]
     number: int = 0
 
@@ -91,7 +121,7 @@ class CleanTask:
 class CleanNote:
     """What a task made of one received hour."""
 
-    received_hour: int
+    hour: ArchivedHour
     parts: tuple[CleanPart, ...]
     conservation: Conservation
 
@@ -99,31 +129,27 @@ class CleanNote:
 def tasks_of(hours: Sequence[RawHour], requests: int) -> list[CleanTask]:
     """Tasks of about so many requests at most."""
     tasks: list[CleanTask] = []
-    small: list[tuple[int, list[RawSlice]]] = []
+    small: list[tuple[ArchivedHour, list[RawSlice]]] = []
+    held = 0
     for hour in hours:
-        slices = hour.slices(requests)
-        if _requests(slices) >= requests:
-            tasks += [
-                CleanTask((hour.hour_us,), (part,), number) for number, part in enumerate(slices)
-            ]
+        archived, slices = ArchivedHour.of(hour), hour.slices(requests)
+        of_hour = sum(part.requests for part in slices)
+        if of_hour >= requests:
+            tasks += [CleanTask((archived,), (part,), at) for at, part in enumerate(slices)]
             continue
-        held = sum(_requests(of_hour) for _, of_hour in small)
-        if held + _requests(slices) > requests:
+        if held + of_hour > requests or len(small) == HOURS_A_TASK:
             tasks.append(_together(small))
-            small = []
-        small.append((hour.hour_us, slices))
+            small, held = [], 0
+        small.append((archived, slices))
+        held += of_hour
     if small:
         tasks.append(_together(small))
     return tasks
 
 
-def _together(small: list[tuple[int, list[RawSlice]]]) -> CleanTask:
+def _together(small: list[tuple[ArchivedHour, list[RawSlice]]]) -> CleanTask:
     slices = tuple(part for _, of_hour in small for part in of_hour)
-    return CleanTask(tuple(hour for hour, _ in small), slices)
-
-
-def _requests(slices: Sequence[RawSlice]) -> int:
-    return sum(part.requests for part in slices)
+    return CleanTask(tuple(archived for archived, _ in small), slices)
 
 
 class Cleaner:
@@ -158,19 +184,21 @@ class Cleaner:
             A note for each of its hours, and dead letters (``DEAD_LETTER_SCHEMA``) under the name
             that they are to be kept under.
         """
-        notes = {hour: CleanNote(hour, (), Conservation()) for hour in task.hours}
+        notes = {hour.hour_us: CleanNote(hour, (), Conservation()) for hour in task.hours}
         letters = []
         for chunk, (requests, copies) in enumerate(self._chunks(task)):
             name = f"{task.number:05d}-{chunk:05d}"
-            for note, of_hour in self._decode(requests, copies, name):
-                before = notes[note.received_hour]
-                notes[note.received_hour] = replace(
+            done = self._decode(requests, copies, name)
+            for hour, conservation in done.conservation.items():
+                before = notes[hour]
+                notes[hour] = replace(
                     before,
-                    parts=(*before.parts, *note.parts),
-                    conservation=before.conservation + note.conservation,
+                    parts=(*before.parts, *done.parts.get(hour, ())),
+                    conservation=before.conservation + conservation,
                 )
-                if of_hour.height:
-                    letters.append((f"{hour_name(note.received_hour)}-{name}", of_hour))
+            letters += [
+                (f"{hour_name(hour)}-{name}", of_hour) for hour, of_hour in done.letters.items()
+            ]
         return list(notes.values()), letters
 
     def _chunks(self, task: CleanTask) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -185,52 +213,33 @@ class Cleaner:
             return
         everything, dropped = pl.concat(requests), pl.concat(copies)
         for piece in _of_bounded_size(everything):
-            yield piece, dropped
-            dropped = dropped.clear()
+            for of_hour in _with_ids_once(piece):
+                yield of_hour, dropped
+                dropped = dropped.clear()
 
-    def _decode(
-        self, requests: pl.DataFrame, copies: pl.DataFrame, name: str
-    ) -> Iterator[tuple[CleanNote, pl.DataFrame]]:
-        owners = requests.select("request_id", _HOUR)
-        looked_into = requests_naming(requests, self._settings.measurement_ids)
-        processed, _ = process_what_can_be(looked_into, self._properties_of, self._process)
-        hits = self._placed(processed.hits, owners)
-        counts = _Counts(owners, looked_into, processed, hits, self._settings)
-        repeated = self._repeated(copies)
-        asked = hits.filter(self._is_asked())
-        letters = self._own_letters(processed.dead_letters).join(
-            owners.unique("request_id"), on="request_id", how="left"
-        )
-        for hour in owners.get_column(_HOUR).unique().sort():
-            is_own = pl.col(_HOUR) == hour
-            again = copies.filter(is_own).height
-            hits_again = repeated.get(hour, 0)
-            own = counts.of(hour)
-            conservation = replace(
-                own,
-                requests=own.requests + again,
-                repeated_requests=again,
-                hits_in=own.hits_in + hits_again,
-                repeated=hits_again,
-            )
-            parts = self._write(hour, asked.filter(is_own), name)
-            note = CleanNote(hour, tuple(parts), conservation)
-            yield note, letters.filter(is_own).select(list(DEAD_LETTER_SCHEMA))
-
-    def _placed(self, hits: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
-        """Hits with the received hour of their request."""
-        hours = owners.get_column(_HOUR).unique()
-        if len(hours) == 1:
-            return hits.with_columns(pl.lit(hours.item(), pl.Int64).alias(_HOUR))
-        return (
-            hits.with_columns(request_id=request_id_of(pl.col("hit_id")))
-            .join(owners.unique("request_id"), on="request_id", how="left", maintain_order="left")
-            .drop("request_id")
-        )
-
-    def _is_asked(self) -> pl.Expr:
+    def _decode(self, requests: pl.DataFrame, copies: pl.DataFrame, name: str) -> "_Decoded":
         ids = self._settings.measurement_ids
-        return pl.lit(value=True) if ids is None else pl.col("measurement_id").is_in(ids)
+        owners = requests.select("request_id", _HOUR)
+        looked_into = requests_naming(requests, ids)
+        processed, _ = process_what_can_be(looked_into, self._properties_of, self._process)
+        hits = _placed(
+            processed.hits.with_columns(request_id=request_id_of(pl.col("hit_id"))), owners
+        )
+        asked = pl.lit(value=True) if ids is None else pl.col("measurement_id").is_in(ids)
+        counts = [
+            owners.group_by(_HOUR).agg(requests=pl.len(), skipped_requests=pl.len()),
+            looked_into.group_by(_HOUR).agg(skipped_requests=-pl.len().cast(pl.Int64)),
+            _of_each(_placed(processed.entered.to_frame(), owners), "hits_in"),
+            _of_each(_placed(processed.rejected.to_frame(), owners), "dead_lettered"),
+            _ends(hits, asked, self._settings.late_us),
+            *self._of_copies(copies),
+        ]
+        letters = _placed(self._own_letters(processed.dead_letters), owners)
+        return _Decoded(
+            parts=self._write(hits.filter(asked), name),
+            conservation=_added(counts),
+            letters=_by_hour(letters.select(*DEAD_LETTER_SCHEMA, _HOUR)),
+        )
 
     def _own_letters(self, letters: pl.DataFrame) -> pl.DataFrame:
         """Without those of requests that were looked into for caution alone."""
@@ -239,68 +248,92 @@ class Cleaner:
             return letters
         return letters.filter(pl.col("request").str.contains_any(list(ids)))
 
-    def _repeated(self, copies: pl.DataFrame) -> dict[int, int]:
-        """How many hits the copies of each received hour hold."""
-        looked_into = requests_naming(copies, self._settings.measurement_ids)
-        found = {}
-        for (hour,), of_hour in looked_into.group_by(_HOUR):
-            processed, _ = process_what_can_be(of_hour, self._properties_of, self._process)
-            found[int(str(hour))] = len(processed.entered)
-        return found
+    def _of_copies(self, copies: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """What dropped copies add to the counts of their hours."""
+        for hour, of_hour in _by_hour(copies).items():
+            looked_into = requests_naming(of_hour, self._settings.measurement_ids)
+            processed, _ = process_what_can_be(looked_into, self._properties_of, self._process)
+            again, hits = of_hour.height, len(processed.entered)
+            facts = {_HOUR: hour, "requests": again, "repeated_requests": again}
+            yield pl.DataFrame([facts | {"hits_in": hits, "repeated": hits}])
 
-    def _write(self, received_hour: int, hits: pl.DataFrame, name: str) -> Iterator[CleanPart]:
+    def _write(self, hits: pl.DataFrame, name: str) -> dict[int, list[CleanPart]]:
         event_hour = pl.col("event_at") // HOUR_US * HOUR_US
         placed = hits.with_columns(event_hour=event_hour)
         held = placed.filter(~pl.col("event_hour").is_in(self._settings.not_held))
-        parts = held.partition_by("event_hour", as_dict=True, include_key=False)
-        for (hour,), of_hour in sorted(parts.items()):
-            yield self._clean.write_part(
+        of_hours = held.partition_by(_HOUR, "event_hour", as_dict=True, include_key=False)
+
+        def write(item: tuple[tuple[Any, ...], pl.DataFrame]) -> tuple[int, CleanPart]:
+            (received_hour, event_hour), of_hour = item
+            return received_hour, self._clean.write_part(
                 self._settings.lineage,
                 received_hour,
-                int(str(hour)),
+                event_hour,
                 name,
                 of_hour.select(list(HIT_SCHEMA)),
                 late_us=self._settings.late_us,
             )
 
+        parts: dict[int, list[CleanPart]] = {}
+        for hour, part in at_once(write, sorted(of_hours.items(), key=lambda item: item[0])):
+            parts.setdefault(hour, []).append(part)
+        return parts
+
 
 @dataclass(frozen=True)
-class _Counts:
-    """Counts the hits of a chunk by received hour, where they enter and where they end."""
+class _Decoded:
+    """What requests came to, by received hour."""
 
-    owners: pl.DataFrame
-    looked_into: pl.DataFrame
-    processed: Processed
-    hits: pl.DataFrame
-    settings: CleanSettings
+    parts: dict[int, list[CleanPart]]
+    conservation: dict[int, Conservation]
+    letters: dict[int, pl.DataFrame]
 
-    def of(self, hour: int) -> Conservation:
-        is_own = pl.col(_HOUR) == hour
-        requests = self.owners.filter(is_own).height
-        mine = self.hits.filter(is_own)
-        ids = self.settings.measurement_ids
-        asked = mine if ids is None else mine.filter(pl.col("measurement_id").is_in(ids))
-        counted = asked.filter(pl.col("excluded_by") == "")
-        too_old = asked.filter(pl.col("excluded_by") == TOO_OLD).height
-        late = pl.col("received_at") - pl.col("event_at") > self.settings.late_us
-        return Conservation(
-            requests=requests,
-            skipped_requests=requests - self.looked_into.filter(is_own).height,
-            hits_in=self._own(self.processed.entered, hour),
-            counted=counted.height,
-            excluded=asked.height - counted.height - too_old,
-            too_old=too_old,
-            dead_lettered=self._own(self.processed.rejected, hour),
-            of_others=mine.height - asked.height,
-            late=counted.filter(late).height,
-        )
 
-    def _own(self, request_ids: pl.Series, hour: int) -> int:
-        if self.owners.get_column(_HOUR).n_unique() == 1:
-            return len(request_ids)
-        ids = request_ids.alias("request_id").to_frame()
-        placed = ids.join(self.owners.unique("request_id"), on="request_id", how="left")
-        return placed.filter(pl.col(_HOUR) == hour).height
+def _placed(of_requests: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
+    """Rows that name a request, with its received hour."""
+    hours = owners.get_column(_HOUR).unique()
+    if len(hours) == 1:
+        return of_requests.with_columns(pl.lit(hours.item(), pl.Int64).alias(_HOUR))
+    return of_requests.join(owners, on="request_id", how="left", maintain_order="left")
+
+
+def _of_each(placed: pl.DataFrame, name: str) -> pl.DataFrame:
+    return placed.group_by(_HOUR).agg(pl.len().alias(name))
+
+
+def _ends(hits: pl.DataFrame, asked: pl.Expr, late_us: int) -> pl.DataFrame:
+    """Where hits end, counted by received hour."""
+    counts, old = pl.col("excluded_by") == "", pl.col("excluded_by") == TOO_OLD
+    late = pl.col("received_at") - pl.col("event_at") > late_us
+    return hits.group_by(_HOUR).agg(
+        counted=(asked & counts).sum(),
+        too_old=(asked & old).sum(),
+        excluded=(asked & ~counts & ~old).sum(),
+        of_others=(~asked).sum(),
+        late=(asked & counts & late).sum(),
+    )
+
+
+def _added(counts: Sequence[pl.DataFrame]) -> dict[int, Conservation]:
+    """Counts of received hours, added up."""
+    together = pl.concat(
+        [frame.cast(dict.fromkeys(frame.columns, pl.Int64)) for frame in counts], how="diagonal"
+    )
+    sums = together.group_by(_HOUR).sum().sort(_HOUR)
+    return {row.pop(_HOUR): Conservation(**row) for row in sums.iter_rows(named=True)}
+
+
+def _by_hour(rows: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    parts = rows.partition_by(_HOUR, as_dict=True, include_key=False)
+    return {int(str(hour)): of_hour for (hour,), of_hour in parts.items()}
+
+
+def _with_ids_once(requests: pl.DataFrame) -> list[pl.DataFrame]:
+    """Frames in which no two hours have a request of the same id, which would mix them up."""
+    ids = requests.select("request_id", _HOUR).unique()
+    if ids.get_column("request_id").is_unique().all():
+        return [requests]
+    return requests.partition_by(_HOUR, maintain_order=True)
 
 
 def _of_bounded_size(requests: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -315,9 +348,14 @@ def _of_bounded_size(requests: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def commit_hour(
-    settings: CleanSettings, hour: RawHour, notes: Sequence[CleanNote], clean: CleanHits
+    settings: CleanSettings, notes: Sequence[CleanNote], clean: CleanHits
 ) -> tuple[CleanManifest, pl.DataFrame]:
     """Let the parts of all tasks of a received hour be its clean hits.
+
+    Args:
+        settings: How they were decoded.
+        notes: Of all these tasks, at least one.
+        clean: Where the parts are.
 
     Returns:
         The manifest, and the dead letters (``DEAD_LETTER_SCHEMA``) of unreadable blocks.
@@ -325,36 +363,35 @@ def commit_hour(
     Raises:
         ArchiveDamageError: when fewer or more requests were read than the manifests name.
     """
+    hour = notes[0].hour
     conservation = sum((note.conservation for note in notes), Conservation())
     if conservation.requests != hour.requests:
         raise ArchiveDamageError(
-            f"received hour {hour.hour_us}: expected {hour.requests} requests, as the manifests of "
-            f"its raw files say, read {conservation.requests}. Put its files back from a copy of "
-            "the archive. Nothing that is served has changed"
+            f"received hour {hour_name(hour.hour_us)}: expected {hour.requests} requests, as the "
+            f"manifests of its raw files say, read {conservation.requests}. Put its files back "
+            "from a copy of the archive. Nothing that is served has changed"
         )
-    letters = _unreadable(hour)
-    lost = letters.height
+    lost = len(hour.unreadable)
     conservation += Conservation(hits_in=lost, dead_lettered=lost)
     parts = sorted((part for note in notes for part in note.parts), key=lambda part: part.name)
     manifest = replace(
         settings.manifest(hour.hour_us), parts=tuple(parts), conservation=conservation
     )
     clean.commit(manifest)
-    return manifest, letters
+    return manifest, _unreadable(hour)
 
 
-def _unreadable(hour: RawHour) -> pl.DataFrame:
+def _unreadable(hour: ArchivedHour) -> pl.DataFrame:
     """A dead letter for each block that is no frame of requests."""
     rows = [
         {
             "request_id": "",
-            "received_at": min(block["frontier"], hour.hour_us + HOUR_US - 1),
+            "received_at": received_at,
             "step": "block",
             "reason": "unreadable_block",
             "detail": "expected an Arrow stream of requests",
-            "request": orjson.dumps(block).decode(),
+            "request": block,
         }
-        for file in hour.files
-        for block in file.blocks.filter(~pl.col("is_readable")).iter_rows(named=True)
+        for received_at, block in hour.unreadable
     ]
     return pl.DataFrame(rows, schema=DEAD_LETTER_SCHEMA)

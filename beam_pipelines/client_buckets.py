@@ -12,6 +12,7 @@ import polars as pl
 from stores.archive.clean import HASHES, CleanHits, CleanPart
 from stores.archive.counts import Counts, SessionPart, Sessions
 from stores.archive.port import Objects
+from stores.archive.threads import at_once
 from tallymark.aggregates import Counted, merged_rows, partial_rows
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.counting import HIT_COLUMNS, Tally, slots_in
@@ -129,27 +130,31 @@ class ClientCounter:
 
     def _hits(self, hashes: tuple[int, int]) -> Iterator[pl.DataFrame]:
         waiting: list[pl.DataFrame] = []
+        held = 0
         for entry in self._inventory:
             for frame in self._clean.read(entry.part, HIT_COLUMNS, hashes):
                 wanted = entry.of_properties(frame)
                 if wanted.height:
                     waiting.append(wanted)
-                if sum(len(one) for one in waiting) >= HITS_TOGETHER:
+                    held += wanted.height
+                if held >= HITS_TOGETHER:
                     yield pl.concat(waiting)
-                    waiting = []
+                    waiting, held = [], 0
         if waiting:
             yield pl.concat(waiting)
 
-    def _write_sessions(self, number: int, facts: Counted) -> Iterator[SessionPart]:
+    def _write_sessions(self, number: int, facts: Counted) -> list[SessionPart]:
         rows = session_rows(facts, self._settings.targets)
         hour = pl.col("session_start") // HOUR_US * HOUR_US
         parts = rows.with_columns(event_hour=hour).partition_by(
             "event_hour", as_dict=True, maintain_order=True, include_key=False
         )
-        for (event_hour,), of_hour in parts.items():
-            yield self._sessions.write_part(
-                self._settings.lineage, int(str(event_hour)), number, of_hour
-            )
+
+        def write(item: tuple[tuple[Any, ...], pl.DataFrame]) -> SessionPart:
+            (event_hour,), of_hour = item
+            return self._sessions.write_part(self._settings.lineage, event_hour, number, of_hour)
+
+        return at_once(write, parts.items())
 
 
 def merged_group(counts: Counts, passes: int, group: int) -> Iterator[tuple[Rollup, pl.DataFrame]]:

@@ -37,12 +37,11 @@ def received_hours_with_late_hits(
     if not event_hours:
         return set()
     span = Span(event_hours[0], event_hours[-1] + HOUR_US)
-    candidates = late_hours(span, late_us)
-    clean = CleanHits(objects)
-    known = [hour for hour in clean.received_hours(STANDING) if hour in candidates]
+    # From the beginning of the span on: between hours that are asked for there may be others.
+    candidates = Span(span.start_us, late_hours(span, late_us).end_us)
     found = {
         manifest.received_hour
-        for manifest in clean.manifests(STANDING, known)
+        for manifest in CleanHits(objects).manifests(STANDING, candidates)
         if manifest.event_hours().keys() & set(event_hours)
     }
     blocks = _announced_blocks(wide_rows_url, span, property_ids)

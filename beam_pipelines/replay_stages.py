@@ -33,11 +33,17 @@ from beam_pipelines.replay_request import Replay, ReplayRequest
 from beam_pipelines.transforms import CELLS_COUNTER, ProcessHits, RollUp, WriteCells
 from stores.archive.clean import CleanHits, CleanManifest
 from stores.archive.counts import Counts, CountsManifest, Sessions
+from stores.archive.hours import hour_name
 from stores.archive.raw_hours import RawHour
+from stores.archive.threads import at_once
 from tallymark.replays import Span, hour_text
 
 IN_PROCESS: Final = "FnApiRunner"
 """What the DirectRunner is for batch; named outright, else it looks for Prism, a download."""
+
+
+HOURS_AT_ONCE: Final = 64
+"""Manifests that are written at once."""
 
 
 class MissingStageError(Exception):
@@ -184,20 +190,31 @@ def roll_up(request: ReplayRequest | Replay, report: Report = quiet) -> RolledUp
 
 
 class CommitHourFn(beam.DoFn):
-    """Notes of all tasks of a received hour to its manifest."""
+    """Notes of all tasks of a received hour to its manifest, some hours at once."""
 
     def __init__(self, settings: CleanSettings) -> None:
         self._settings = settings
+        self._waiting: list[list[CleanNote]] = []
+
+    def start_bundle(self) -> None:
+        self._waiting = []
 
     def process(self, element: tuple[int, Iterable[CleanNote]]) -> None:
-        hour_us, notes = element
-        url = self._settings.archive_url
-        hour, clean = workers.raw_hour(url, hour_us), CleanHits(workers.objects(url))
+        self._waiting.append(list(element[1]))
+        if len(self._waiting) == HOURS_AT_ONCE:
+            self.finish_bundle()
+
+    def finish_bundle(self) -> None:
+        waiting, self._waiting = self._waiting, []
         with faults.noted():
-            _, letters = commit_hour(self._settings, hour, list(notes), clean)
-            if letters.height:
-                store = workers.dead_letters(url)
-                store.write(self._settings.lineage, "unreadable-blocks", letters)
+            at_once(self._commit, waiting)
+
+    def _commit(self, notes: list[CleanNote]) -> None:
+        url = self._settings.archive_url
+        manifest, letters = commit_hour(self._settings, notes, CleanHits(workers.objects(url)))
+        if letters.height:
+            name = f"{hour_name(manifest.received_hour)}-unreadable-blocks"
+            workers.dead_letters(url).write(self._settings.lineage, name, letters)
 
 
 class CommitCountsFn(beam.DoFn):
@@ -311,9 +328,12 @@ def _inventory(job: Replay) -> tuple[list[InventoryEntry], int]:
         for lineage, hours in sorted(hours_of.items())
         for part in clean.parts(lineage, hours)
     ]
+    overriding: dict[tuple[int, str], set[int]] = {}
     for owner, hour, lineage in request.overrides:
         if job.property_ids is None or owner in job.property_ids:
-            entries += [InventoryEntry(part, (owner,), ()) for part in clean.parts(lineage, {hour})]
+            overriding.setdefault((owner, lineage), set()).add(hour)
+    for (owner, lineage), hours in sorted(overriding.items()):
+        entries += [InventoryEntry(part, (owner,), ()) for part in clean.parts(lineage, hours)]
     return entries, sum(entry.part.counted for entry in entries)
 
 

@@ -102,7 +102,7 @@ class CleanRequestsFn(beam.DoFn):
         with faults.noted():
             notes, letters = workers.cleaner(self._settings).run(element)
         for note in notes:
-            yield note.received_hour, note
+            yield note.hour.hour_us, note
         for name, of_hour in letters:
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, (name, of_hour))
         progress.step("clean_hits", sum(note.conservation.counted for note in notes))

@@ -60,6 +60,10 @@ class Span:
     def __contains__(self, instant_us: int) -> bool:
         return self.start_us <= instant_us < self.end_us
 
+    def meets(self, other: "Span") -> bool:
+        """Whether both have an hour in common."""
+        return self.start_us < other.end_us and other.start_us < self.end_us
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

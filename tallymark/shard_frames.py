@@ -91,11 +91,18 @@ def pack(parts: Sequence[bytes]) -> bytes:
 
 
 def unpack(payload: bytes) -> list[bytes]:
-    """The byte strings in bytes of ``pack``."""
+    """The byte strings in bytes of ``pack``.
+
+    Raises:
+        ValueError: when they are cut off.
+    """
     parts, at = [], 0
     while at < len(payload):
-        (length,) = _LENGTH.unpack_from(payload, at)
+        head = payload[at : at + _LENGTH.size]
         at += _LENGTH.size
-        parts.append(payload[at : at + length])
-        at += length
+        end = at + (_LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else _LENGTH.size)
+        if end > len(payload):
+            raise ValueError(f"expected at least {end} bytes, got {len(payload)}: they are cut off")
+        parts.append(payload[at:end])
+        at = end
     return parts

@@ -155,14 +155,15 @@ class CleanHits:
         folder = f"{_folder(lineage, received_hour)}event_hour={hour_name(event_hour)}/"
         name = f"{folder}{number}-{xxhash.xxh3_64_hexdigest(data)}.parquet"
         self._objects.put(name, data)
-        counted = hits.filter(pl.col("excluded_by") == "")
-        late = (pl.col("received_at") - pl.col("event_at") > late_us).sum()
+        counts = pl.col("excluded_by") == ""
+        is_late = pl.col("received_at") - pl.col("event_at") > late_us
+        counted, late = hits.select(counts.sum(), late=(counts & is_late).sum()).row(0)
         return CleanPart(
             name=name,
             event_hour=event_hour,
             hits=hits.height,
-            counted=counted.height,
-            late=counted.select(late).item(),
+            counted=counted,
+            late=late,
             size_bytes=len(data),
         )
 
@@ -213,8 +214,7 @@ class CleanHits:
         if not event_hours:
             return []
         first, end = min(event_hours), max(event_hours) + HOUR_US
-        reach_us = late_hours(Span(first, end)).end_us
-        received = [hour for hour in self.received_hours(lineage) if first <= hour < reach_us]
+        received = Span(first, late_hours(Span(first, end)).end_us)
         return [
             part
             for manifest in self.manifests(lineage, received)

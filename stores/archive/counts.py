@@ -17,6 +17,7 @@ import xxhash
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.hours import hour_name, hour_of
 from stores.archive.port import Objects
+from stores.archive.threads import at_once
 from stores.failpoints import reach
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.pieces import PIECE_SCHEMA
@@ -61,10 +62,13 @@ class Sessions:
         for part in sorted(parts, key=lambda part: part.name):
             by_hour.setdefault(part.event_hour, []).append(part)
         kept = {part.name for part in parts}
-        for hour, of_hour in by_hour.items():
-            name = _hour_folder(lineage, hour) + _MANIFEST
-            self._objects.put(name, orjson.dumps([asdict(part) for part in of_hour]))
-            kept.add(name)
+
+        def write(item: tuple[int, list[SessionPart]]) -> str:
+            name = _hour_folder(lineage, item[0]) + _MANIFEST
+            self._objects.put(name, orjson.dumps([asdict(part) for part in item[1]]))
+            return name
+
+        kept |= set(at_once(write, by_hour.items()))
         prefix = f"sessions/{lineage}/event_hour="
         for name in self._objects.names(prefix):
             hour = hour_of(name.removeprefix(prefix).partition("/")[0])
@@ -144,8 +148,13 @@ class Counts:
 
     def read(self, number: int, group: int) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
         """Slots and the rows of each rollup; a rollup without rows is an empty frame."""
-        slots, *rows = unpack(self._get(self._name(number, group)))
-        return ipc_frame(slots, SLOT_SCHEMA), [ipc_frame(part, pl.Schema()) for part in rows]
+        name = self._name(number, group)
+        content = self._get(name)
+        try:
+            slots, *rows = unpack(content)
+            return ipc_frame(slots, SLOT_SCHEMA), [ipc_frame(part, pl.Schema()) for part in rows]
+        except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+            raise self._damaged(name, f"cannot be read: {error}") from error
 
     def commit(self, manifest: CountsManifest) -> None:
         """All sets of clients are counted."""
@@ -180,14 +189,13 @@ class Counts:
         counted = [
             self.read(number, group)[0] for number in range(passes) for group in range(groups)
         ]
-        prefix = f"slots/{self._lineage}/"
         before = [
-            ipc_frame(self._objects.get(name), SLOT_SCHEMA) for name in self._objects.names(prefix)
+            ipc_frame(self._objects.get(name), SLOT_SCHEMA)
+            for name in self._objects.names(f"slots/{self._lineage}/")
+            if _span_of(name).meets(self._targets)
         ]
-        first, end = self._targets.start_us, self._targets.end_us
-        inside = pl.col("slot_start").is_between(first, end, closed="left")
         slots = pl.concat([SLOT_SCHEMA.to_frame(), *counted, *before])
-        return slots.filter(inside).unique().sort(SLOT_COLUMNS)
+        return slots.filter(_inside(self._targets)).unique().sort(SLOT_COLUMNS)
 
     def note_slots(self, slots: pl.DataFrame) -> None:
         """Note, before they are written, which slots the lineage will have cells of."""
@@ -195,9 +203,7 @@ class Counts:
 
     def noted_slots(self, hours: Span) -> pl.DataFrame:
         """Those of ``note_slots`` that lie in these hours."""
-        slots = ipc_frame(self._get(self._slots), SLOT_SCHEMA)
-        inside = pl.col("slot_start").is_between(hours.start_us, hours.end_us, closed="left")
-        return slots.filter(inside)
+        return ipc_frame(self._get(self._slots), SLOT_SCHEMA).filter(_inside(hours))
 
     def _name(self, number: int, group: int) -> str:
         return f"{self._folder}group={group:05d}/{number:05d}.arrow"
@@ -206,11 +212,23 @@ class Counts:
         try:
             return self._objects.get(name)
         except FileNotFoundError as error:
-            raise ArchiveDamageError(
-                f"counts {name} are missing. Count again: materialise sessions of the range, or "
-                f"replay the lineage {self._lineage} again. Nothing that is served has changed"
-            ) from error
+            raise self._damaged(name, "are missing") from error
+
+    def _damaged(self, name: str, what: str) -> ArchiveDamageError:
+        return ArchiveDamageError(
+            f"counts {name} {what}. Count again: materialise sessions of the range, or replay the "
+            f"lineage {self._lineage} again. Nothing that is served has changed"
+        )
 
 
 def _hour_folder(lineage: str, event_hour: int) -> str:
     return f"sessions/{lineage}/event_hour={hour_name(event_hour)}/"
+
+
+def _span_of(slots_name: str) -> Span:
+    first, _, end = slots_name.rpartition("/")[2].removesuffix(".arrow").partition("--")
+    return Span(hour_of(first), hour_of(end))
+
+
+def _inside(hours: Span) -> pl.Expr:
+    return pl.col("slot_start").is_between(hours.start_us, hours.end_us, closed="left")

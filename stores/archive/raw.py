@@ -159,9 +159,7 @@ class RawArchive:
                 balancer_requests=packed.filter("has_balancer_id").height,
                 last_received_at=packed.select(pl.col("received_at").max()).item(),
             )
-            content = io.BytesIO()
-            packed.write_parquet(content, compression="zstd", compression_level=3)
-            self._objects.put(manifest.file_name, content.getvalue())
+            self._objects.put(manifest.file_name, _parquet(packed))
             reach("archive.file-before-manifest")
         self._objects.put(manifest.name, manifest.encode())
         return manifest.name
