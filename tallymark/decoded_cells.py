@@ -18,6 +18,7 @@ from tallymark.rollups import Rollup
 from tallymark.row_keys import SEPARATOR
 
 _SEPARATOR: Final = SEPARATOR.encode()
+_PROPERTY_PART: Final = 1
 _LINEAGE_PART: Final = 4
 _CHUNK_MARK: Final = -24
 """Where the last separator stands in the key of a chunk: 20 digits of the slot and 3 follow."""
@@ -32,8 +33,8 @@ class DecodedCells:
     """What a read of one rollup says.
 
     Attributes:
-        numbers: ``row`` (UInt32, over the whole read), ``lineage``, ``slot_start`` (UTC µs),
-            ``slot_minutes``, keys (String), sums (Int64).
+        numbers: ``row`` (UInt32, over the whole read), ``property_id``, ``lineage``,
+            ``slot_start`` (UTC µs), ``slot_minutes``, keys (String), sums (Int64).
         sets: ``row``, ``measure`` (Enum), ``hash`` (UInt64).
         has_other_row: Whether some rows were folded into one whose keys are all ``(other)``.
     """
@@ -153,17 +154,18 @@ def _bodies(rollup: Rollup, values: Sequence[bytes]) -> list[bytes]:
 def _place_columns(
     numbers: Sequence[_Cell], counts: npt.NDArray[np.int64], *, has_all: bool
 ) -> dict[str, Any]:
-    """Where rows lie: columns of row number, slot and, if all are wanted, lineage."""
+    """Where rows lie: columns of row number, slot and, if all are wanted, owner and lineage."""
     record = np.frombuffer(b"".join([qualifier for _, qualifier, *_ in numbers]), _QUALIFIER)
     rows = pl.Series(np.arange(counts.sum(), dtype=np.uint32))
     starts = np.repeat(record["start"].astype(np.int64), counts)
     if not has_all:
         return {"row": rows, "slot_start": starts}
-    lineages = pl.Series(
-        [key.split(_SEPARATOR)[_LINEAGE_PART].decode() for key, *_ in numbers], dtype=pl.String
-    )
+    parts = [key.split(_SEPARATOR) for key, *_ in numbers]
+    owners = np.array([int(part[_PROPERTY_PART]) for part in parts], dtype=np.int64)
+    lineages = pl.Series([part[_LINEAGE_PART].decode() for part in parts], dtype=pl.String)
     return {
         "row": rows,
+        "property_id": np.repeat(owners, counts),
         "lineage": lineages.gather(np.repeat(np.arange(len(numbers), dtype=np.uint32), counts)),
         "slot_start": starts,
         "slot_minutes": np.repeat(record["minutes"].astype(np.int32), counts),

@@ -1,0 +1,107 @@
+"""Reviews: everything that is to be known of a candidate before it is published, in one reading."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stores.cell_pairs import CellPairs, batches, days_of
+from stores.pointers import PointerStore
+from stores.wide_rows.port import WideRows
+from tallymark.checks import Audit, Bounds, CheckResult, change_within_bounds, failed
+from tallymark.differences import Comparison, Differences, merged, together
+from tallymark.lineages import Span, merged_spans
+from tallymark.metrics import TOTALS
+from tallymark.pointer_map import PointerMap
+from tallymark.rollups import ROLLUPS
+
+Report = Callable[[int, int], None]
+"""Told how many of how many properties are done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """What reports would show, and whether it adds up.
+
+    Attributes:
+        differences: Candidate against served.
+        checks: Results of the blocking checks that look at cells.
+    """
+
+    differences: Differences
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def failed(self) -> list[CheckResult]:
+        """The checks that keep the candidate from being published."""
+        return failed(self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Differences and checks."""
+        checks = [result.to_json() for result in self.checks]
+        return {**self.differences.to_json(), "checks": checks}
+
+
+def review(
+    wide_rows: WideRows,
+    candidate: str,
+    spans: Sequence[Span],
+    property_ids: Iterable[int],
+    *,
+    against: str = "",
+    bounds: Bounds | None = None,
+    is_acknowledged: bool = False,
+    report: Report | None = None,
+) -> Review:
+    """Hold a candidate against what is served, and against itself.
+
+    Memory holds some properties of a day at a time, whatever the range.
+
+    Args:
+        wide_rows: Where cells and pointers are.
+        candidate: A lineage.
+        spans: Hours (UTC µs) that it has computed.
+        property_ids: Of which properties.
+        against: A lineage to compare with in place of what is served.
+        bounds: How far it may be from what is served; ``None`` takes the default.
+        is_acknowledged: Whether a change beyond the bounds is meant.
+        report: Told how far it is.
+
+    Raises:
+        WideRowsUnavailableError: when the store cannot be read.
+    """
+    spans = merged_spans(spans)
+    wanted, tell = sorted(set(property_ids)), report or _silent
+    pairs, audit = CellPairs(wide_rows, candidate, spans), Audit()
+    everywhere, overrides = _pointers(wide_rows, against)
+    parts, done = list[Differences](), 0
+    for batch in batches(wanted, everywhere, overrides):
+        tell(done, len(wanted))
+        comparisons = {rollup.name: Comparison(rollup) for rollup in ROLLUPS}
+        for day_us in days_of(spans):
+            for rollup in sorted(ROLLUPS, key=lambda each: each is not TOTALS):
+                for pair in pairs.read(rollup, batch, day_us):
+                    comparisons[rollup.name].add(pair.served, pair.candidate)
+                    audit.add(rollup, pair.candidate)
+            audit.close()
+        parts.append(
+            together(comparisons.values(), candidate=candidate, against=against, spans=spans)
+        )
+        done += len(batch.property_ids)
+    tell(done, len(wanted))
+    differences = merged(parts, candidate=candidate, against=against, spans=spans)
+    change = change_within_bounds(differences, bounds or Bounds(), is_acknowledged=is_acknowledged)
+    return Review(differences=differences, checks=(*audit.results(), change))
+
+
+def _silent(done: int, of: int) -> None:
+    """Tell nobody."""
+
+
+def _pointers(wide_rows: WideRows, against: str) -> tuple[PointerMap, dict[int, PointerMap]]:
+    if against:
+        return PointerMap.serving(against), {}
+    documents = PointerStore(wide_rows).everyone()
+    overrides = {
+        owner: document.pointers for owner, document in documents.items() if owner is not None
+    }
+    return documents[None].pointers, overrides
