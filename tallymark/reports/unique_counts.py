@@ -87,20 +87,17 @@ def count_unions(
         below = hashes <= limits[group]
         least_group, least = group[below], hashes[below]
     counts = _distinct_of_groups(least_group, least, groups)
-    is_large = is_cut | (counts >= k)
-    if not is_large.any():
-        return counts
-    parts = _parts(least_group, least, groups)
+    large = np.flatnonzero(is_cut | (counts >= k))
     lacking = []
-    for index in np.flatnonzero(is_large):
-        found = _distinct(parts[index])
+    for index, part in zip(large, _parts(large, least_group, least, groups), strict=True):
+        found = _distinct(part)
         if len(found) >= k:
             counts[index] = _estimate(found, k)
         else:
             lacking.append(index)
     if lacking:
-        parts = _parts(group, hashes, groups)
-        counts[lacking] = [_count_union(parts[index], k) for index in lacking]
+        parts = _parts(np.array(lacking), group, hashes, groups)
+        counts[lacking] = [_count_union(part, k) for part in parts]
     return counts
 
 
@@ -130,12 +127,22 @@ def _distinct_of_groups(
 
 
 def _parts(
-    group: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], groups: int
+    wanted: npt.NDArray[np.int64],
+    group: npt.NDArray[np.int64],
+    hashes: npt.NDArray[np.uint64],
+    groups: int,
 ) -> list[npt.NDArray[np.uint64]]:
-    """The members of each group; small integers are what NumPy sorts fastest."""
+    """The members of each wanted group; small integers are what NumPy sorts fastest."""
+    if not len(wanted):
+        return []
+    is_wanted = np.zeros(groups, dtype=bool)
+    is_wanted[wanted] = True
+    mine = is_wanted[group]
+    group, hashes = group[mine], hashes[mine]
     small = group.astype(np.uint16 if groups <= np.iinfo(np.uint16).max else np.uint32)
     ordered = hashes[np.argsort(small, kind="stable")]
-    return np.split(ordered, np.cumsum(np.bincount(group, minlength=groups))[:-1])
+    bounds = np.append(0, np.cumsum(np.bincount(group, minlength=groups)))
+    return [ordered[bounds[index] : bounds[index + 1]] for index in wanted.tolist()]
 
 
 def _count_union(hashes: npt.NDArray[np.uint64], k: int) -> int:
