@@ -9,7 +9,7 @@ Nothing here knows Dagster; its assets and ``tallymark replay`` go the same way:
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +28,12 @@ from stores.clock import utc_us
 from stores.lineages import LineageRegister
 from stores.pointers import PointerStore
 from stores.publication import Publisher
+from stores.reviews import Report as ReviewReport
+from stores.reviews import Review, review
 from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.opening import open_wide_rows
 from stores.wide_rows.port import WideRows
+from tallymark.checks import Bounds
 from tallymark.lineages import STANDING, Input, Lineage, clean_sources, merged_spans
 from tallymark.pointer_map import PointerMap
 from tallymark.properties import Property
@@ -252,6 +255,32 @@ class Generation:
     def _counts(self) -> Counts:
         return Counts(self.places.objects, self.lineage.name, self.plan.targets)
 
+    def review(
+        self,
+        *,
+        bounds: Bounds | None = None,
+        is_acknowledged: bool = False,
+        report: ReviewReport | None = None,
+    ) -> Review:
+        """What reports would show of its targets, and whether it adds up; to be asked for before
+        ``conclude``, with ``Review.adds_up`` saying whether it may become a candidate.
+
+        Args:
+            bounds: How far it may be from what is served; ``None`` takes the default.
+            is_acknowledged: Whether a change beyond them is meant.
+            report: Told how far the review is.
+        """
+        targets = self.plan.targets
+        return reviewed(
+            self.places,
+            self.lineage,
+            [(targets.start_us, targets.end_us)],
+            manifests=self.clean_manifests(),
+            bounds=bounds,
+            is_acknowledged=is_acknowledged,
+            report=report,
+        )
+
     def conclude(self, *, may_be_published: bool = True) -> Lineage:
         """Note what was computed; what was needed on the way only is removed.
 
@@ -299,6 +328,51 @@ class Generation:
             document = publisher.publish(self.lineage.name, spans=[span], why=why)
         answer_announcements(self.places, self.lineage, [span])
         return document
+
+
+def reviewed(
+    places: Places,
+    lineage: Lineage,
+    spans: Sequence[tuple[int, int]],
+    *,
+    manifests: Iterable[CleanManifest] | None = None,
+    property_ids: Iterable[int] | None = None,
+    against: str = "",
+    bounds: Bounds | None = None,
+    is_acknowledged: bool = False,
+    report: ReviewReport | None = None,
+) -> Review:
+    """A lineage held against what is served, against itself, and against what it was made of.
+
+    Args:
+        places: Where everything is.
+        lineage: Which.
+        spans: Hours (UTC µs) that it has computed.
+        manifests: Of the clean hits it was computed from; ``None`` takes all of its own.
+        property_ids: Of these alone; ``None`` takes all that it computed.
+        against: A lineage to compare with in place of what is served.
+        bounds: How far it may be from what is served; ``None`` takes the default.
+        is_acknowledged: Whether a change beyond them is meant.
+        report: Told how far the review is.
+    """
+    if manifests is None:
+        clean = CleanHits(places.objects)
+        manifests = clean.manifests(lineage.name, clean.received_hours(lineage.name))
+    if property_ids is None and lineage.property_id is not None:
+        property_ids = [lineage.property_id]
+    if property_ids is None:
+        property_ids = [owner.property_id for owner in places.properties()]
+    return review(
+        places.wide_rows,
+        lineage.name,
+        spans,
+        property_ids,
+        counts={one.received_hour: one.conservation for one in manifests},
+        against=against,
+        bounds=bounds,
+        is_acknowledged=is_acknowledged,
+        report=report,
+    )
 
 
 def answer_announcements(

@@ -85,6 +85,23 @@ class PointerStore:
         before = [publication.decode(value) for _, value in sorted(rows.items(), reverse=True)]
         return [held, *before] if held.version else before
 
+    def named_since(self, since_us: int) -> set[str]:
+        """The lineages that any document names, of all properties or one, or has named since.
+
+        Args:
+            since_us: UTC µs.
+        """
+        named: set[str] = set()
+        for property_id, held in self.everyone().items():
+            document = held
+            named |= document.lineages
+            while document.change and document.change.signature.at_us > since_us:
+                if document.version <= 1:
+                    break
+                document = self.earlier(document.version - 1, property_id)
+                named |= document.lineages
+        return named
+
     def replace(self, held: Held, wanted: PointerDocument, property_id: int | None = None) -> bool:
         """Put ``wanted`` in the place of ``held``; whether nobody else was quicker.
 

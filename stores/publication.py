@@ -6,7 +6,7 @@ from stores.lineages import LineageRegister
 from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows
 from tallymark import publication
-from tallymark.lineages import STANDING, Lineage, LineageStateError, Span
+from tallymark.lineages import STANDING, Lineage, LineageStateError, Span, kind_of
 from tallymark.pointer_map import FOR_EVER
 from tallymark.publication import PointerDocument, Signature
 
@@ -138,6 +138,12 @@ class Publisher:
                 to=to,
                 least=1 if property_id is None else 0,
             )
+            try:  # as in publish: what is swept meanwhile is refused at the next look
+                for name in sorted(wanted.lineages):
+                    if kind_of(name) == "replay":
+                        self.lineages.turn(name, "published")
+            except LineageStateError:
+                continue
             if self.pointers.replace(held, wanted, property_id):
                 self.settle()
                 return wanted

@@ -1,13 +1,22 @@
 """Reviews: everything that is to be known of a candidate before it is published, in one reading."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stores.cell_pairs import CellPairs, batches, days_of
 from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows
-from tallymark.checks import Audit, Bounds, CheckResult, change_within_bounds, failed
+from tallymark.checks import (
+    Audit,
+    Bounds,
+    CheckResult,
+    adds_up,
+    change_within_bounds,
+    conservation,
+    failed,
+)
+from tallymark.conservation import Conservation
 from tallymark.differences import Comparison, Differences, merged, together
 from tallymark.lineages import Span, merged_spans
 from tallymark.metrics import TOTALS
@@ -24,7 +33,7 @@ class Review:
 
     Attributes:
         differences: Candidate against served.
-        checks: Results of the blocking checks that look at cells.
+        checks: Results of the blocking checks.
     """
 
     differences: Differences
@@ -34,6 +43,11 @@ class Review:
     def failed(self) -> list[CheckResult]:
         """The checks that keep the candidate from being published."""
         return failed(self.checks)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether all checks have passed but for a change that may be acknowledged."""
+        return adds_up(self.checks)
 
     def to_json(self) -> dict[str, Any]:
         """Differences and checks."""
@@ -47,6 +61,7 @@ def review(
     spans: Sequence[Span],
     property_ids: Iterable[int],
     *,
+    counts: Mapping[int, Conservation] | None = None,
     against: str = "",
     bounds: Bounds | None = None,
     is_acknowledged: bool = False,
@@ -61,6 +76,8 @@ def review(
         candidate: A lineage.
         spans: Hours (UTC µs) that it has computed.
         property_ids: Of which properties.
+        counts: What became of the hits of each received hour (UTC µs) that it was computed from;
+            ``None`` leaves conservation out.
         against: A lineage to compare with in place of what is served.
         bounds: How far it may be from what is served; ``None`` takes the default.
         is_acknowledged: Whether a change beyond the bounds is meant.
@@ -90,7 +107,8 @@ def review(
     tell(done, len(wanted))
     differences = merged(parts, candidate=candidate, against=against, spans=spans)
     change = change_within_bounds(differences, bounds or Bounds(), is_acknowledged=is_acknowledged)
-    return Review(differences=differences, checks=(*audit.results(), change))
+    conserved = () if counts is None else (conservation(counts),)
+    return Review(differences=differences, checks=(*conserved, *audit.results(), change))
 
 
 def _silent(done: int, of: int) -> None:

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import polars as pl
 
+from tallymark.conservation import Conservation
 from tallymark.decoded_cells import DecodedCells
 from tallymark.differences import Differences
 from tallymark.metrics import NOT_ADDITIVE, TOTALS
+from tallymark.replays import hour_text
 from tallymark.rollups import Rollup
 from tallymark.uniques import estimates
 
@@ -23,6 +25,7 @@ SIGNED: Final = ("value_micros",)
 EXAMPLES: Final = 20
 """Findings that are told of each check; their number is told whole."""
 
+CONSERVATION: Final = "conservation"
 SUMS_OF_PARTS: Final = "sums_of_parts"
 NO_NEGATIVES: Final = "no_negatives"
 PARTS_WITHIN_TOTALS: Final = "parts_within_totals"
@@ -205,6 +208,34 @@ class Audit:
                 self._examples.append(findings.filter(pl.col("check") == name).head(EXAMPLES))
 
 
+def conservation(counts: Mapping[int, Conservation]) -> CheckResult:
+    """Whether every hit that went in is found where hits end, to the last one.
+
+    Args:
+        counts: By received hour (UTC µs).
+    """
+    whole = sum(counts.values(), Conservation())
+    wrong = {hour: one for hour, one in sorted(counts.items()) if one.unexplained}
+    reason = f"{whole.hits_in:,} hits of {len(counts)} received hours add up"
+    if wrong:
+        hour, first = next(iter(wrong.items()))
+        reason = (
+            f"{len(wrong)} of {len(counts)} received hours do not add up: hits were lost or "
+            f"counted twice; {hour_text(hour)} misses {first.unexplained:,} of {first.hits_in:,}. "
+            "Publish nothing of this lineage"
+        )
+    return CheckResult(
+        name=CONSERVATION,
+        passed=not wrong,
+        reason=reason,
+        numbers={"received hours": len(counts), "wrong": len(wrong), **asdict(whole)},
+        examples=tuple(
+            {"received hour": hour_text(hour), **asdict(one), "unexplained": one.unexplained}
+            for hour, one in list(wrong.items())[:EXAMPLES]
+        ),
+    )
+
+
 def change_within_bounds(
     differences: Differences, bounds: Bounds, *, is_acknowledged: bool = False
 ) -> CheckResult:
@@ -257,6 +288,11 @@ def change_within_bounds(
 def failed(results: Iterable[CheckResult]) -> list[CheckResult]:
     """Those that keep a candidate from being published."""
     return [result for result in results if not result.passed]
+
+
+def adds_up(results: Iterable[CheckResult]) -> bool:
+    """Whether all have passed that nobody may overrule."""
+    return all(result.name == CHANGE_WITHIN_BOUNDS for result in failed(results))
 
 
 _MEMBER_SCHEMA: Final = pl.Schema(

@@ -51,6 +51,23 @@ def cell_place(slot_us: int, lineage: str) -> str:
     return f"{_day(slot_us)}{SEPARATOR}{lineage}{SEPARATOR}{_WHOLE}"
 
 
+def lineage_range(
+    property_id: int, rollup: str, day_us: int, lineage: str, *, separator: str = SEPARATOR
+) -> tuple[bytes, bytes]:
+    """Half-open key range of a lineage's rows of one UTC day, with their chunks.
+
+    Args:
+        property_id: Whose.
+        rollup: Its name.
+        day_us: UTC µs of an instant in the day.
+        lineage: Which.
+        separator: What follows the lineage in the key; publications go on with ``@``.
+    """
+    prefix = rollup_prefix(property_id, rollup) + _day(day_us)
+    start = f"{prefix}{SEPARATOR}{lineage}{separator}".encode()
+    return start, start + b"\x7f"
+
+
 def with_row_keys(
     cells: pl.DataFrame, rollup: str, lineage: str, sub_shard: str = _WHOLE
 ) -> pl.DataFrame:
@@ -77,6 +94,12 @@ def lineage_of(row_keys: pl.Expr) -> pl.Expr:
 def control_key(lineage: str, shard: int) -> bytes:
     """Row of the control document of a (lineage, shard)."""
     return f"{CONTROL_PREFIX}control{SEPARATOR}{lineage}{SEPARATOR}{shard:04d}".encode()
+
+
+def control_range(lineage: str) -> tuple[bytes, bytes]:
+    """Half-open key range of the control documents of a lineage."""
+    start = f"{CONTROL_PREFIX}control{SEPARATOR}{lineage}{SEPARATOR}".encode()
+    return start, start + b"\x7f"
 
 
 POINTER_MAP_KEY: Final = f"{CONTROL_PREFIX}pointers".encode()

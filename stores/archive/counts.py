@@ -25,6 +25,7 @@ from tallymark.replays import Span
 from tallymark.session_rows import SESSION_SCHEMA
 from tallymark.shard_frames import ipc_bytes, ipc_frame, pack, unpack
 
+SLOTS: Final = "slots/"
 SLOT_SCHEMA: Final = pl.Schema({name: PIECE_SCHEMA[name] for name in SLOT_COLUMNS})
 _MANIFEST: Final = "manifest.json"
 
@@ -127,7 +128,7 @@ class Counts:
         self._targets = targets
         span = f"{hour_name(targets.start_us)}--{hour_name(targets.end_us)}"
         self._folder = f"counts/{lineage}/{span}/"
-        self._slots = f"slots/{lineage}/{span}.arrow"
+        self._slots = f"{SLOTS}{lineage}/{span}.arrow"
 
     def begin(self, inventory: dict[str, Any]) -> str:
         """Note what is to be read; what was counted before does not stand any more.
@@ -191,7 +192,7 @@ class Counts:
         ]
         before = [
             ipc_frame(self._objects.get(name), SLOT_SCHEMA)
-            for name in self._objects.names(f"slots/{self._lineage}/")
+            for name in self._objects.names(f"{SLOTS}{self._lineage}/")
             if _span_of(name).meets(self._targets)
         ]
         slots = pl.concat([SLOT_SCHEMA.to_frame(), *counted, *before])
@@ -219,6 +220,13 @@ class Counts:
             f"counts {name} {what}. Count again: materialise sessions of the range, or replay the "
             f"lineage {self._lineage} again. Nothing that is served has changed"
         )
+
+
+def lineage_slots(objects: Objects, lineage: str) -> pl.DataFrame:
+    """All slots (``SLOT_SCHEMA``) that a lineage may have cells of."""
+    names = objects.names(f"{SLOTS}{lineage}/")
+    frames = [ipc_frame(objects.get(name), SLOT_SCHEMA) for name in names]
+    return pl.concat([SLOT_SCHEMA.to_frame(), *frames]).unique()
 
 
 def _hour_folder(lineage: str, event_hour: int) -> str:

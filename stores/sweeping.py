@@ -1,0 +1,113 @@
+"""Sweeping: deletes what old generations hold, cells and files."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from stores.archive.clean import CLEAN
+from stores.archive.counts import SLOTS, lineage_slots
+from stores.archive.port import Objects
+from stores.lineages import LineageRegister
+from stores.publication import Publisher
+from stores.wide_rows.port import WideRows
+from tallymark.day_cells import DAY_ROLLUPS
+from tallymark.lineages import Lineage, LineageStateError
+from tallymark.rollups import ROLLUPS
+from tallymark.row_keys import control_range, lineage_range
+from tallymark.slots import DAY_US
+from tallymark.sweeping import GRACE_US, KEPT_GENERATIONS, sweepable
+
+RANGES_A_DELETE: Final = 500
+_FOLDERS: Final = (CLEAN, "sessions/", "counts/", SLOTS)
+"""Slots last: they say where cells are, so that a sweep that ended early can be taken up again."""
+
+
+class Sweeper:
+    """Deletes generations that nobody needs.
+
+    Args:
+        wide_rows: Where cells, lineages and pointers are.
+        objects: Where clean hits and sessions are.
+        now_us: UTC µs.
+    """
+
+    def __init__(self, wide_rows: WideRows, objects: Objects, now_us: Callable[[], int]) -> None:
+        self._wide_rows = wide_rows
+        self._objects = objects
+        self._now_us = now_us
+        self._register = LineageRegister(wide_rows, now_us)
+        self._publisher = Publisher(wide_rows, now_us, who="sweep")
+
+    def due(self, *, kept: int = KEPT_GENERATIONS, grace_us: int = GRACE_US) -> list[Lineage]:
+        """The generations that ``sweep`` would delete, oldest first; nothing is changed.
+
+        Args:
+            kept: How many of the newest stay, whether they serve or not.
+            grace_us: How long one stays after the pointers have ceased to name it.
+        """
+        now_us = self._now_us()
+        named = self._publisher.pointers.named_since(now_us - grace_us)
+        lineages = self._register.all()
+        due = sweepable(lineages, named, now_us=now_us, kept=kept, grace_us=grace_us)
+        return [*self._half_swept(lineages.values()), *due]
+
+    def sweep(
+        self, *, kept: int = KEPT_GENERATIONS, grace_us: int = GRACE_US
+    ) -> dict[str, tuple[int, int]]:
+        """Delete them; one that is published at the same moment stays.
+
+        What a sweep that was cut off left behind is deleted too.
+
+        Returns:
+            For each generation that was deleted, how many slots of cells and how many files.
+        """
+        self._publisher.settle()  # who serves no more is withdrawn from now on, and has its grace
+        swept = {}
+        for lineage in self.due(kept=kept, grace_us=grace_us):
+            try:
+                self._register.turn(
+                    lineage.name, "swept", expected=("candidate", "withdrawn", "computing")
+                )
+            except LineageStateError:
+                continue
+            swept[lineage.name] = (
+                self._delete_cells(lineage.name),
+                self._delete_files(lineage.name),
+            )
+        return swept
+
+    def _half_swept(self, lineages: Iterable[Lineage]) -> list[Lineage]:
+        return [
+            each
+            for each in lineages
+            if each.state == "swept"
+            and any(self._objects.names(f"{folder}{each.name}/") for folder in _FOLDERS)
+        ]
+
+    def _delete_cells(self, lineage: str) -> int:
+        slots = lineage_slots(self._objects, lineage)
+        days = sorted({(owner, start // DAY_US * DAY_US) for owner, start, _ in slots.iter_rows()})
+        ranges = [
+            lineage_range(owner, rollup.name, day_us, lineage)
+            for owner, day_us in days
+            for rollup in ROLLUPS
+        ]
+        ranges += [
+            lineage_range(owner, rollup.name, start_us, lineage, separator="@")
+            for owner, day_us in days
+            for start_us in (day_us - DAY_US, day_us)  # a local day may begin on the day before
+            for rollup in DAY_ROLLUPS.values()
+        ]
+        ranges.append(control_range(lineage))
+        for first in range(0, len(ranges), RANGES_A_DELETE):
+            self._wide_rows.delete(ranges[first : first + RANGES_A_DELETE])
+        return slots.height
+
+    def _delete_files(self, lineage: str) -> int:
+        count = 0
+        for folder in _FOLDERS:
+            # A manifest goes before the files that it names.
+            names = self._objects.names(f"{folder}{lineage}/")
+            for name in sorted(names, key=lambda name: not name.endswith(".json")):
+                self._objects.delete(name)
+                count += 1
+        return count
