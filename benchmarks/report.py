@@ -14,7 +14,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -212,14 +212,14 @@ def caller(application: Any, owner: CreatedProperty) -> Callable[[dict[str, Any]
     return call
 
 
-def timed_ms(call: Callable[[], object]) -> float:
-    """Milliseconds of one call."""
-    began = time.perf_counter()
+def timed_ms(call: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds that one call took, and of CPU that all threads used meanwhile."""
+    began, used = time.perf_counter(), time.process_time()
     call()
-    return (time.perf_counter() - began) * 1000
+    return (time.perf_counter() - began) * 1000, (time.process_time() - used) * 1000
 
 
-def percentile(times: list[float], share: float) -> float:
+def percentile(times: Sequence[float], share: float) -> float:
     """The time that ``share`` of all calls keep to."""
     return sorted(times)[min(len(times) - 1, int(len(times) * share))]
 
@@ -304,24 +304,35 @@ def _serve(store: SqliteWideRows) -> None:
 
 def _print(
     arguments: argparse.Namespace,
-    ours: list[float],
-    theirs: list[float],
+    ours: list[tuple[float, float]],
+    theirs: list[tuple[float, float]],
     requests: list[tuple[dict[str, Any], str]],
 ) -> None:
     load = os.getloadavg()[0]
     cells = "cells of hours" if arguments.hours_only else "cells of days"
     print(f"30 days of {arguments.hits:,} hits, {cells}, {len(ours)} requests, load {load:.1f}; ms")
-    print(f"report API  p50 {percentile(ours, 0.5):7.2f}  p99 {percentile(ours, 0.99):7.2f}")
-    print(f"DuckDB      p50 {percentile(theirs, 0.5):7.2f}  p99 {percentile(theirs, 0.99):7.2f}")
-    ratios = [theirs[index] / ours[index] for index in range(len(theirs))]
-    print(f"ratio       p50 {statistics.median(ratios):7.2f}  (of the same requests)")
+    print(_line("report API", ours))
+    print(_line("DuckDB", theirs))
+    for index, kind in enumerate(("time", "CPU")):
+        ratios = [
+            them[index] / us[index] for us, them in zip(ours[: len(theirs)], theirs, strict=True)
+        ]
+        print(f"ratio of {kind:5}  p50 {statistics.median(ratios):7.2f}  (of the same requests)")
     by_shape: dict[str, list[float]] = {}
-    for (request, _), took in zip(requests, ours, strict=True):
+    for (request, _), (took, _) in zip(requests, ours, strict=True):
         names = [entry["name"] for field in ("dimensions", "metrics") for entry in request[field]]
         filtered = " filtered" if "dimensionFilter" in request else ""
         by_shape.setdefault(" ".join(names) + filtered, []).append(took)
     for shape, times in sorted(by_shape.items(), key=lambda entry: -statistics.median(entry[1])):
         print(f"  {statistics.median(times):7.2f}  {shape}")
+
+
+def _line(engine: str, times: list[tuple[float, float]]) -> str:
+    took, used = zip(*times, strict=True)
+    return (
+        f"{engine:10}  p50 {percentile(took, 0.5):7.2f}  p99 {percentile(took, 0.99):7.2f}"
+        f"  CPU p50 {percentile(used, 0.5):7.2f}"
+    )
 
 
 if __name__ == "__main__":
