@@ -121,10 +121,12 @@ class Importer:
             report.last_us = max(last, report.last_us)
 
     def _write(self, spill: Spill, report: FileReport) -> None:
-        self._unfinished(report.spool_id).touch()
+        mark = self._unfinished(report.spool_id)
+        is_resumed = mark.exists()
+        mark.touch()
         plan = spill.plan(report.spool_id, self._now_us)
         written = 0
-        for requests in write_import(self._archive, spill, plan):
+        for requests in write_import(self._archive, spill, plan, is_resumed=is_resumed):
             written += requests
             self._told(f"writing {Path(report.file).name}", written / spill.requests)
 

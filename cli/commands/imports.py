@@ -1,6 +1,7 @@
 """``tallymark import``: bring history in."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -69,9 +70,15 @@ def ga4_export(files: tuple[Path, ...], **options: Any) -> None:
         _run(files, partial(ga4_format, measurement_id=owner), folder=folder, **options)
 
 
+def _host(_context: click.Context, _option: click.Parameter, host: str) -> str:
+    if host and not re.fullmatch(r"[A-Za-z0-9._-]+(:[0-9]+)?", host):
+        raise click.BadParameter(f"expected a name such as www.example.com, got {host!r}")
+    return host
+
+
 @import_group.command(name="access-log")
 @click.option(
-    "--host", default="", metavar="NAME",
+    "--host", default="", metavar="NAME", callback=_host,
     help="Of the site; without it links inside the site look like those of others.",
 )  # fmt: skip
 @_import_options

@@ -93,13 +93,22 @@ class Spill:
         return self.folder / f"run-{number:06d}.parquet"
 
 
-def write_import(archive: RawArchive, spill: Spill, plan: BlockPlan) -> Iterator[int]:
-    """Write what is not there yet; yields how many requests were written or found at a time.
+def write_import(
+    archive: RawArchive, spill: Spill, plan: BlockPlan, *, is_resumed: bool
+) -> Iterator[int]:
+    """Write an import; yields how many requests were written or found at a time.
+
+    Args:
+        archive: Where to.
+        spill: The requests.
+        plan: How they are written.
+        is_resumed: Whether to look for what was written before, and leave that out; the archive
+            is read for it.
 
     Raises:
         OSError: when the archive does not take them; what was written stays.
     """
-    known = archive.frontiers().get(plan.spool_id)
+    known = archive.frontiers().get(plan.spool_id) if is_resumed else None
     if known is None:
         archive.write(plan.ends)
         reach("import.ends-written")

@@ -243,6 +243,15 @@ def test_lines_that_are_huge_or_no_text_are_counted_and_the_others_imported(
     assert requests(folder).get_column("query").str.contains("%EF%BF%BD").sum() == 1
 
 
+def test_a_host_is_no_address_of_a_page(tmp_path: Path, folder: Path, property_id: int) -> None:
+    file = tmp_path / "access.log"
+    file.write_text(log())
+    result = run(folder, property_id, "access-log", file, "--host=https://www.example.com/")
+
+    assert result.exit_code == 2
+    assert "expected a name such as www.example.com" in result.output
+
+
 def test_an_import_waits_for_no_other_one(tmp_path: Path, folder: Path, property_id: int) -> None:
     file = tmp_path / "access.log"
     file.write_text(log())
