@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from stores.archive.hours import hour_name
 from tallymark.imports.conversion import REASONS
+from tallymark.slots import HOUR_US
 
 EXAMPLES: Final = 3
 _STATES: Final = {
@@ -103,6 +105,18 @@ def _tell_skipped(
         click.echo(f"  skipped {count:>9}  {reason}: {REASONS[reason]}")
         for row, text in (examples or {}).get(reason, [])[:1]:
             click.echo(f"      record {row}: {text[:100]!r}")
+
+
+def tell_next(folder: Path, property_id: int, reports: Sequence[FileReport]) -> None:
+    """Tell people how what was imported is counted."""
+    fresh = [report for report in reports if report.state == "imported" and report.imported]
+    if fresh:
+        first = hour_name(min(report.first_us for report in fresh))
+        last = hour_name(max(report.last_us for report in fresh) + HOUR_US)
+        click.echo(
+            "to count it: tallymark replay "
+            f"{first}..{last} --property {property_id} --data {folder} --publish"
+        )
 
 
 def tell_sum(reports: Sequence[FileReport]) -> None:

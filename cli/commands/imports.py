@@ -119,7 +119,7 @@ def _run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from cli.import_reports import ProgressBar, tell, tell_sum, together  # noqa: PLC0415
+    from cli.import_reports import ProgressBar, tell, tell_next, tell_sum, together  # noqa: PLC0415
     from cli.importing import Importer  # noqa: PLC0415
     from stores.clock import utc_us  # noqa: PLC0415
 
@@ -136,8 +136,10 @@ def _run(
                 tell(reports[-1])
     if as_json:
         click.echo(json.dumps(together(property_id, reports)))
-    elif len(reports) > 1:
+        return
+    if len(reports) > 1:
         tell_sum(reports)
+    tell_next(folder.path, property_id, reports)
 
 
 def _measurement_id(folder: DataFolder, property_id: int) -> str:

@@ -117,11 +117,13 @@ class RawArchive:
     def clock(self) -> int:
         """UTC µs through which all requests are archived; 0 for an empty archive.
 
-        Where every spool is closed, it is the newest frontier of all: nothing came after.
+        A spool whose closing block is there does not hold it up: where blocks of it are missing,
+        as while history is imported, it is its own hours that are not complete. Where every spool
+        is closed, it is the newest frontier of all: nothing came after.
         """
-        frontiers = list(self.frontiers().values())
-        is_open = [found.frontier for found in frontiers if not found.is_closed]
-        return min(is_open, default=max((found.frontier for found in frontiers), default=0))
+        spools = self._all_runs().values()
+        is_open = [runs[0].last_frontier for runs in spools if not runs[-1].is_closing]
+        return min(is_open, default=max((runs[-1].last_frontier for runs in spools), default=0))
 
     def incomplete(self, hours: Iterable[int]) -> dict[int, str]:
         """What is missing in each of these received hours that is not complete."""

@@ -93,6 +93,10 @@ def test_an_import_is_archived_whole_and_told_with_what_was_skipped(
     assert "48 requests imported" in result.output
     assert re.search(r"skipped +2 +asset: no page", result.output)
     assert "2015-05-17T00 to 2015-05-18T23, 48 with requests" in result.output
+    assert (
+        f"tallymark replay 2015-05-17T00..2015-05-19T00 --property {property_id} --data {folder} "
+        "--publish" in result.output
+    )
     assert len(requests(folder)) == 48
     assert all(
         archive(folder).hour_is_complete(FIRST_HOUR + hour * HOUR_US) for hour in range(-5, 60)

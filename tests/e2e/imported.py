@@ -13,11 +13,10 @@ from beam_pipelines.replay_request import ReplayRequest
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
 from stores.wide_rows.opening import open_wide_rows
-from tallymark.blocks import Block
 from tallymark.decoded_cells import DecodedCells, decode
 from tallymark.rollups import BY_NAME
 from tallymark.row_keys import rollup_range
-from tallymark.slots import DAY_US, HOUR_US
+from tallymark.slots import HOUR_US
 
 from .stack import Site, tallymark
 
@@ -75,10 +74,8 @@ class DataFolder:
 
     def counted(self) -> Cells:
         """The decoded cells of each rollup, written by the batch pipeline from the archive."""
-        archive = self.archive()
-        hours = archive.hours()
+        hours = self.archive().hours()
         first, end = hours[0], hours[-1] + HOUR_US
-        archive.write(_a_day_later(end))
         request = ReplayRequest(
             lineage="gen-1",
             start_us=first,
@@ -95,19 +92,6 @@ class DataFolder:
             )
             for name, rollup in BY_NAME.items()
         }
-
-
-def _a_day_later(end_us: int) -> list[Block]:
-    """A collector that has nothing to tell but that time goes on: the hours are sealed."""
-    return [
-        Block(
-            spool_id="idle", number=number, kind=kind, frontier=at_us, requests=0, payload=b"",
-            published_at=at_us,
-        )
-        for number, (kind, at_us) in enumerate(
-            (("opening", end_us), ("heartbeat", end_us + DAY_US)), start=1
-        )
-    ]  # fmt: skip
 
 
 def summed(cells: DecodedCells, keys: list[str], measure: str) -> set[tuple[Any, ...]]:

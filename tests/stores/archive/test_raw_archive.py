@@ -293,3 +293,18 @@ def test_an_hour_becomes_complete_with_what_arrives(archive: RawArchive) -> None
     archive.write(ALIVE[40:41])
     assert archive.hour_is_complete(HOUR)
     assert not archive.hour_is_complete(HOUR + 2 * HOUR_US)
+
+
+def test_missing_blocks_of_a_closed_spool_hold_its_hours_up_and_not_the_clock(
+    archive: RawArchive,
+) -> None:
+    past = [one for one in spool("import", -300, -200) if one.number != 50]
+    archive.write(ALIVE + past)
+
+    assert archive.clock() == ALIVE[-1].frontier
+    assert archive.incomplete([HOUR - 5 * HOUR_US, HOUR]).keys() == {HOUR - 5 * HOUR_US}
+
+
+def test_missing_blocks_of_an_open_spool_hold_the_clock_up(archive: RawArchive) -> None:
+    archive.write(ALIVE + [one for one in spool("s", 0, 50, closes=False) if one.number != 20])
+    assert archive.clock() == HOUR + 18 * MINUTE_US
