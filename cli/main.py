@@ -13,6 +13,11 @@ _COMMANDS: Final = {
     "stream": "cli.commands.stream:stream_group",
     "import": "cli.commands.imports:import_group",
     "replay": "cli.commands.replay:replay",
+    "diff": "cli.commands.diff:diff",
+    "publish": "cli.commands.publish:publish",
+    "rollback": "cli.commands.rollback:rollback",
+    "lineages": "cli.commands.lineages:lineages",
+    "sweep": "cli.commands.sweep:sweep",
     "serve": "cli.commands.serve:serve",
 }
 

@@ -136,13 +136,37 @@ def published(
         RefusedError: when it is no candidate, or not for these hours or this property.
     """
     spans = tuple(spans) or lineage.targets
-    _check_publishable(lineage, spans, property_id)
+    check_publishable(lineage, spans, property_id)
     if _serves_all(held.pointers, lineage.name, spans, least_stamp=over):
         return held
     stamp = None if property_id is None else over
     pointers = held.pointers.publish_all(spans, lineage.name, over=stamp)
     change = Change(action="publish", signature=signature, lineage=lineage.name, spans=spans)
     return replace(held, pointers=pointers, change=change)
+
+
+def check_publishable(lineage: Lineage, spans: Sequence[Span], property_id: int | None) -> None:
+    """Nothing, for a candidate that may serve these hours.
+
+    Raises:
+        RefusedError: when it is no candidate, or not for these hours or this property.
+    """
+    if lineage.kind == "standing":
+        raise RefusedError(f"{lineage.name} is the standing lineage: its hours are sealed instead")
+    if lineage.state not in _MAY_BE_PUBLISHED:
+        said = {"computing": "it is still being computed", "swept": "its cells are deleted"}
+        raise RefusedError(f"{lineage.name} is not a candidate: {said[lineage.state]}")
+    if lineage.property_id not in (None, property_id):
+        raise RefusedError(
+            f"{lineage.name} holds property {lineage.property_id} alone: "
+            f"expected it to be published for that, got {property_id or 'all properties'}"
+        )
+    missing = [part for span in spans for part in lineage.outside_targets(*span)]
+    if missing or not spans:
+        raise RefusedError(
+            f"{lineage.name} has not computed {_hours(missing) or 'any hours'}; "
+            f"its hours are {_hours(lineage.targets) or 'none'}"
+        )
 
 
 def sealed(
@@ -207,25 +231,6 @@ def rolled_back(
     _check_servable({part.lineage for part in pointers.intervals}, pointers, lineages)
     change = Change(action="rollback", signature=signature, restored=version)
     return PointerDocument(pointers=pointers, sealed=still_sealed, change=change)
-
-
-def _check_publishable(lineage: Lineage, spans: Sequence[Span], property_id: int | None) -> None:
-    if lineage.kind == "standing":
-        raise RefusedError(f"{lineage.name} is the standing lineage: its hours are sealed instead")
-    if lineage.state not in _MAY_BE_PUBLISHED:
-        said = {"computing": "it is still being computed", "swept": "its cells are deleted"}
-        raise RefusedError(f"{lineage.name} is not a candidate: {said[lineage.state]}")
-    if lineage.property_id not in (None, property_id):
-        raise RefusedError(
-            f"{lineage.name} holds property {lineage.property_id} alone: "
-            f"expected it to be published for that, got {property_id or 'all properties'}"
-        )
-    missing = [part for span in spans for part in lineage.outside_targets(*span)]
-    if missing or not spans:
-        raise RefusedError(
-            f"{lineage.name} has not computed {_hours(missing) or 'any hours'}; "
-            f"its hours are {_hours(lineage.targets) or 'none'}"
-        )
 
 
 def _serves_all(

@@ -1,9 +1,6 @@
 """``tallymark replay``: hours of history computed again."""
 
-import getpass
 import json
-import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,26 +13,23 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from beam_pipelines.generations import (
     Cost,
     Generation,
-    Places,
     Wish,
     open_generation,
     planned_generation,
 )
-from beam_pipelines.replay_process import ReplayFailedError, Report
-from beam_pipelines.replay_request import IncompleteHoursError
-from cli.data_folder import DataFolder, data_option
+from beam_pipelines.replay_process import Report
 from cli.hour_range import HourRange
+from cli.places import explained, place_options, places_of, property_id_of, property_option, who
 from tallymark.conservation import Conservation
 from tallymark.publication import RefusedError
-from tallymark.replays import Span, UnsealedError, hour_text
+from tallymark.replays import Span, hour_text
 from tallymark.rules_choice import AS_RECEIVED
 
 
 @click.command()
 @click.argument("hours", type=HourRange(), metavar="RANGE")
-@data_option
-@click.option("--property", "owner", metavar="PROPERTY",
-              help="This property alone, by number or measurement id.")  # fmt: skip
+@place_options
+@property_option
 @click.option("--rules", default=AS_RECEIVED, show_default=True,
               metavar="as-received|latest|VERSION", help="Rules for its hits.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what it would compute and cost, and stop.")
@@ -44,8 +38,6 @@ from tallymark.rules_choice import AS_RECEIVED
 @click.option("--runner", default="DirectRunner", show_default=True, help="The Beam runner.")
 @click.option("--runner-option", "runner_options", multiple=True, metavar="--NAME=VALUE",
               help="An option for the runner; may be given several times.")  # fmt: skip
-@click.option("--archive", metavar="URL", help="The archive  [default: a folder in --data]")
-@click.option("--wide-rows", metavar="URL", help="The cells  [default: a file in --data]")
 @click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON object.")
 def replay(
     hours: Span, *, data: Path, owner: str | None, dry_run: bool, publish: bool, as_json: bool,
@@ -63,17 +55,12 @@ def replay(
       tallymark replay 2026-01-31T08..2026-01-31T16 --property G-ABCDE12345 --rules latest
       tallymark replay 2026-01-31 --publish --why "bots of the new crawler"
     """
-    folder = DataFolder(data.resolve())
-    places = Places(
-        archive_url=archive or folder.archive_url,
-        wide_rows_url=wide_rows or folder.wide_rows_url,
-        rules_path=str(folder.rules_path),
-    )
+    places = places_of(data=data, archive=archive, wide_rows=wide_rows)
     console = Console(stderr=True, highlight=False)
-    with _explained():
-        property_id = places.property_named(owner).property_id if owner else None
+    with explained():
+        property_id = property_id_of(places, owner)
         wish = Wish(
-            start_us=hours.start_us, end_us=hours.end_us, who=_who(), property_id=property_id,
+            start_us=hours.start_us, end_us=hours.end_us, who=who(), property_id=property_id,
             **wanted,
         )  # fmt: skip
         planned = planned_generation(places, wish)
@@ -157,20 +144,3 @@ def _tell(outcome: dict[str, Any], console: Console, *, as_json: bool) -> None:
         click.echo(f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {value}")
     if "map version" not in outcome:
         console.print("nothing that is served has changed; --publish serves such an outcome")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What can be wrong is told, and ends the command with status 1."""
-    known = (UnsealedError, IncompleteHoursError, ReplayFailedError, RefusedError, ValueError)
-    try:
-        yield
-    except known as error:
-        raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
-        click.echo("stopped; nothing that is served has changed", err=True)
-        sys.exit(130)
-
-
-def _who() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
