@@ -74,8 +74,9 @@ class DataFolder:
 
     def counted(self) -> Cells:
         """The decoded cells of each rollup, written by the batch pipeline from the archive."""
-        hours = self.archive().hours()
-        first, end = hours[0], hours[-1] + HOUR_US
+        received = self.requests().get_column("received_at")
+        first, last = (instant // HOUR_US * HOUR_US for instant in (received.min(), received.max()))
+        end = last + HOUR_US
         request = ReplayRequest(
             lineage="gen-1",
             start_us=first,
