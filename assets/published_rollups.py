@@ -1,5 +1,6 @@
 """The last layer: which lineage serves an hour. Materialising it is one write of the pointers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -7,10 +8,11 @@ import dagster as dg
 from assets.hours import hour_of_key
 from assets.rollup_candidate import KEY as CANDIDATE
 from assets.runs import WHO, generation_of, report_beyond
-from assets.settings import ReplaySettings
+from assets.settings import ReplaySettings, bounds_of
 from assets.stores import Stores
-from beam_pipelines.generations import Generation, answer_announcements
+from beam_pipelines.generations import Generation, Places, answer_announcements, reviewed
 from tallymark.due import spans_of
+from tallymark.lineages import Lineage
 from tallymark.publication import RefusedError
 from tallymark.replays import Span
 
@@ -63,6 +65,7 @@ def _publish(
             documents = [publisher.seal(*span) for span in spans]
         else:
             spans = [span for span in lineage.targets if _meets(span, asked)]
+            _check(stores.places(), lineage, spans, settings)
             documents = [publisher.publish(name, spans=spans, why=settings.why)]
         answer_announcements(stores.places(), lineage, spans)
         version = documents[-1].version
@@ -73,6 +76,21 @@ def _publish(
             for hour in Span(*span)
         }
     return facts
+
+
+def _check(
+    places: Places, lineage: Lineage, spans: Sequence[tuple[int, int]], settings: ReplaySettings
+) -> None:
+    """A run of its own is not held up by the checks of the run that made the candidate.
+
+    Raises:
+        RefusedError: when one fails.
+    """
+    review = reviewed(
+        places, lineage, spans, bounds=bounds_of(settings), is_acknowledged=settings.acknowledge
+    )
+    if review.failed:
+        raise RefusedError("\n".join(f"{check.name}: {check.reason}" for check in review.failed))
 
 
 def _newest_candidates(context: dg.AssetExecutionContext) -> dict[str, list[int]]:

@@ -1,28 +1,31 @@
 """The fourth layer: cells in a lineage that nobody serves yet, and what is checked before it is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import dagster as dg
+import polars as pl
 
 from assets.hours import key_of
 from assets.runs import compute, generation_of, report_beyond
-from assets.settings import ReplaySettings
+from assets.settings import ReplaySettings, bounds_of
 from assets.stores import Stores
 from beam_pipelines.generations import Generation
-from stores.archive.clean import CleanManifest
 from stores.archive.counts import Sessions
+from tallymark.checks import BLOCKING, CHANGE_WITHIN_BOUNDS, CheckResult
+from tallymark.differences import Differences
+from tallymark.metrics import TOTALS
+from tallymark.slots import instant_us
 
 KEY: Final = dg.AssetKey("rollup_candidate")
-CONSERVATION: Final = dg.AssetCheckSpec(
-    "conservation",
-    asset=KEY,
-    blocking=True,
-    description=(
-        "Every hit that went in is counted, excluded, too old, dead-lettered or a duplicate, to "
-        "the last one, in every received hour."
-    ),
-)
+ROWS_TOLD: Final = 20
+TEXT_TOLD: Final = 20_000
+"""Characters of the differences that a check shows; ``tallymark diff`` has all."""
+CHECKS: Final = [
+    dg.AssetCheckSpec(name, asset=KEY, blocking=True, description=f"Holds that {holds}.")
+    for name, holds in BLOCKING.items()
+]
 
 
 def rollup_candidate(hours: dg.HourlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -34,7 +37,7 @@ def rollup_candidate(hours: dg.HourlyPartitionsDefinition) -> dg.AssetsDefinitio
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="history",
         kinds={"beam"},
-        check_specs=[CONSERVATION],
+        check_specs=CHECKS,
         description=(
             "What reports **would** show: cells in a lineage of the run's own, beside those that "
             "are served. Look at its checks, then materialise `published_rollups` for the same "
@@ -47,15 +50,22 @@ def rollup_candidate(hours: dg.HourlyPartitionsDefinition) -> dg.AssetsDefinitio
     ) -> Iterator[dg.MaterializeResult[None]]:
         generation = generation_of(context, stores, replay_settings)
         compute(context, generation, "rollups")
-        results = [_conservation(generation.clean_manifests())]
-        generation.conclude(may_be_published=all(result.passed for result in results))
-        report_beyond(context, _facts(generation))
-        yield dg.MaterializeResult(check_results=results)
+        review = generation.review(
+            bounds=bounds_of(replay_settings), is_acknowledged=replay_settings.acknowledge
+        )
+        generation.conclude(may_be_published=review.adds_up)
+        report_beyond(context, _facts(generation, review.differences))
+        yield dg.MaterializeResult(
+            check_results=[
+                _result(check, review.differences, is_sealing=replay_settings.is_sealing)
+                for check in review.checks
+            ]
+        )
 
     return rollup_candidate
 
 
-def _facts(generation: Generation) -> dict[int, dict[str, Any]]:
+def _facts(generation: Generation, differences: Differences) -> dict[int, dict[str, Any]]:
     lineage, plan = generation.lineage, generation.plan
     kept = Sessions(generation.places.objects)
     common = {
@@ -66,41 +76,61 @@ def _facts(generation: Generation) -> dict[int, dict[str, Any]]:
         "hits": lineage.hits,
         "hits/s": round(lineage.hits / lineage.seconds) if lineage.seconds else 0,
     }
+    changes = _changes(differences)
     return {
         hour: {
             **common,
             "sessions": sum(part.sessions for part in kept.parts(lineage.name, hour)),
+            **changes.get(hour, {"differences": 0}),
         }
         for hour in plan.targets
     }
 
 
-def _conservation(manifests: Sequence[CleanManifest]) -> dg.AssetCheckResult:
-    """Says for each received hour that does not add up what is missing or too much."""
-    wrong = [one for one in manifests if one.conservation.unexplained]
-    rows = [dg.TableRecord(dict(_row(one))) for one in wrong or manifests]
-    hits = sum(one.conservation.hits_in for one in manifests)
+def _changes(differences: Differences) -> dict[int, dict[str, Any]]:
+    """For each hour that differs how many metrics do, and those of the totals."""
+    told = {}
+    for (hour,), rows in differences.by_hour().group_by("hour"):
+        assert isinstance(hour, datetime)
+        totals = rows.filter(pl.col("rollup") == TOTALS.name).head(ROWS_TOLD)
+        told[instant_us(hour)] = {
+            "differences": rows.height,
+            "changed totals": _table(totals.drop("hour", "rollup").iter_rows(named=True)),
+        }
+    return told
+
+
+def _result(
+    check: CheckResult, differences: Differences, *, is_sealing: bool
+) -> dg.AssetCheckResult:
+    """The outcome of a check, as Dagster shows it.
+
+    Routine sealing serves what was counted again, however far it is from what was streamed; that
+    it is far is worth a warning.
+    """
+    is_change = check.name == CHANGE_WITHIN_BOUNDS
+    is_warning = is_change and is_sealing
+    metadata: dict[str, Any] = dict(check.numbers)
+    if check.examples:
+        metadata["examples"] = _table(check.examples)
+    if is_change:
+        text = differences.text()[:TEXT_TOLD]
+        metadata["differences"] = dg.MetadataValue.md(f"```\n{text}\n```")
     return dg.AssetCheckResult(
-        check_name=CONSERVATION.name,
-        passed=not wrong,
-        description=(
-            f"{len(wrong)} of {len(manifests)} received hours do not add up: some hits were lost "
-            "or counted twice. Publish nothing of this lineage"
-            if wrong
-            else f"{hits:,} hits of {len(manifests)} received hours add up"
-        ),
-        metadata={"received hours": dg.MetadataValue.table(rows) if rows else "none"},
+        check_name=check.name,
+        passed=check.passed,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        description=check.reason,
+        metadata=metadata,
     )
 
 
-def _row(manifest: CleanManifest) -> Iterator[tuple[str, str | int]]:
-    counts = manifest.conservation
-    yield "received hour", key_of(manifest.received_hour)
-    yield "hits in", counts.hits_in
-    yield "counted", counts.counted
-    yield "excluded", counts.excluded
-    yield "too old", counts.too_old
-    yield "dead letters", counts.dead_lettered
-    yield "duplicates", counts.repeated
-    yield "of others", counts.of_others
-    yield "unexplained", counts.unexplained
+def _table(rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue | str:
+    records = [
+        dg.TableRecord(
+            {name: cell if isinstance(cell, (int, float)) else str(cell or "")
+             for name, cell in row.items()}
+        )
+        for row in rows
+    ]  # fmt: skip
+    return dg.MetadataValue.table(records) if records else "none"

@@ -3,6 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
+from tallymark.checks import Bounds
 from tallymark.rules_choice import AS_RECEIVED
 
 
@@ -39,3 +40,17 @@ class ReplaySettings(dg.ConfigurableResource["ReplaySettings"]):
         default=False,
         description="Extend the standing lineage gen-0, as routine sealing does.",
     )
+    largest_change: float = Field(
+        default=Bounds().relative,
+        description=(
+            "How much a total of a property may change without being acknowledged; 0.2 is a fifth."
+        ),
+    )
+    acknowledge: bool = Field(
+        default=False, description="A change beyond largest_change is meant: publish it."
+    )
+
+
+def bounds_of(settings: ReplaySettings) -> Bounds:
+    """How far a candidate may be from what is served."""
+    return Bounds(relative=settings.largest_change)

@@ -38,6 +38,12 @@ AUDITED: Final = {
     UNIQUES_WITHIN_4_SIGMA: f"all rows together have as many clients as the total, to {SIGMAS} σ",
 }
 """What each check of an audit holds."""
+BLOCKING: Final = {
+    CONSERVATION: "every hit that went in is found where hits end, to the last one",
+    **AUDITED,
+    CHANGE_WITHIN_BOUNDS: "no total is far from what is served, unless that is acknowledged",
+}
+"""What each check holds that keeps a candidate from being published."""
 
 FINDING_SCHEMA: Final = pl.Schema(
     {

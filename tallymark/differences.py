@@ -13,7 +13,7 @@ import polars as pl
 
 from tallymark.decoded_cells import DecodedCells
 from tallymark.lineages import Span
-from tallymark.rollups import Rollup
+from tallymark.rollups import BY_NAME, Rollup
 from tallymark.slots import HOUR_US
 from tallymark.uniques import estimates, least_hashes
 
@@ -372,14 +372,20 @@ def _property_text(differences: Differences, owner: int, name: str) -> str:
         said = [f"{counts[what]} {word}" for what, word in _VERBS.items() if counts[what]]
         lines.append(f"  rows of {counts['rollup']}: {', '.join(said)}")
         rows = differences.rows.filter(mine, pl.col("rollup") == counts["rollup"])
+        if BY_NAME[counts["rollup"]].grain == "minute":
+            continue  # minutes of hours say nothing when they are added up
         lines += _table(
-            ("", "row", "events", "", "change", "differs in"),
+            ("", "row", "served", "candidate", "events", "differs in"),
             [
                 (row["what"], " / ".join(row["keys"]), f"{row['served']:,}",
-                 f"{row['candidate']:,}", f"{row['change']:+,}", ", ".join(row["metrics"]))
+                 f"{row['candidate']:,}", f"{row['change']:+,}",
+                 ", ".join(row["metrics"]) if row["what"] == CHANGES else "")
                 for row in rows.head(_ROWS_SHOWN).iter_rows(named=True)
             ],
         )  # fmt: skip
+        more = sum(counts[what] for what in _VERBS) - _ROWS_SHOWN
+        if more > 0:
+            lines.append(f"  and {more} more with smaller changes")
     return "\n".join(lines)
 
 

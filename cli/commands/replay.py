@@ -20,6 +20,8 @@ from beam_pipelines.generations import (
 from beam_pipelines.replay_process import Report
 from cli.hour_range import HourRange
 from cli.places import explained, place_options, places_of, property_id_of, property_option, who
+from cli.review_text import progress, told
+from stores.reviews import Review
 from tallymark.conservation import Conservation
 from tallymark.publication import RefusedError
 from tallymark.replays import Span, hour_text
@@ -34,20 +36,22 @@ from tallymark.rules_choice import AS_RECEIVED
               metavar="as-received|latest|VERSION", help="Rules for its hits.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what it would compute and cost, and stop.")
 @click.option("--publish", is_flag=True, help="Serve the outcome, if every check has passed.")
+@click.option("--acknowledge", is_flag=True, help="A change by more than a fifth is meant.")
 @click.option("--why", default="", help="What for; kept with the lineage.")
 @click.option("--runner", default="DirectRunner", show_default=True, help="The Beam runner.")
 @click.option("--runner-option", "runner_options", multiple=True, metavar="--NAME=VALUE",
               help="An option for the runner; may be given several times.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON object.")
 def replay(
-    hours: Span, *, data: Path, owner: str | None, dry_run: bool, publish: bool, as_json: bool,
+    hours: Span, *, data: Path, owner: str | None, dry_run: bool, publish: bool,
+    acknowledge: bool, as_json: bool,
     archive: str | None, wide_rows: str | None, **wanted: Any,
 ) -> None:  # fmt: skip
     """Compute a RANGE of UTC hours again, from the recorded requests on.
 
     The hours, aligned outward to four, get a lineage of their own; what reports show stays as it
-    is until the lineage is published. RANGE is a day, an hour, or FROM..TO, without TO. No stack
-    has to run.
+    is until the lineage is published. What would change is told and checked first. RANGE is a
+    day, an hour, or FROM..TO, without TO. No stack has to run.
 
     \b
     Examples:
@@ -68,9 +72,11 @@ def replay(
         if dry_run:
             return
         generation = open_generation(places, wish)
-        outcome = _compute(generation, console)
+        _compute(generation, console)
+        review = _judge(generation, console, is_acknowledged=acknowledge)
+        outcome = _outcome(generation, review)
         if publish:
-            outcome["map version"] = generation.publish().version
+            outcome["map version"] = _publish(generation, review)
     _tell(outcome, console, as_json=as_json)
 
 
@@ -85,23 +91,48 @@ def _cost_text(planned: Generation, cost: Cost) -> str:
     )
 
 
-def _compute(generation: Generation, console: Console) -> dict[str, Any]:
-    """All stages; conservation must hold before anything may be published.
-
-    Raises:
-        RefusedError: when hits were lost or counted twice.
-    """
+def _compute(generation: Generation, console: Console) -> None:
     with _bar(console) as report:
         generation.compute("clean_hits", report)
         generation.compute("sessions", report)
         generation.compute("rollups", report)
-    counts = sum((one.conservation for one in generation.clean_manifests()), Conservation())
-    generation.conclude(may_be_published=not counts.unexplained)
-    if counts.unexplained:
+
+
+def _judge(generation: Generation, console: Console, *, is_acknowledged: bool) -> Review:
+    """Say what it would change; what does not add up is no candidate.
+
+    Raises:
+        RefusedError: when a check has failed that nobody may overrule.
+    """
+    with progress() as report:
+        review = generation.review(is_acknowledged=is_acknowledged, report=report)
+    generation.conclude(may_be_published=review.adds_up)
+    names = {owner.property_id: owner.measurement_id for owner in generation.places.properties()}
+    console.print(told(review, names), markup=False, soft_wrap=True)
+    if not review.adds_up:
         raise RefusedError(
-            f"{generation.lineage.name} does not add up: {counts.unexplained} of "
-            f"{counts.hits_in} hits were lost or counted twice. Nothing of it may be published"
+            f"{generation.lineage.name} does not add up: nothing of it may be published"
         )
+    return review
+
+
+def _publish(generation: Generation, review: Review) -> int:
+    """The version of the pointers that serves it.
+
+    Raises:
+        RefusedError: when it is too far from what is served.
+    """
+    if review.failed:
+        name = generation.lineage.name
+        raise RefusedError(
+            f"{name} was not published, as it changes what is served by much; if that is meant: "
+            f"tallymark publish {name} --acknowledge"
+        )
+    return generation.publish().version
+
+
+def _outcome(generation: Generation, review: Review) -> dict[str, Any]:
+    counts = sum((one.conservation for one in generation.clean_manifests()), Conservation())
     return {
         "lineage": generation.lineage.name,
         "hits": counts.hits_in,
@@ -112,6 +143,8 @@ def _compute(generation: Generation, console: Console) -> dict[str, Any]:
         "dead letters": counts.dead_lettered,
         "duplicates": counts.repeated,
         "seconds": generation.lineage.seconds,
+        "changes": not review.differences.is_empty,
+        "checks failed": [check.name for check in review.failed],
     }
 
 
@@ -141,6 +174,8 @@ def _tell(outcome: dict[str, Any], console: Console, *, as_json: bool) -> None:
         click.echo(json.dumps(outcome))
         return
     for name, value in outcome.items():
+        if name in ("changes", "checks failed"):  # told above, with all that differs
+            continue
         click.echo(f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {value}")
     if "map version" not in outcome:
         console.print("nothing that is served has changed; --publish serves such an outcome")
