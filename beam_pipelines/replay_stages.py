@@ -36,6 +36,7 @@ from stores.archive.counts import Counts, CountsManifest, Sessions
 from stores.archive.hours import hour_name
 from stores.archive.raw_hours import RawHour
 from stores.archive.threads import at_once
+from stores.failpoints import reach
 from tallymark.replays import Span, hour_text
 
 IN_PROCESS: Final = "FnApiRunner"
@@ -165,6 +166,7 @@ def roll_up(request: ReplayRequest | Replay, report: Report = quiet) -> RolledUp
     counts = Counts(job.objects, lineage, targets)
     slots = counts.all_slots(manifest.passes, len(manifest.groups))
     counts.note_slots(slots)
+    reach("rollups.slots-before-cells")
     writer = ShardWriter(workers.wide_rows(job.request.wide_rows_url), lineage, 0, reads_from=0)
     writer.take_up()
     settings = CellSettings(

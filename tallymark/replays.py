@@ -5,7 +5,7 @@ it. It recomputes every hour whose window (``slots.window_start``, ``slots.windo
 [A, B), its *targets*, and reads the hits of all their windows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -177,28 +177,3 @@ def on_time_hours(window: Span, late_us: int = LATE_US) -> Span:
 def late_hours(window: Span, late_us: int = LATE_US) -> Span:
     """The received hours, after the on-time ones, in which late hits of ``window`` may lie."""
     return Span(on_time_hours(window, late_us).end_us, window.end_us + LONGEST_LATE_US)
-
-
-def inputs_of(
-    hours: Iterable[int],
-    serving: Callable[[int], str | None],
-    inputs: Callable[[str], Mapping[int, str]],
-    has_clean_hits: Callable[[str, int], bool],
-) -> dict[int, str]:
-    """The lineage whose clean hits stand for each hour; an hour that is missing is read raw.
-
-    Args:
-        hours: Event hours outside of what is replayed.
-        serving: The lineage that serves an hour.
-        inputs: For a lineage: the hours for which it read the clean hits of another one.
-        has_clean_hits: Whether a lineage holds all clean hits of an hour.
-    """
-    found = {}
-    for hour_us in hours:
-        lineage = serving(hour_us)
-        if lineage is None:
-            continue
-        origin = inputs(lineage).get(hour_us, lineage)
-        if has_clean_hits(origin, hour_us):
-            found[hour_us] = origin
-    return found

@@ -24,7 +24,7 @@ from stores.archive.port import Objects
 from stores.failpoints import reach
 from tallymark.conservation import Conservation
 from tallymark.hits import HIT_SCHEMA
-from tallymark.replays import Span, late_hours, on_time_hours
+from tallymark.replays import Span, late_hours
 from tallymark.rules_choice import AS_RECEIVED
 from tallymark.slots import HOUR_US, LATE_US
 
@@ -87,10 +87,6 @@ class CleanManifest:
     parts: tuple[CleanPart, ...]
     conservation: Conservation
     schema: int = SCHEMA
-
-    def holds(self, event_hour: int) -> bool:
-        """Whether all clean hits of this received hour that happened in ``event_hour`` are here."""
-        return self.measurement_ids is None and event_hour not in self.not_held
 
     def event_hours(self) -> dict[int, int]:
         """How many hits happened in each hour."""
@@ -221,14 +217,6 @@ class CleanHits:
             for part in manifest.parts
             if part.event_hour in event_hours
         ]
-
-    def holds(self, lineage: str, event_hour: int, late_us: int = LATE_US) -> bool:
-        """Whether a lineage holds all clean hits of an hour, of all properties, but the late."""
-        received = on_time_hours(Span(event_hour, event_hour + HOUR_US), late_us)
-        manifests = self.manifests(lineage, received)
-        return len(manifests) == len(received) and all(
-            manifest.holds(event_hour) for manifest in manifests
-        )
 
     def read(
         self,

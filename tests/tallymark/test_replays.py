@@ -12,7 +12,6 @@ from tallymark.replays import (
     UnsealedError,
     aligned,
     first_unsealed_hour,
-    inputs_of,
     late_hours,
     plan,
 )
@@ -161,19 +160,6 @@ def test_targets_that_are_not_sealed_are_left_to_live() -> None:
 def test_a_gap_longer_than_the_alignment_is_refused() -> None:
     with pytest.raises(ValueError, match="session gap"):
         plan(at(0), at(4), clock_us=FAR, session_gap_us=MAX_SESSION_GAP_US + 1)
-
-
-def test_hours_are_read_from_the_lineage_that_decoded_their_hits() -> None:
-    serving = {at(0): "live-1", at(1): "gen-0", at(2): "gen-7", at(3): "gen-7", at(4): "gen-8"}
-    origins = {"gen-7": {at(2): "gen-0"}}
-    clean = {("gen-0", at(1)), ("gen-0", at(2)), ("gen-7", at(3))}
-    found = inputs_of(
-        [at(hour) for hour in range(6)],
-        serving.get,
-        lambda lineage: origins.get(lineage, {}),
-        lambda lineage, hour: (lineage, hour) in clean,
-    )
-    assert found == {at(1): "gen-0", at(2): "gen-0", at(3): "gen-7"}
 
 
 def test_hours_of_a_span_follow_each_other() -> None:

@@ -122,17 +122,6 @@ def test_late_hits_of_an_hour_are_found_in_later_received_hours(clean):
     assert clean.parts("gen-1", {EVENT}) == [on_time, late]
 
 
-def test_a_lineage_holds_an_hour_whose_received_hours_are_all_decoded(clean):
-    clean.commit(manifest(received_hour=EVENT))
-    assert not clean.holds("gen-1", EVENT)
-    clean.commit(manifest(received_hour=RECEIVED))
-    assert clean.holds("gen-1", EVENT)
-    clean.commit(manifest(received_hour=RECEIVED, measurement_ids=("G-A",)))
-    assert not clean.holds("gen-1", EVENT)
-    clean.commit(manifest(received_hour=RECEIVED, not_held=(EVENT,)))
-    assert not clean.holds("gen-1", EVENT)
-
-
 def test_rules_as_received_are_the_same_whatever_range_was_asked_for():
     asked, other = manifest(), manifest(span=(0, 1))
     assert asked.is_made_like(other)
