@@ -386,7 +386,7 @@ def test_a_replay_that_is_killed_wherever_it_is_and_run_again_gives_the_same_byt
     for name in KILLS:
         (failpoints / name).touch()
         assert process(request, failpoints).returncode == -signal.SIGKILL
-        assert (failpoints / f"{name.rpartition('.')[0]}.reached").exists()
+        assert (failpoints / f"{name.partition('.')[0]}.reached").exists()
         assert world.cells("gen-2") == {}
     done = process(request, failpoints)
     assert json.loads(done.stdout.splitlines()[-1])["outcome"] == "done"
