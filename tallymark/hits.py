@@ -65,6 +65,7 @@ HIT_SCHEMA: Final = pl.Schema(
         "slot_minutes": pl.Int32(),  # length of the property's slot: 60, 30 or 15
         "session_gap_ms": pl.Int64(),  # session settings in force at event_at
         "engagement_threshold_ms": pl.Int64(),
+        "attribution_lookback_days": pl.Int32(),
         "settings_from": pl.Int64(),  # UTC µs since when they are in force: chains are cut there
     }
 )

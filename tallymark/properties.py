@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 SINCE_EVER: Final = -(2**62)
+DEFAULT_LOOKBACK_DAYS: Final = 90
 RULES_DELAY_SECONDS: Final = 30
 """A version takes effect this long after it is saved, so that every worker knows it by then."""
 
@@ -21,6 +22,8 @@ class RulesVersion:
         version: 1 for the first, ascending.
         effective_at: UTC µs from which requests received are processed with it; the first version
             holds since ever.
+        attribution_lookback_days: How far back a session without a source of its own looks for
+            the last one that its client came from.
     """
 
     version: int
@@ -29,6 +32,7 @@ class RulesVersion:
     currency: str = "USD"
     session_gap_seconds: int = 1800
     engagement_threshold_seconds: int = 10
+    attribution_lookback_days: int = DEFAULT_LOOKBACK_DAYS
     key_events: tuple[str, ...] = ("purchase",)
 
 
@@ -72,6 +76,7 @@ PROPERTY_SCHEMA: Final = pl.Schema(
         "currency": pl.String(),
         "session_gap_seconds": pl.Int64(),
         "engagement_threshold_seconds": pl.Int64(),
+        "attribution_lookback_days": pl.Int64(),
         "key_events": pl.List(pl.String()),
     }
 )
@@ -90,6 +95,7 @@ def properties_frame(properties: Iterable[Property]) -> pl.DataFrame:
             "currency": rules.currency,
             "session_gap_seconds": rules.session_gap_seconds,
             "engagement_threshold_seconds": rules.engagement_threshold_seconds,
+            "attribution_lookback_days": rules.attribution_lookback_days,
             "key_events": list(rules.key_events),
         }
         for owner in properties

@@ -1,8 +1,9 @@
 """Rules: a property's versions and settings, put to the hits that they are in force for.
 
 A hit is processed with the version in force when it was received. Session settings (gap, engagement
-threshold, time zone) are those in force when the event happened: they take effect at the first UTC
-multiple of ``SESSION_ALIGNMENT_US`` at or after the version does, and chains are cut there.
+threshold, attribution lookback, time zone) are those in force when the event happened: they take
+effect at the first UTC multiple of ``SESSION_ALIGNMENT_US`` at or after the version does, and chains
+are cut there.
 """
 
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from tallymark.hits import HIT_SCHEMA
 from tallymark.properties import SINCE_EVER
 from tallymark.slots import SESSION_ALIGNMENT_US, slot_minutes
 
-_SETTINGS: Final = ("session_gap_seconds", "engagement_threshold_seconds", "time_zone")
+_SETTINGS: Final = (
+    "session_gap_seconds", "engagement_threshold_seconds", "attribution_lookback_days", "time_zone",
+)  # fmt: skip
 RULED: Final = (
     "property_id", "rules_version", "is_key_event", "slot_minutes", "session_gap_ms",
-    "engagement_threshold_ms", "settings_from",
+    "engagement_threshold_ms", "attribution_lookback_days", "settings_from",
 )  # fmt: skip
 """Columns of a hit that the rules fill in."""
 
@@ -48,7 +51,7 @@ def apply_rules(hits: pl.DataFrame, properties: pl.DataFrame) -> Ruled:
     versions = versions_of(properties)
     is_known = pl.col("measurement_id").is_in(versions.get_column("measurement_id").implode())
     known = hits.filter(is_known).drop(RULED, strict=False)
-    ruled = _in_force(known, versions, at="received_at")
+    ruled = _in_force(known, versions.drop(_SETTINGS), at="received_at")
     ruled = _in_force(ruled, settings_of(versions), at="event_at")
     ruled = ruled.with_columns(is_key_event=pl.col("event_name").is_in(pl.col("key_events")))
     return Ruled(
@@ -100,6 +103,7 @@ def settings_of(versions: pl.DataFrame) -> pl.DataFrame:
     return changed.select(
         "measurement_id",
         "since",
+        "attribution_lookback_days",
         pl.Series("slot_minutes", zones, dtype=pl.Int32),
         session_gap_ms=pl.col("session_gap_seconds") * 1000,
         engagement_threshold_ms=pl.col("engagement_threshold_seconds") * 1000,

@@ -24,6 +24,11 @@ def property_group() -> None:
     "--session-gap-seconds", type=int, default=1800, show_default=True,
     help="A pause so long begins a new session: 300 to 14400.",
 )  # fmt: skip
+@click.option(
+    "--attribution-lookback-days", type=int, default=90, show_default=True,
+    help="A direct session has the last source that its client came from within so many days: 1 to"
+    " 90.",
+)  # fmt: skip
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")
 def create(data: Path, as_json: bool, **settings: Any) -> None:
@@ -89,5 +94,6 @@ def list_properties(data: Path, as_json: bool) -> None:
             "time_zone": rules.time_zone,
             "currency": rules.currency,
             "session_gap_seconds": rules.session_gap_seconds,
+            "attribution_lookback_days": rules.attribution_lookback_days,
         }
         click.echo(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))

@@ -14,7 +14,7 @@ from stores.rules_cache.documents import (
     encode_properties,
     settings_problems,
 )
-from tallymark.properties import Property, RulesVersion, secret_hash
+from tallymark.properties import DEFAULT_LOOKBACK_DAYS, Property, RulesVersion, secret_hash
 
 SECRET_BYTES: Final = 16
 _BASE_36: Final = string.digits + string.ascii_uppercase
@@ -42,6 +42,7 @@ def create_property(
     time_zone: str = "UTC",
     currency: str = "USD",
     session_gap_seconds: int = 1800,
+    attribution_lookback_days: int = DEFAULT_LOOKBACK_DAYS,
 ) -> CreatedProperty:
     """Add a property to the file at ``path``, which is made where there is none.
 
@@ -56,6 +57,7 @@ def create_property(
         time_zone=time_zone,
         currency=currency,
         session_gap_seconds=session_gap_seconds,
+        attribution_lookback_days=attribution_lookback_days,
     )
     problems = settings_problems({"name": name, **vars(first)})
     if problems:

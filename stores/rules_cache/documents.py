@@ -2,7 +2,8 @@
 
 ``{"properties": [{"property_id", "name", "measurement_id", "api_secret_hash", "read_key_hash",
 "versions": [{"version", "effective_at", "time_zone", "currency", "session_gap_seconds",
-"engagement_threshold_seconds", "key_events"}]}]}``; an ``effective_at`` of null is "since ever".
+"engagement_threshold_seconds", "attribution_lookback_days", "key_events"}]}]}``; an ``effective_at``
+of null is "since ever", a lookback that is absent the default.
 """
 
 import re
@@ -13,12 +14,14 @@ from typing import Any, Final
 
 import orjson
 
-from tallymark.properties import SINCE_EVER, Property, RulesVersion
+from tallymark.properties import DEFAULT_LOOKBACK_DAYS, SINCE_EVER, Property, RulesVersion
 
 MAX_NAME_CHARACTERS: Final = 100
 MIN_SESSION_GAP_SECONDS: Final = 300
 MAX_SESSION_GAP_SECONDS: Final = 14_400
 MAX_ENGAGEMENT_THRESHOLD_SECONDS: Final = 60
+MAX_LOOKBACK_DAYS: Final = 90
+_LOOKBACK: Final = "attribution_lookback_days"
 
 _MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{10}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -170,6 +173,10 @@ def _rules_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
         if not _is_whole(row.get(key), least, most):
             allowed = f"whole seconds from {least} to {most}"
             problems.append(Problem(where=prefix + key, got=row.get(key), allowed=allowed))
+    days = row.get(_LOOKBACK, DEFAULT_LOOKBACK_DAYS)
+    if not _is_whole(days, 1, MAX_LOOKBACK_DAYS):
+        allowed = f"whole days from 1 to {MAX_LOOKBACK_DAYS}"
+        problems.append(Problem(where=prefix + _LOOKBACK, got=days, allowed=allowed))
     return problems + _key_event_problems(row.get("key_events"), prefix + "key_events")
 
 
@@ -236,6 +243,7 @@ def _version(row: dict[str, Any]) -> RulesVersion:
         currency=row["currency"],
         session_gap_seconds=row["session_gap_seconds"],
         engagement_threshold_seconds=row["engagement_threshold_seconds"],
+        attribution_lookback_days=row.get(_LOOKBACK, DEFAULT_LOOKBACK_DAYS),
         key_events=tuple(row["key_events"]),
     )
 
@@ -248,5 +256,6 @@ def _version_row(rules: RulesVersion) -> dict[str, Any]:
         "currency": rules.currency,
         "session_gap_seconds": rules.session_gap_seconds,
         "engagement_threshold_seconds": rules.engagement_threshold_seconds,
+        _LOOKBACK: rules.attribution_lookback_days,
         "key_events": list(rules.key_events),
     }

@@ -58,7 +58,8 @@ def test_every_command_explains_itself(path):
 def test_a_created_property_is_listed(tmp_path):
     made = json.loads(
         run("property", "create", "--name", "Laden", "--time-zone", "Europe/Berlin",
-            "--currency", "EUR", "--data", tmp_path, "--json").output
+            "--currency", "EUR", "--attribution-lookback-days", 30, "--data", tmp_path,
+            "--json").output
     )  # fmt: skip
     assert set(made) == {"property_id", "measurement_id", "api_secret", "read_key"}
     [listed] = run("property", "list", "--data", tmp_path, "--json").output.splitlines()
@@ -69,15 +70,18 @@ def test_a_created_property_is_listed(tmp_path):
         "time_zone": "Europe/Berlin",
         "currency": "EUR",
         "session_gap_seconds": 1800,
+        "attribution_lookback_days": 30,
     }
 
 
 def test_a_property_that_cannot_be_says_all_that_is_wrong(tmp_path):
     result = run("property", "create", "--name", "x", "--time-zone", "Nowhere",
-                 "--session-gap-seconds", 1, "--data", tmp_path)  # fmt: skip
+                 "--session-gap-seconds", 1, "--attribution-lookback-days", 91,
+                 "--data", tmp_path)  # fmt: skip
     assert result.exit_code == 1
     assert "time_zone: got 'Nowhere'" in result.output
     assert "session_gap_seconds: got 1" in result.output
+    assert "attribution_lookback_days: got 91" in result.output
 
 
 def test_an_option_may_come_from_the_environment(tmp_path):

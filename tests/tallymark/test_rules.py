@@ -22,6 +22,7 @@ SECOND = RulesVersion(
     effective_at=NOON + 1,
     session_gap_seconds=3600,
     engagement_threshold_seconds=20,
+    attribution_lookback_days=30,
     time_zone="Asia/Kolkata",
     key_events=("sign_up", "purchase"),
 )
@@ -66,19 +67,22 @@ def test_the_version_in_force_on_receipt_decides(
 @pytest.mark.parametrize(
     ("event_at", "expected"),
     [
-        (NOON, (600_000, 10_000, 60, SINCE_EVER)),
-        (NOON + 1, (600_000, 10_000, 60, SINCE_EVER)),
-        (NOON + L - 1, (600_000, 10_000, 60, SINCE_EVER)),
-        (NOON + L, (3_600_000, 20_000, 30, NOON + L)),
-        (NOON + 9 * L, (3_600_000, 20_000, 30, NOON + L)),
+        (NOON, (600_000, 10_000, 90, 60, SINCE_EVER)),
+        (NOON + 1, (600_000, 10_000, 90, 60, SINCE_EVER)),
+        (NOON + L - 1, (600_000, 10_000, 90, 60, SINCE_EVER)),
+        (NOON + L, (3_600_000, 20_000, 30, 30, NOON + L)),
+        (NOON + 9 * L, (3_600_000, 20_000, 30, 30, NOON + L)),
     ],
 )
 def test_session_settings_take_effect_when_chains_may_be_cut(
-    event_at: int, expected: tuple[int, int, int, int]
+    event_at: int, expected: tuple[int, int, int, int, int]
 ) -> None:
     found = ruled(shop(FIRST, SECOND), received_at=NOON + 10 * L, event_at=event_at)
 
-    names = ("session_gap_ms", "engagement_threshold_ms", "slot_minutes", "settings_from")
+    names = (
+        "session_gap_ms", "engagement_threshold_ms", "attribution_lookback_days", "slot_minutes",
+        "settings_from",
+    )  # fmt: skip
     assert tuple(found[name] for name in names) == expected
 
 

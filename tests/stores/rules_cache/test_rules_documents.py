@@ -32,6 +32,7 @@ def a_version(**changes: object) -> dict[str, object]:
         "currency": "EUR",
         "session_gap_seconds": 1800,
         "engagement_threshold_seconds": 10,
+        "attribution_lookback_days": 30,
         "key_events": ["purchase"],
     } | changes
 
@@ -78,6 +79,9 @@ def test_a_property_with_a_wrong_field_is_refused_naming_the_field(changes, wher
         ({"session_gap_seconds": 14_401}, "session_gap_seconds"),
         ({"session_gap_seconds": 1800.0}, "session_gap_seconds"),
         ({"engagement_threshold_seconds": 0}, "engagement_threshold_seconds"),
+        ({"attribution_lookback_days": 0}, "attribution_lookback_days"),
+        ({"attribution_lookback_days": 91}, "attribution_lookback_days"),
+        ({"attribution_lookback_days": None}, "attribution_lookback_days"),
         ({"key_events": "purchase"}, "key_events"),
         ({"key_events": ["sign up"]}, "key_events[0]"),
     ],
@@ -91,6 +95,13 @@ def test_a_version_with_a_wrong_field_is_refused_naming_the_field(changes, where
 def test_the_bounds_of_the_session_gap_are_allowed(gap):
     document = orjson.dumps({"properties": [a_row(versions=[a_version(session_gap_seconds=gap)])]})
     assert decode_properties(document)[0].current.session_gap_seconds == gap
+
+
+def test_a_version_that_names_no_lookback_has_the_default():
+    version = a_version()
+    del version["attribution_lookback_days"]
+    document = orjson.dumps({"properties": [a_row(versions=[version])]})
+    assert decode_properties(document)[0].current.attribution_lookback_days == 90
 
 
 def test_all_problems_are_reported_together():
@@ -129,6 +140,7 @@ VERSIONS = st.builds(
     currency=st.from_regex(r"[A-Z]{3}", fullmatch=True),
     session_gap_seconds=st.integers(300, 14_400),
     engagement_threshold_seconds=st.integers(1, 60),
+    attribution_lookback_days=st.integers(1, 90),
     key_events=st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)).map(tuple),
 )
 PROPERTIES = st.builds(
