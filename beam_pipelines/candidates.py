@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from beam_pipelines.client_buckets import merged_group, no_rows
+from stores.archive.counted_touches import CountedTouches
 from stores.archive.counts import Counts
 from stores.archive.port import Objects
 from stores.wide_rows.port import WideRows
@@ -12,6 +13,7 @@ from tallymark.aggregates import capped_rows
 from tallymark.cells import encode, version_of
 from tallymark.replays import Span
 from tallymark.rollups import ROLLUPS
+from tallymark.touch_cells import encode_touches
 
 CELLS_A_WRITE = 20_000
 
@@ -56,6 +58,20 @@ def write_group(
     for rollup in ROLLUPS:
         rows = capped_rows(rollup, found.pop(rollup.name, no_rows(rollup)))
         cells = encode(rollup, rows, slots, lineage=settings.lineage, version=version)
+        written += _write(cells, wide_rows)
+    return written + _write_touches(settings, group, version, objects=objects, wide_rows=wide_rows)
+
+
+def _write_touches(
+    settings: CellSettings, group: int, version: int, *, objects: Objects, wide_rows: WideRows
+) -> int:
+    """Those of one set of clients at a time; hours that lost their touches are written empty."""
+    counted = CountedTouches(objects, settings.lineage, settings.targets)
+    hours, written = settings.groups[group], 0
+    for number in range(settings.passes):
+        touches = counted.read(number, group)
+        owed = counted.owed(touches, hours, number, settings.passes)
+        cells = encode_touches(touches, owed, lineage=settings.lineage, version=version)
         written += _write(cells, wide_rows)
     return written
 

@@ -2,25 +2,33 @@
 replay, without Beam. Everything a cell holds is kept per client, so the rows of all ranges add up.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import orjson
 import polars as pl
 
-from stores.archive.clean import HASHES, CleanHits, CleanPart
+from stores.archive.clean import CleanHits, CleanPart, hash_range
+from stores.archive.counted_touches import CountedTouches
 from stores.archive.counts import Counts, SessionPart, Sessions
 from stores.archive.port import Objects
 from stores.archive.threads import at_once
+from stores.wide_rows.client_touches import pinned_touches
+from stores.wide_rows.port import WideRows
+from tallymark import pointer_map
 from tallymark.aggregates import Counted, merged_rows, partial_rows
 from tallymark.cells import SLOT_COLUMNS
-from tallymark.counting import HIT_COLUMNS, Tally, slots_in
+from tallymark.counting import HIT_COLUMNS, Tally, slots_in, touches_in
+from tallymark.pointer_map import PointerMap
 from tallymark.replays import Span
 from tallymark.rollups import ROLLUPS, Rollup
 from tallymark.session_rows import session_rows
 from tallymark.slots import HOUR_US
+from tallymark.touches import TOUCH_SCHEMA
 
+CLIENTS_A_READ: Final = 20_000
+"""Clients whose older touches are read at a time."""
 HITS_TOGETHER: Final = 200_000
 """Hits that are taken in at a time: small frames are dear, large ones large."""
 MERGE_BYTES: Final = 64 * 1024 * 1024
@@ -34,6 +42,7 @@ class CountSettings:
     Attributes:
         lineage: Whose cells are made.
         archive_url: Where clean hits are and counts go.
+        wide_rows_url: Where the clients' older touches are.
         targets: Hours whose cells are made.
         groups: Spans of them whose rows lie together.
         passes: How many ranges of hashes there are.
@@ -42,15 +51,11 @@ class CountSettings:
 
     lineage: str
     archive_url: str
+    wide_rows_url: str
     targets: Span
     groups: tuple[Span, ...]
     passes: int
     inventory: str
-
-    def hashes(self, number: int) -> tuple[int, int]:
-        """The range of client hashes of a pass."""
-        size = HASHES // self.passes
-        return number * size, HASHES if number == self.passes - 1 else (number + 1) * size
 
 
 @dataclass(frozen=True)
@@ -70,21 +75,46 @@ class InventoryEntry:
         return hits
 
 
-def encode_inventory(entries: Sequence[InventoryEntry]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Inventory:
+    """What is read, as it was when counting began.
+
+    Attributes:
+        entries: The clean hits.
+        pointers: Which older touches count: the map under ``None``, and properties' overrides.
+    """
+
+    entries: Sequence[InventoryEntry]
+    pointers: Mapping[int | None, PointerMap]
+
+
+def encode_inventory(inventory: Inventory) -> dict[str, Any]:
     """An inventory as a document; ``decode_inventory`` reads it."""
-    return {"entries": [asdict(entry) for entry in entries]}
+    return {
+        "entries": [asdict(entry) for entry in inventory.entries],
+        "pointers": [
+            {"property_id": owner, "map": pointers.to_json()}
+            for owner, pointers in inventory.pointers.items()
+        ],
+    }
 
 
-def decode_inventory(content: bytes) -> list[InventoryEntry]:
-    """The entries of an inventory."""
-    return [
+def decode_inventory(content: bytes) -> Inventory:
+    """The inventory in a document of ``encode_inventory``."""
+    document = orjson.loads(content)
+    entries = [
         InventoryEntry(
             CleanPart(**entry["part"]),
             None if entry["only"] is None else tuple(entry["only"]),
             tuple(entry["without"]),
         )
-        for entry in orjson.loads(content)["entries"]
+        for entry in document["entries"]
     ]
+    pointers = {
+        held["property_id"]: pointer_map.decode(orjson.dumps(held["map"]))
+        for held in document["pointers"]
+    }
+    return Inventory(entries, pointers)
 
 
 @dataclass(frozen=True)
@@ -102,36 +132,46 @@ class ClientCounter:
     Args:
         settings: How.
         objects: The archive.
+        wide_rows: Where the clients' older touches are.
         inventory: What to read.
     """
 
     def __init__(
-        self, settings: CountSettings, *, objects: Objects, inventory: Sequence[InventoryEntry]
+        self,
+        settings: CountSettings,
+        *,
+        objects: Objects,
+        wide_rows: WideRows,
+        inventory: Inventory,
     ) -> None:
         self._settings = settings
         self._clean = CleanHits(objects)
         self._sessions = Sessions(objects)
         self._counts = Counts(objects, settings.lineage, settings.targets)
+        self._touches = CountedTouches(objects, settings.lineage, settings.targets)
+        self._wide_rows = wide_rows
         self._inventory = inventory
 
     def run(self, number: int) -> CountNote:
-        """Count the clients of a pass; sessions and rollup rows are written."""
+        """Count the clients of a pass; sessions, touches and rollup rows are written."""
         tally, hits = Tally(), 0
-        for frame in self._hits(self._settings.hashes(number)):
+        for frame in self._hits(hash_range(number, self._settings.passes)):
             hits += frame.height
             tally.add(frame)
-        facts = tally.counted()
+        known_from = self._settings.targets.start_us
+        facts = tally.counted(self._older_touches(tally.clients()), known_from)
         sessions = tuple(self._write_sessions(number, facts))
         for group, hours in enumerate(self._settings.groups):
             slots = slots_in(hours, facts)
             rows = [rows for _, rows in partial_rows(facts, slots)]
             self._counts.write(number, group, slots, rows)
+            self._touches.write(number, group, touches_in(hours, facts))
         return CountNote(number, hits, sessions)
 
     def _hits(self, hashes: tuple[int, int]) -> Iterator[pl.DataFrame]:
         waiting: list[pl.DataFrame] = []
         held = 0
-        for entry in self._inventory:
+        for entry in self._inventory.entries:
             for frame in self._clean.read(entry.part, HIT_COLUMNS, hashes):
                 wanted = entry.of_properties(frame)
                 if wanted.height:
@@ -142,6 +182,19 @@ class ClientCounter:
                     waiting, held = [], 0
         if waiting:
             yield pl.concat(waiting)
+
+    def _older_touches(self, clients: pl.DataFrame) -> pl.DataFrame:
+        """The touches (``TOUCH_SCHEMA``) of clients in hours before the targets."""
+        before_us, pointers = self._settings.targets.start_us, self._inventory.pointers
+        return pl.concat(
+            [
+                TOUCH_SCHEMA.to_frame(),
+                *(
+                    pinned_touches(self._wide_rows, some, pointers, before_us=before_us)
+                    for some in clients.iter_slices(CLIENTS_A_READ)
+                ),
+            ]
+        )
 
     def _write_sessions(self, number: int, facts: Counted) -> list[SessionPart]:
         rows = session_rows(facts, self._settings.targets)

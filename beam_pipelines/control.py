@@ -6,7 +6,7 @@ So a job that was replaced can write nothing any more, and one that restarts fro
 knows what it must have seen again before it may write.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,8 +106,10 @@ class ShardWriter:
         self._must_reach = Vector()  # once is for good: spools are forgotten when they are closed
         return True
 
-    def write(self, vector: Vector, encode: Callable[[str, int], pl.DataFrame]) -> int:
+    def write(self, vector: Vector, encode: Callable[[str, int], Sequence[pl.DataFrame]]) -> int:
         """One flush: the control document, then the cells that ``encode(lineage, version)`` gives.
+
+        They come as frames, each written by itself: another writer has to wait for one at most.
 
         Returns:
             How many cells were written.
@@ -117,14 +119,15 @@ class ShardWriter:
         """
         assert self._control is not None, "a shard is taken up before it is written"
         following = Control(self._control.epoch, self._control.flush + 1, vector)
-        cells = encode(self._lineage, version_of(following.epoch, following.flush))
+        frames = encode(self._lineage, version_of(following.epoch, following.flush))
         if not self._put(following, expected=self._stored):
             self._learn_what_was_stored()
             return self.write(vector, encode)
         reach("stream.control-before-cells")
-        self._wide_rows.write(cells)
+        for cells in frames:
+            self._wide_rows.write(cells)
         reach("stream.after-cells")
-        return cells.height
+        return sum(cells.height for cells in frames)
 
     def _learn_what_was_stored(self) -> None:
         """Our own epoch is stored where the answer to an earlier write was lost on its way."""

@@ -24,6 +24,7 @@ from beam_pipelines.cleaning import CleanNote, CleanSettings, commit_hour, tasks
 from beam_pipelines.client_buckets import (
     CountNote,
     CountSettings,
+    Inventory,
     InventoryEntry,
     encode_inventory,
 )
@@ -37,6 +38,7 @@ from stores.archive.hours import hour_name
 from stores.archive.raw_hours import RawHour
 from stores.archive.threads import at_once
 from stores.failpoints import reach
+from stores.pointers import PointerStore
 from tallymark.replays import Span, hour_text
 
 IN_PROCESS: Final = "FnApiRunner"
@@ -133,13 +135,16 @@ def compute_sessions(request: ReplayRequest | Replay, report: Report = quiet) ->
     passes = _passes(hits, job.request.hits_a_pass)
     targets = job.plan.targets
     counts = Counts(job.objects, job.request.lineage, targets)
+    held = PointerStore(workers.wide_rows(job.request.wide_rows_url)).everyone()
+    pinned = {owner: document.pointers for owner, document in held.items()}
     settings = CountSettings(
         lineage=job.request.lineage,
         archive_url=job.request.archive_url,
+        wide_rows_url=job.request.wide_rows_url,
         targets=targets,
         groups=_groups(targets, passes),
         passes=passes,
-        inventory=counts.begin(encode_inventory(entries)),
+        inventory=counts.begin(encode_inventory(Inventory(entries, pinned))),
     )
     with _stage("sessions", passes, report), _pipeline(job.request) as pipeline:
         _ = (

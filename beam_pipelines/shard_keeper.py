@@ -20,6 +20,7 @@ from beam_pipelines.holes import HoleWatch
 from beam_pipelines.options import ShardSettings
 from stores.archive.snapshots import SnapshotStore
 from stores.failpoints import reach
+from stores.wide_rows.client_touches import served_touches
 from stores.wide_rows.port import CELL_SCHEMA, WideRows, WideRowsUnavailableError
 from tallymark.blocks import Block
 from tallymark.row_keys import announcement_key
@@ -34,6 +35,9 @@ INCREMENTS = 20
 """After so many increments a snapshot starts anew from a base."""
 RETRY_SECONDS = 2.0
 """Pause before the next flush when the wide rows did not answer."""
+CLIENTS_A_READ = 20_000
+TOUCHES_A_WRITE = 20_000
+"""Of many clients together, so that neither memory nor other writers suffer."""
 MAX_FLUSH_SHARE = 0.4
 """At most this share of the time goes to flushes: a costly flush puts the next one off."""
 PROGRESS_SECONDS = 10.0
@@ -218,6 +222,7 @@ class ShardKeeper:
         return None
 
     def _write_owed(self) -> int:
+        self._learn_touches()
         owed = self.shard.owed()
         if not owed.is_empty():
             reach("stream.before-flush")
@@ -226,10 +231,19 @@ class ShardKeeper:
         self._told_at, self._told_through = self._now(), self.shard.vector.published
         return written
 
-    def _cells(self, owed: pl.DataFrame, lineage: str, version: int) -> pl.DataFrame:
+    def _cells(self, owed: pl.DataFrame, lineage: str, version: int) -> list[pl.DataFrame]:
         if owed.is_empty():
-            return pl.DataFrame(schema=CELL_SCHEMA)
-        return self.shard.cells(owed, lineage=lineage, version=version)
+            return []
+        touches = self.shard.touch_cells(lineage=lineage, version=version)
+        rollups = self.shard.cells(owed, lineage=lineage, version=version)
+        # Reports first: touches are read only once their hour has been let go.
+        return [rollups, *touches.iter_slices(TOUCHES_A_WRITE)]
+
+    def _learn_touches(self) -> None:
+        """Ask the store for what it has of clients that the shard has not met before."""
+        for clients in self.shard.strangers().iter_slices(CLIENTS_A_READ):
+            touches = served_touches(self._wide_rows, clients, before_us=self.shard.known_from)
+            self.shard.learn(clients, touches)
 
     def flush_now(self) -> None:
         """Write the owed cells without waiting for their time."""

@@ -15,7 +15,7 @@ from beam_pipelines.cleaning import Cleaner, CleanSettings
 from beam_pipelines.client_buckets import (
     ClientCounter,
     CountSettings,
-    InventoryEntry,
+    Inventory,
     decode_inventory,
 )
 from beam_pipelines.failing_requests import FailureTally
@@ -73,7 +73,7 @@ def raw_hour(url: str, hour_us: int) -> RawHour:
 
 
 @lru_cache(maxsize=2)
-def inventory(url: str, name: str) -> list[InventoryEntry]:
+def inventory(url: str, name: str) -> Inventory:
     """What a replay reads, as the object ``name`` says."""
     return decode_inventory(objects(url).get(name))
 
@@ -93,7 +93,12 @@ def client_counter(settings: CountSettings) -> ClientCounter:
     """What counts the clients of a range of hashes."""
     url = settings.archive_url
     known = inventory(url, settings.inventory)
-    return ClientCounter(settings, objects=objects(url), inventory=known)
+    return ClientCounter(
+        settings,
+        objects=objects(url),
+        wide_rows=wide_rows(settings.wide_rows_url),
+        inventory=known,
+    )
 
 
 def keeper(settings: ShardSettings, index: int) -> ShardKeeper:

@@ -40,6 +40,7 @@ from tallymark.counting import Tally, slots_in
 from tallymark.processing import process_requests
 from tallymark.replays import Span
 from tallymark.slots import HOUR_US
+from tallymark.touches import TOUCH_SCHEMA
 
 FIRST_US: Final = 1_767_225_600_000_000  # 2026-01-01T00
 IDLE_HOURS: Final = 200
@@ -125,7 +126,7 @@ def loop(of: Archive) -> None:
                 hour.read(part).requests, rules.frame, process_requests
             )
             tally.add(processed.hits)
-    facts = tally.counted()
+    facts = tally.counted(TOUCH_SCHEMA.to_frame(), FIRST_US)
     slots = slots_in(Span(FIRST_US, FIRST_US + of.hours * HOUR_US), facts)
     wide_rows = open_wide_rows(request.wide_rows_url)
     for rollup, rows in rollup_rows(facts, slots):

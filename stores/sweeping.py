@@ -4,21 +4,28 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from stores.archive.clean import CLEAN
+from stores.archive.counted_touches import TOUCHED, noted_touches
 from stores.archive.counts import SLOTS, lineage_slots
 from stores.archive.port import Objects
 from stores.lineages import LineageRegister
 from stores.publication import Publisher
 from stores.wide_rows.port import WideRows
+from tallymark.cells import version_of
 from tallymark.day_cells import DAY_ROLLUPS
 from tallymark.lineages import Lineage, LineageStateError
 from tallymark.rollups import ROLLUPS
 from tallymark.row_keys import control_range, lineage_range
 from tallymark.slots import DAY_US
 from tallymark.sweeping import GRACE_US, KEPT_GENERATIONS, sweepable
+from tallymark.touch_cells import encode_touches
+from tallymark.touches import TOUCH_SCHEMA
 
 RANGES_A_DELETE: Final = 500
-_FOLDERS: Final = (CLEAN, "sessions/", "counts/", SLOTS)
+_FOLDERS: Final = (CLEAN, "sessions/", "counts/", TOUCHED, SLOTS)
 """Slots last: they say where cells are, so that a sweep that ended early can be taken up again."""
+_SWEPT_VERSION: Final = version_of(2**21 - 1, 0)
+"""Of touches that are swept: above that of any replay of the lineage."""
+TOUCHES_A_WRITE: Final = 20_000
 
 
 class Sweeper:
@@ -100,7 +107,17 @@ class Sweeper:
         ranges.append(control_range(lineage))
         for first in range(0, len(ranges), RANGES_A_DELETE):
             self._wide_rows.delete(ranges[first : first + RANGES_A_DELETE])
+        self._empty_touches(lineage)
         return slots.height
+
+    def _empty_touches(self, lineage: str) -> None:
+        """Clients' rows hold the touches of all lineages, so those of one are written empty."""
+        for noted in noted_touches(self._objects, lineage):
+            for owed in noted.iter_slices(TOUCHES_A_WRITE):
+                cells = encode_touches(
+                    TOUCH_SCHEMA.to_frame(), owed, lineage=lineage, version=_SWEPT_VERSION
+                )
+                self._wide_rows.write(cells)
 
     def _delete_files(self, lineage: str) -> int:
         count = 0

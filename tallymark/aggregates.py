@@ -9,8 +9,9 @@ import polars as pl
 from tallymark.cells import SLOT_COLUMNS, encode
 from tallymark.pieces import CLIENT, Tables
 from tallymark.rollups import CLIENT_SETS, ROLLUPS, Rollup
-from tallymark.sessions import DIRECT, NO_SESSION, join_pages
+from tallymark.sessions import join_pages
 from tallymark.texts import TEXT_SCHEMA, text_id, with_texts
+from tallymark.touches import DIRECT, NO_SESSION
 from tallymark.uniques import least_hashes
 
 OTHER: Final = "(other)"
@@ -20,7 +21,7 @@ OTHER: Final = "(other)"
 class Counted:
     """What rollups are computed from: the tables of ``Tables``, joined with their sessions.
 
-    ``joined`` replaces the pieces (``sessions.JOINED_SCHEMA``); ``pages`` has ``session_start``
+    ``joined`` replaces the pieces (``touches.ATTRIBUTED_SCHEMA``); ``pages`` has ``session_start``
     and ``session_slot`` added (null outside sessions).
     """
 
@@ -32,7 +33,7 @@ class Counted:
 
 
 def counted(tables: Tables, joined: pl.DataFrame) -> Counted:
-    """Everything that the rollups of ``tables`` need, its pieces being joined already."""
+    """Everything that the rollups of ``tables`` need, its pieces being joined and attributed."""
     return Counted(
         joined, join_pages(tables.pages, joined), tables.events, tables.minutes, tables.texts
     )
@@ -105,6 +106,8 @@ def _in_slots(rows: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
 
 def _piece_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
     rows = _in_slots(facts.joined, touched)
+    if "new_vs_returning" in rollup.keys:
+        rows = rows.with_columns(new_vs_returning=_new_vs_returning())
     begins = pl.col("begins_session")
     counted_once = {
         "sessions": begins.cast(pl.Int64),
@@ -121,6 +124,15 @@ def _piece_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.Dat
         pl.col(*rollup.sums).sum(),
         *(least_hashes(members[name], rollup.unique_k).alias(name) for name in CLIENT_SETS),
     )
+
+
+def _new_vs_returning() -> pl.Expr:
+    """As in GA4: clients without an earlier session are new; "" outside sessions."""
+    is_returning = pl.col("is_returning")
+    return (
+        pl.when(is_returning).then(pl.lit("returning")).when(~is_returning).then(pl.lit("new"))
+        .otherwise(pl.lit(""))
+    )  # fmt: skip
 
 
 def _page_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:

@@ -69,7 +69,7 @@ def encode(
 
 
 def _number_values(rollup: Rollup, placed: pl.DataFrame, cells: int) -> pl.Series:
-    fields = [_escaped(key) for key in rollup.keys] + [
+    fields = [escaped(key) for key in rollup.keys] + [
         pl.col(name).cast(pl.String) for name in rollup.sums
     ]
     lines = placed.select("cell", line=pl.concat_str(fields, separator="\t"))
@@ -83,10 +83,16 @@ def _number_values(rollup: Rollup, placed: pl.DataFrame, cells: int) -> pl.Serie
     ).to_series()
 
 
-def _escaped(key: str) -> pl.Expr:
+def escaped(key: str) -> pl.Expr:
     """Text without tab, newline and carriage return; lossless, the backslash escapes."""
     column = pl.col(key)
     return column.str.replace_many(["\\", "\t", "\n", "\r"], ["\\\\", "\\t", "\\n", "\\r"])
+
+
+def unescaped(column: pl.Expr) -> pl.Expr:
+    """What ``escaped`` made its text of."""
+    plain = column.str.replace_many(["\\\\", "\\t", "\\n", "\\r"], ["\\", "\t", "\n", "\r"])
+    return pl.when(column.str.contains("\\", literal=True)).then(plain).otherwise(column)
 
 
 def _set_values(rollup: Rollup, placed: pl.DataFrame, cells: int) -> pl.Series:

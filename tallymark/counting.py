@@ -4,6 +4,7 @@ Whatever is counted is kept per client, so the clients of a range of hashes are 
 themselves and the rows of all ranges added (``aggregates.merged_rows``).
 """
 
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
@@ -12,6 +13,7 @@ from tallymark.aggregates import Counted, counted
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.hits import HIT_SCHEMA
 from tallymark.pieces import (
+    CLIENT,
     NARROW_SCHEMA,
     TEXT_IDS,
     Tables,
@@ -22,6 +24,16 @@ from tallymark.pieces import (
 )
 from tallymark.replays import Span
 from tallymark.sessions import join_sessions
+from tallymark.texts import merged as merged_texts
+from tallymark.texts import with_text_ids, with_texts
+from tallymark.touches import (
+    SOURCE,
+    TOUCH_ID_SCHEMA,
+    TOUCH_SCHEMA,
+    attributed,
+    histories_of,
+    touches_of,
+)
 
 HIT_COLUMNS: Final = [
     name
@@ -51,10 +63,23 @@ class Tally:
             self._tables = compact(self._tables)
             self._compact_at = COMPACT_ROWS + _rows(self._tables) * 3 // 2
 
-    def counted(self) -> Counted:
-        """What the rollups of all hits are computed from."""
+    def clients(self) -> pl.DataFrame:
+        """The clients (``CLIENT``) of the hits that are counted, by property and hash."""
+        return self._tables.pieces.select(CLIENT).unique().sort(CLIENT)
+
+    def counted(self, touches: pl.DataFrame, known_from: int) -> Counted:
+        """What the rollups of all hits are computed from.
+
+        Args:
+            touches: ``TOUCH_SCHEMA``: those of these clients in hours before ``known_from``.
+            known_from: UTC µs of the first hour whose sessions the hits make up whole.
+        """
+        numbered, texts = with_text_ids(touches, {"source_id": SOURCE})
+        histories = histories_of(numbered.select(list(TOUCH_ID_SCHEMA)))
         tables = compact(self._tables)
-        return counted(tables, join_sessions(tables.pieces))
+        tables = replace(tables, texts=merged_texts(pl.concat([tables.texts, texts])))
+        joined = join_sessions(tables.pieces)
+        return counted(tables, attributed(joined, histories, known_from))
 
 
 def _rows(tables: Tables) -> int:
@@ -69,3 +94,11 @@ def slots_in(hours: Span, facts: Counted) -> pl.DataFrame:
     )
     inside = pl.col("slot_start").is_between(hours.start_us, hours.end_us, closed="left")
     return pl.concat([own, begun]).filter(inside).unique().sort(SLOT_COLUMNS)
+
+
+def touches_in(hours: Span, facts: Counted) -> pl.DataFrame:
+    """The touches (``TOUCH_SCHEMA``) of the sessions that start in the hours."""
+    inside = pl.col("start").is_between(hours.start_us, hours.end_us, closed="left")
+    touches = touches_of(facts.joined).filter(inside)
+    named = with_texts(touches, "source_id", SOURCE, facts.texts)
+    return named.select(list(TOUCH_SCHEMA)).sort(*CLIENT, "start")

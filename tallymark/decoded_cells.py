@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tallymark.aggregates import OTHER
-from tallymark.cells import CHUNKED, DAY_KEY_SEPARATORS
+from tallymark.cells import CHUNKED, DAY_KEY_SEPARATORS, unescaped
 from tallymark.rollups import Rollup
 from tallymark.row_keys import SEPARATOR
 
@@ -191,14 +191,9 @@ def _parsed(rollup: Rollup, text: bytes, only: Collection[str] | None) -> pl.Dat
     )
     keys = [name for name in wanted if name in rollup.keys]
     if b"\\" in text:
-        return frame.with_columns(_unescaped(pl.col(name).fill_null("")) for name in keys)
+        return frame.with_columns(unescaped(pl.col(name).fill_null("")) for name in keys)
     holed = [name for name in keys if frame.get_column(name).null_count()]
     return frame.with_columns(pl.col(name).fill_null("") for name in holed) if holed else frame
-
-
-def _unescaped(column: pl.Expr) -> pl.Expr:
-    plain = column.str.replace_many(["\\\\", "\\t", "\\n", "\\r"], ["\\", "\t", "\n", "\r"])
-    return pl.when(column.str.contains("\\", literal=True)).then(plain).otherwise(column)
 
 
 def _has_other_row(rollup: Rollup, text: bytes) -> bool:

@@ -100,8 +100,8 @@ def _key(name: str) -> Callable[[], pl.Expr]:
     return lambda: pl.when(pl.col(name) == "").then(pl.lit(NOT_SET)).otherwise(pl.col(name))
 
 
-def _source_medium() -> pl.Expr:
-    return pl.concat_str(_key("source")(), pl.lit(" / "), _key("medium")())
+def _source_medium(source: str, medium: str) -> Callable[[], pl.Expr]:
+    return lambda: pl.concat_str(_key(source)(), pl.lit(" / "), _key(medium)())
 
 
 def _digits(number: pl.Expr, width: int) -> pl.Expr:
@@ -165,12 +165,25 @@ _DIMENSIONS: Final = (
     _by_key("sessionMedium", "Session medium", "Traffic source", "medium"),
     Dimension(
         name="sessionSourceMedium", title="Session source / medium", category="Traffic source",
-        keys=("source", "medium"), value=_source_medium,
+        keys=("source", "medium"), value=_source_medium("source", "medium"),
     ),
     _by_key("sessionCampaignName", "Session campaign", "Traffic source", "campaign"),
     _by_key(
         "sessionDefaultChannelGroup", "Session default channel group", "Traffic source", "channel"
     ),
+    _by_key("firstUserSource", "First user source", "Traffic source", "first_source"),
+    _by_key("firstUserMedium", "First user medium", "Traffic source", "first_medium"),
+    Dimension(
+        name="firstUserSourceMedium", title="First user source / medium",
+        category="Traffic source", keys=("first_source", "first_medium"),
+        value=_source_medium("first_source", "first_medium"),
+    ),
+    _by_key("firstUserCampaignName", "First user campaign", "Traffic source", "first_campaign"),
+    _by_key(
+        "firstUserDefaultChannelGroup", "First user default channel group", "Traffic source",
+        "first_channel",
+    ),
+    _by_key("newVsReturning", "New / returning", "User", "new_vs_returning"),
     _by_key("landingPage", "Landing page", "Page", "landing_page"),
     _by_key("hostName", "Hostname", "Page", "host"),
     _by_key("pagePath", "Page path", "Page", "path"),

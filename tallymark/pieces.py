@@ -21,7 +21,9 @@ from tallymark.texts import merged as merged_texts
 
 CLIENT: Final = ("property_id", "client_hash")
 RUN: Final = (*CLIENT, "opens_session", "slot_start", "settings_from")
-FACTS: Final = ("slot_minutes", "session_gap_ms", "engagement_threshold_ms")
+FACTS: Final = (
+    "slot_minutes", "session_gap_ms", "engagement_threshold_ms", "attribution_lookback_days",
+)  # fmt: skip
 SUMS: Final = ("events", "views", "engagement_ms", "key_events", "value_micros")
 
 NARROW_SCHEMA: Final = pl.Schema(
@@ -45,6 +47,7 @@ NARROW_SCHEMA: Final = pl.Schema(
         "slot_minutes": pl.Int32,
         "session_gap_ms": pl.Int64,
         "engagement_threshold_ms": pl.Int64,
+        "attribution_lookback_days": pl.Int32,
         "settings_from": pl.Int64,
     }
 )
@@ -69,6 +72,7 @@ PIECE_SCHEMA: Final = pl.Schema(
         "slot_minutes": pl.Int32,
         "session_gap_ms": pl.Int64,
         "engagement_threshold_ms": pl.Int64,
+        "attribution_lookback_days": pl.Int32,
         "events": pl.Int64,
         "views": pl.Int64,
         "engagement_ms": pl.Int64,

@@ -63,6 +63,16 @@ ROLLUPS: Final = (
         text_id="source_id", sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
     ),
     Rollup(
+        name="first_user", number=1, grain="piece",
+        keys=("first_source", "first_medium", "first_campaign", "first_channel"),
+        text_id="first_source_id",
+        sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
+    ),
+    Rollup(
+        name="visitors", number=1, grain="piece", keys=("new_vs_returning",),
+        text_id="", sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=4096, max_rows=3,
+    ),
+    Rollup(
         name="landing", number=1, grain="piece", keys=("landing_host", "landing_page"),
         text_id="landing_id", sums=SESSION_SUMS, uniques=CLIENT_SETS, unique_k=1024, max_rows=1000,
     ),

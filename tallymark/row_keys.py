@@ -72,18 +72,20 @@ def with_row_keys(
     cells: pl.DataFrame, rollup: str, lineage: str, sub_shard: str = _WHOLE
 ) -> pl.DataFrame:
     """``cells`` (``property_id``, ``slot_start`` in µs) with their ``row_key`` (Binary) added."""
+    day = pl.from_epoch("slot_start", time_unit="us").dt.strftime("%Y%m%d")
+    key = pl.concat_str("prefix", day, pl.lit(f"{SEPARATOR}{lineage}{SEPARATOR}{sub_shard}"))
+    prefixed = with_rollup_prefix(cells, rollup)
+    return prefixed.with_columns(row_key=key.cast(pl.Binary)).drop("prefix")
+
+
+def with_rollup_prefix(cells: pl.DataFrame, rollup: str) -> pl.DataFrame:
+    """``cells`` (``property_id``) with the ``prefix`` (String) of their property's rows added."""
     owners = cells.get_column("property_id").unique().to_list()
     prefixes = pl.DataFrame(
         {"property_id": owners, "prefix": [rollup_prefix(owner, rollup) for owner in owners]},
         schema={"property_id": pl.Int64, "prefix": pl.String},
     )
-    day = pl.from_epoch("slot_start", time_unit="us").dt.strftime("%Y%m%d")
-    key = pl.concat_str("prefix", day, pl.lit(f"{SEPARATOR}{lineage}{SEPARATOR}{sub_shard}"))
-    return (
-        cells.join(prefixes, on="property_id", how="left", maintain_order="left")
-        .with_columns(row_key=key.cast(pl.Binary))
-        .drop("prefix")
-    )
+    return cells.join(prefixes, on="property_id", how="left", maintain_order="left")
 
 
 def lineage_of(row_keys: pl.Expr) -> pl.Expr:
@@ -109,12 +111,12 @@ LINEAGES_KEY: Final = f"{CONTROL_PREFIX}lineages".encode()
 
 def announcement_key(hour_us: int, property_id: int) -> bytes:
     """Row of the announcements that an hour of a property has to be computed again."""
-    return _announcements(hour_us) + f"{SEPARATOR}{property_id}".encode()
+    return _hourly("late", hour_us) + f"{SEPARATOR}{property_id}".encode()
 
 
 def announcement_range(first_us: int, end_us: int) -> tuple[bytes, bytes]:
     """Half-open key range of the announcements of the hours in [first_us, end_us)."""
-    return _announcements(first_us), _announcements(end_us)
+    return _hourly("late", first_us), _hourly("late", end_us)
 
 
 def announced_property(row_key: bytes) -> int:
@@ -122,9 +124,9 @@ def announced_property(row_key: bytes) -> int:
     return int(row_key.decode().split(SEPARATOR)[2])
 
 
-def _announcements(hour_us: int) -> bytes:
+def _hourly(kind: str, hour_us: int) -> bytes:
     moment = datetime.fromtimestamp(hour_us / 1e6, UTC).strftime("%Y%m%dT%H")
-    return f"{CONTROL_PREFIX}late{SEPARATOR}{moment}".encode()
+    return f"{CONTROL_PREFIX}{kind}{SEPARATOR}{moment}".encode()
 
 
 def _day(instant_us: int) -> str:

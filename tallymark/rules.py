@@ -2,8 +2,8 @@
 
 A hit is processed with the version in force when it was received. Session settings (gap, engagement
 threshold, attribution lookback, time zone) are those in force when the event happened: they take
-effect at the first UTC multiple of ``SESSION_ALIGNMENT_US`` at or after the version does, and chains
-are cut there.
+effect at the first UTC multiple of ``SESSION_ALIGNMENT_US`` at or after the version does, and
+chains are cut there.
 """
 
 from dataclasses import dataclass

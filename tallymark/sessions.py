@@ -22,12 +22,8 @@ from tallymark.pieces import (
     latest_before,
 )
 from tallymark.slots import SESSION_ALIGNMENT_US
-from tallymark.texts import NO_TEXT, text_id
+from tallymark.texts import NO_TEXT
 
-NO_SESSION: Final = ("(not set)", "(not set)", "(not set)", "Unassigned")
-"""Source, medium, campaign and channel of hits that belong to no session."""
-DIRECT: Final = ("(direct)", "(none)", "(direct)", "Direct")
-"""Source, medium, campaign and channel of sessions none of whose hits names a source."""
 JOINED_SCHEMA: Final = pl.Schema(
     {
         "property_id": pl.Int64,
@@ -48,7 +44,8 @@ JOINED_SCHEMA: Final = pl.Schema(
         "begins_session": pl.Boolean,  # the first piece of its session, which counts it
         "is_engaged": pl.Boolean,  # of the session
         "session_duration_ms": pl.Int64,
-        "source_id": pl.UInt64,  # of the session, like the ids that follow
+        "attribution_lookback_days": pl.Int32,
+        "own_source_id": pl.UInt64,  # of the session, like the ids that follow; 0: it names none
         "has_views": pl.Boolean,  # whether one of the hits that made the session is a page view
         "landing_id": pl.UInt64,  # 0 where it has none, or the page is not known
         "exit_id": pl.UInt64,
@@ -58,8 +55,14 @@ JOINED_SCHEMA: Final = pl.Schema(
 """A piece together with what its session says of it; the grain of most rollups."""
 
 
+SESSION_ORDER: Final = (*CLIENT, "start", "begins_session")
+SESSION_DESCENDS: Final = (False, False, False, True)
+
+
 def join_sessions(pieces: pl.DataFrame) -> pl.DataFrame:
     """Pieces with their sessions (``JOINED_SCHEMA``), sorted by client and start.
+
+    Of pieces that start at one instant the one that begins a session comes first.
 
     Args:
         pieces: Merged pieces (``PIECE_SCHEMA``) that hold, for every client in it, all that the
@@ -70,7 +73,11 @@ def join_sessions(pieces: pl.DataFrame) -> pl.DataFrame:
     placed = pl.concat([opening.select(others.columns), others])
     sessions = _sessions(opening, placed)
     joined = placed.join(sessions, on="session", how="left", maintain_order="left")
-    return _with_defaults(joined).select(list(JOINED_SCHEMA)).sort(*CLIENT, "start")
+    return (
+        _with_defaults(joined)
+        .select(list(JOINED_SCHEMA))
+        .sort(SESSION_ORDER, descending=SESSION_DESCENDS)
+    )
 
 
 PAGE_SESSION_SCHEMA: Final = pl.Schema(
@@ -155,6 +162,7 @@ def _sessions(opening: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
         pl.col("start", "slot_start").first().name.prefix("session_"),
         ((pl.col("end").last() - pl.col("start").first()) // 1000).alias("session_duration_ms"),
         pl.col("engagement_threshold_ms").first(),
+        pl.col("attribution_lookback_days").first().name.suffix("_of_session"),
         pl.col("device_id").first().name.suffix("_of_session"),
     )
     sums = placed.group_by("session").agg(
@@ -188,10 +196,10 @@ def _is_engaged() -> pl.Expr:
 
 def _with_defaults(joined: pl.DataFrame) -> pl.DataFrame:
     in_session = pl.col("session").is_not_null()
-    source = pl.col("source_id_of_session").fill_null(text_id(*DIRECT))
-    outside = pl.lit(text_id(*NO_SESSION), pl.UInt64)
+    lookback = "attribution_lookback_days"
     ids = [
-        pl.when(in_session).then(source).otherwise(outside).alias("source_id"),
+        pl.coalesce(f"{lookback}_of_session", lookback).alias(lookback),
+        pl.col("source_id_of_session").fill_null(NO_TEXT).alias("own_source_id"),
         pl.col("landing_id_of_session").fill_null(NO_TEXT).alias("landing_id"),
         pl.col("exit_id_of_session").fill_null(NO_TEXT).alias("exit_id"),
         pl.when(in_session).then("device_id_of_session").otherwise("device_id").alias("device_id"),

@@ -15,6 +15,7 @@ import polars as pl
 
 from tallymark.aggregates import Counted, cell_frame
 from tallymark.cells import SLOT_COLUMNS
+from tallymark.histories import Histories
 from tallymark.pieces import (
     CLIENT,
     PAGE_SCHEMA,
@@ -28,6 +29,8 @@ from tallymark.pieces import (
 from tallymark.sessions import (
     JOINED_SCHEMA,
     PAGE_SESSION_SCHEMA,
+    SESSION_DESCENDS,
+    SESSION_ORDER,
     join_pages,
     join_sessions,
 )
@@ -46,12 +49,22 @@ from tallymark.slots import (
     first_unsealed_hour,
     first_whole_hour,
 )
+from tallymark.texts import with_text_ids, with_texts
+from tallymark.touch_cells import CLIENT_HOUR, encode_touches, hour_of
+from tallymark.touches import (
+    ATTRIBUTED_SCHEMA,
+    SOURCE,
+    TOUCH_ID_SCHEMA,
+    attributed,
+    touches_of,
+)
 from tallymark.vectors import BlockMark, Vector
 
 IDS_KEPT_US: Final = 600_000_000
 """How long ids of requests that a balancer may have run twice are remembered: ten minutes."""
 HELD_SINCE_EVER: Final = -(2**62)
 ID_SCHEMA: Final = pl.Schema({"hit_order": pl.UInt128, "received_at": pl.Int64})
+_TEXT_KEY: Final = ("property_id", "text_id")
 LATE_SCHEMA: Final = pl.Schema(
     {"property_id": pl.Int64, "event_hour": pl.Int64, "spool_id": pl.String, "number": pl.Int64}
 )
@@ -128,6 +141,8 @@ class Shard:
             earlier are not written.
         late_us: D, the lateness that a live lineage still counts.
         held_from: UTC µs; hours before it were let go, sealed and written.
+        histories: The touches of its clients before ``known_from``, as far as they were told.
+        dirty_touches: Hours of clients whose touches are not written yet.
     """
 
     reads_whole_from: int
@@ -135,7 +150,7 @@ class Shard:
     held_from: int = HELD_SINCE_EVER
     vector: Vector = field(default_factory=Vector)
     tables: Tables = field(default_factory=empty_tables)
-    joined: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=JOINED_SCHEMA))
+    joined: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTED_SCHEMA))
     pages: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAGE_SESSION_SCHEMA))
     ids: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ID_SCHEMA))
     pending: list[pl.DataFrame] = field(default_factory=list)
@@ -143,6 +158,17 @@ class Shard:
     dirty: pl.DataFrame = field(
         default_factory=lambda: pl.DataFrame(schema={n: JOINED_SCHEMA[n] for n in SLOT_COLUMNS})
     )
+    histories: Histories = field(default_factory=Histories)
+    dirty_touches: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(
+            schema={n: TOUCH_ID_SCHEMA.get(n, pl.Int64()) for n in CLIENT_HOUR}
+        )
+    )
+
+    @property
+    def known_from(self) -> int:
+        """UTC µs of the first hour whose sessions this state knows; older ones the store has."""
+        return max(self.held_from, first_whole_hour(self.reads_whole_from))
 
     def take(self, frame: ShardFrame) -> Taken:
         """Count the hits of blocks that are new. The frame's log entry is already folded in."""
@@ -192,9 +218,11 @@ class Shard:
         joined_of, other_joined = _apart(self.joined, clients)
         pages_of, other_pages = _apart(self.pages, clients)
         pieces = merge_pieces(pl.concat([pieces_of, fresh.pieces]))
-        joined = join_sessions(pieces)
+        self.histories.meet(clients)
+        joined = self._attributed(join_sessions(pieces))
         pages = join_pages(pl.concat([pages_of.select(list(PAGE_SCHEMA)), fresh.pages]), joined)
         self._mark_dirty(_changed_slots(joined_of, joined))
+        self._mark_touches(_changed_touches(joined_of, joined))
         self.joined = pl.concat([other_joined, joined])
         self.pages = pl.concat([other_pages, pages])
         self.tables = Tables(
@@ -202,7 +230,7 @@ class Shard:
             pages=self.tables.pages,
             events=pl.concat([self.tables.events, fresh.events]),
             minutes=pl.concat([self.tables.minutes, fresh.minutes]),
-            texts=pl.concat([self.tables.texts, fresh.texts]).unique(["property_id", "text_id"]),
+            texts=pl.concat([self.tables.texts, fresh.texts]).unique(_TEXT_KEY),
         )
 
     def _unsettled(self) -> Tables:
@@ -215,6 +243,41 @@ class Shard:
             *(pl.concat([getattr(part, table.name) for part in parts]) for table in fields(Tables))
         )
 
+    def strangers(self) -> pl.DataFrame:
+        """Clients (``CLIENT``) whose older touches have to be told before cells are right.
+
+        There are none as long as the state has let no hour go and has read everything.
+        """
+        self.settle()
+        if self.known_from <= 0:
+            return pl.DataFrame(schema={name: JOINED_SCHEMA[name] for name in CLIENT})
+        return self.histories.strangers()
+
+    def learn(self, clients: pl.DataFrame, touches: pl.DataFrame) -> None:
+        """Be told the older touches of some strangers; what they change becomes dirty.
+
+        Args:
+            clients: ``CLIENT``; who is not in ``touches`` has none.
+            touches: ``TOUCH_SCHEMA``, all that are served for hours before ``known_from``.
+        """
+        numbered, texts = with_text_ids(touches, {"source_id": SOURCE})
+        found = self.histories.tell(clients, numbered.select(list(TOUCH_ID_SCHEMA)))
+        if found.is_empty():
+            return
+        self.tables = replace(
+            self.tables, texts=pl.concat([self.tables.texts, texts]).unique(_TEXT_KEY)
+        )
+        before, others = _apart(self.joined, found)
+        ordered = before.select(list(JOINED_SCHEMA)).sort(
+            SESSION_ORDER, descending=SESSION_DESCENDS
+        )
+        after = self._attributed(ordered)
+        self._mark_dirty(_changed_slots(before, after))
+        self.joined = pl.concat([others, after])
+
+    def _attributed(self, joined: pl.DataFrame) -> pl.DataFrame:
+        return attributed(joined, self.histories.rows.drop("is_known"), self.known_from)
+
     def prune(self) -> None:
         """Let go of what no hour depends on that may change or that changed and is not written.
 
@@ -223,7 +286,7 @@ class Shard:
         first = max(self.held_from, self.first_unsealed_hour())
         for unwritten in self.owed().get_column("slot_start").bottom_k(1):
             first = min(first, unwritten // HOUR_US * HOUR_US)
-        self.held_from = first
+        known_from, self.held_from = self.known_from, first
         needed = first // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US - 2 * SESSION_ALIGNMENT_US
         still = pl.col("slot_start") >= first
         self.tables = Tables(
@@ -233,31 +296,43 @@ class Shard:
             minutes=self.tables.minutes.filter(still),
             texts=self.tables.texts,
         )
+        let_go = pl.col("start").is_between(known_from, self.known_from, closed="left")
+        self.histories.go_on(touches_of(self.joined).filter(let_go))
         self.joined = self.joined.filter(pl.col("slot_start") >= needed)
+        self.histories.keep(self.joined.select(CLIENT).unique())
         self.pages = self.pages.filter(pl.col("slot_start") >= needed)
         self.dirty = self.dirty.filter(still)
+        self.dirty_touches = self.dirty_touches.filter(pl.col("hour") >= first)
         self.ids = self.ids.filter(pl.col("received_at") >= self.vector.clock - IDS_KEPT_US)
 
     def base(self) -> Delta:
         """The whole state as one log entry, as small as it can be; equal states, equal rows."""
         self.settle()
         self.prune()
-        self.tables = compact(replace(self.tables, texts=self._texts_in_use()))
+        self.tables = compact(replace(self.tables, texts=self._texts_in_use(with_others=True)))
         pages = self.pages.select(list(PAGE_SCHEMA)).sort(list(PAGE_SCHEMA))
         hits = pl.DataFrame(schema=SHARD_HIT_SCHEMA)
         ids = self.ids.sort("received_at", "hit_order")
-        tables = replace(self.tables, pages=pages)
+        tables = replace(self.tables, pages=pages, texts=self._texts_in_use())
         return Delta(self.vector, (), hits, tables, ids, self.held_from)
 
-    def _texts_in_use(self) -> pl.DataFrame:
-        """The dictionary without the texts of pages and sources that nobody held has seen."""
-        of_pieces = ("source_id", "landing_id", "exit_id", "device_id")
-        holders = (
-            (self.tables.pieces, of_pieces),
-            (self.joined, of_pieces),
+    def _texts_in_use(self, *, with_others: bool = False) -> pl.DataFrame:
+        """The dictionary without the texts of pages and sources that nobody held has seen.
+
+        Args:
+            with_others: Whether to keep the texts of touches that the store told: whoever folds
+                the log is told them again.
+        """
+        facts = ("landing_id", "exit_id", "device_id")
+        holders = [
+            (self.tables.pieces, ("source_id", *facts)),
+            (self.joined, ("own_source_id", *facts)),
             (self.pages, ("page_id",)),
             (self.tables.events, ("event_id",)),
-        )
+        ]
+        if with_others:
+            holders.append((self.joined, ("source_id", "first_source_id")))
+            holders.append((self.histories.rows, ("first_id", "last_id")))
         used = pl.concat(
             rows.select("property_id", pl.col(name).alias("text_id")).unique()
             for rows, names in holders
@@ -280,26 +355,42 @@ class Shard:
         )
         return cell_frame(facts, touched, lineage=lineage, version=version)
 
+    def touch_cells(self, *, lineage: str, version: int) -> pl.DataFrame:
+        """The touches that are not written yet and may be, as cells of their clients' rows."""
+        owed = self.dirty_touches.filter(self._may_be_written("hour"))
+        touches = touches_of(self.joined).with_columns(hour_of("start"))
+        mine = touches.join(owed, on=list(CLIENT_HOUR), how="semi")
+        named = with_texts(mine, "source_id", SOURCE, self.tables.texts)
+        return encode_touches(named, owed, lineage=lineage, version=version)
+
     def mark_written(self, touched: pl.DataFrame) -> None:
-        """The cells of these slots are stored."""
+        """The cells of these slots are stored, and all touches that may be written."""
         self.dirty = self.dirty.join(touched, on=list(SLOT_COLUMNS), how="anti")
+        self.dirty_touches = self.dirty_touches.filter(~self._may_be_written("hour"))
 
     def mark_all_dirty(self) -> None:
-        """Owe every cell that is held: who takes a shard up rewrites what it holds."""
+        """Owe every cell that is held: who takes a shard up rewrites what it holds.
+
+        An hour in which no session of a client begins may have had a touch when it was written.
+        """
         self.settle()
         self._mark_dirty(self.joined.select(SLOT_COLUMNS).unique())
+        opening = self.joined.filter("opens_session")
+        self._mark_touches(opening.select(*CLIENT, hour_of("start")).unique())
 
     def first_unsealed_hour(self) -> int:
         """UTC µs of the first hour that on-time hits may still change."""
         return first_unsealed_hour(self.vector.clock, self.late_us)
 
-    def _may_be_written(self) -> pl.Expr:
-        hour = pl.col("slot_start") // HOUR_US * HOUR_US
-        whole = first_whole_hour(self.reads_whole_from)
-        return (hour >= whole) & (hour >= self.held_from)
+    def _may_be_written(self, start: str = "slot_start") -> pl.Expr:
+        hour = pl.col(start) // HOUR_US * HOUR_US
+        return hour >= self.known_from
 
     def _mark_dirty(self, slots: pl.DataFrame) -> None:
         self.dirty = pl.concat([self.dirty, slots.select(SLOT_COLUMNS)]).unique()
+
+    def _mark_touches(self, client_hours: pl.DataFrame) -> None:
+        self.dirty_touches = pl.concat([self.dirty_touches, client_hours]).unique()
 
     def _is_late(self) -> pl.Expr:
         late = pl.col("received_at") - pl.col("event_at") > self.late_us
@@ -339,8 +430,8 @@ def _apart(rows: pl.DataFrame, clients: pl.DataFrame) -> tuple[pl.DataFrame, pl.
 
 
 def _changed_slots(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """The slots of rows that are in one of two frames (``JOINED_SCHEMA``) alone."""
-    columns = list(JOINED_SCHEMA)
+    """The slots of rows that are in one of two frames (``ATTRIBUTED_SCHEMA``) alone."""
+    columns = list(ATTRIBUTED_SCHEMA)
     once = pl.concat([before.select(columns), after.select(columns)])
     digest = once.hash_rows()
     changed = once.filter(digest.is_unique())
@@ -349,6 +440,13 @@ def _changed_slots(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         "property_id", pl.col("session_slot").alias("slot_start"), "slot_minutes"
     )
     return pl.concat([own, begun]).unique()
+
+
+def _changed_touches(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """The clients' hours (``CLIENT_HOUR``) with touches that are in one of two frames alone."""
+    once = pl.concat([touches_of(before), touches_of(after)])
+    changed = once.filter(once.hash_rows().is_unique())
+    return changed.select(*CLIENT, hour_of("start")).unique()
 
 
 def _announcements(late: pl.DataFrame, blocks: tuple[BlockMark, ...]) -> pl.DataFrame:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from tallymark.hits import HIT_SCHEMA
 from tallymark.pieces import TEXT_IDS, Tables, narrow, tables_of
+from tallymark.sessions import join_sessions
 from tallymark.shard_frames import SHARD_HIT_SCHEMA, ShardFrame, split
 from tallymark.slots import HOUR_US, LATE_US, MINUTE_US, SESSION_ALIGNMENT_US
+from tallymark.touches import attributed, no_histories
 from tallymark.vectors import BlockMark
 
 SECOND_US = 1_000_000
@@ -62,6 +64,11 @@ def tables(hits: pl.DataFrame) -> Tables:
     return tables_of(*narrow(hits))
 
 
+def all_attributed(pieces: pl.DataFrame) -> pl.DataFrame:
+    """Pieces with their sessions and touches, nothing older being known."""
+    return attributed(join_sessions(pieces), no_histories(), -(2**62))
+
+
 def _hit(index: int, visit: Visit, gap_us: int, threshold_ms: int) -> dict[str, object]:
     look = visit.look
     name = NAMES[look % 4]
@@ -94,6 +101,7 @@ def _hit(index: int, visit: Visit, gap_us: int, threshold_ms: int) -> dict[str, 
         "slot_minutes": (60, 30, 15)[visit.property_id % 3],
         "session_gap_ms": gap_us // 1000,
         "engagement_threshold_ms": threshold_ms,
+        "attribution_lookback_days": 90,
         "settings_from": 0,
         "excluded_by": "",
     }

@@ -274,11 +274,18 @@ def _read_groups(
         frame = pl.from_arrow(parquet.read_row_group(group, list(columns), use_threads=False))
         assert isinstance(frame, pl.DataFrame)
         if hashes != (0, HASHES):
-            frame = frame.filter(_in_hashes(first, end))
+            frame = frame.filter(in_hashes(first, end))
         yield frame.select(columns)
 
 
-def _in_hashes(first: int, end: int) -> pl.Expr:
+def hash_range(number: int, passes: int) -> tuple[int, int]:
+    """The client hashes, [first, end), of one of ``passes`` equal parts of all clients."""
+    size = HASHES // passes
+    return number * size, HASHES if number == passes - 1 else (number + 1) * size
+
+
+def in_hashes(first: int, end: int) -> pl.Expr:
+    """Whether a ``client_hash`` lies in [first, end)."""
     hashes = pl.col("client_hash")
     above = hashes >= pl.lit(first, pl.UInt64)
     return above if end >= HASHES else above & (hashes < pl.lit(end, pl.UInt64))

@@ -126,9 +126,8 @@ class Counts:
         self._objects = objects
         self._lineage = lineage
         self._targets = targets
-        span = f"{hour_name(targets.start_us)}--{hour_name(targets.end_us)}"
-        self._folder = f"counts/{lineage}/{span}/"
-        self._slots = f"{SLOTS}{lineage}/{span}.arrow"
+        self._folder = counts_folder(lineage, targets)
+        self._slots = f"{SLOTS}{lineage}/{span_name(targets)}.arrow"
 
     def begin(self, inventory: dict[str, Any]) -> str:
         """Note what is to be read; what was counted before does not stand any more.
@@ -155,7 +154,7 @@ class Counts:
             slots, *rows = unpack(content)
             return ipc_frame(slots, SLOT_SCHEMA), [ipc_frame(part, pl.Schema()) for part in rows]
         except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-            raise self._damaged(name, f"cannot be read: {error}") from error
+            raise damaged_counts(name, f"cannot be read: {error}", self._lineage) from error
 
     def commit(self, manifest: CountsManifest) -> None:
         """All sets of clients are counted."""
@@ -213,13 +212,25 @@ class Counts:
         try:
             return self._objects.get(name)
         except FileNotFoundError as error:
-            raise self._damaged(name, "are missing") from error
+            raise damaged_counts(name, "are missing", self._lineage) from error
 
-    def _damaged(self, name: str, what: str) -> ArchiveDamageError:
-        return ArchiveDamageError(
-            f"counts {name} {what}. Count again: materialise sessions of the range, or replay the "
-            f"lineage {self._lineage} again. Nothing that is served has changed"
-        )
+
+def counts_folder(lineage: str, targets: Span) -> str:
+    """Under which lies what was counted of the targets and is not merged yet."""
+    return f"counts/{lineage}/{span_name(targets)}/"
+
+
+def damaged_counts(name: str, what: str, lineage: str) -> ArchiveDamageError:
+    """What is wrong with an object of the counts, and what to do."""
+    return ArchiveDamageError(
+        f"counts {name} {what}. Count again: materialise sessions of the range, or replay the "
+        f"lineage {lineage} again. Nothing that is served has changed"
+    )
+
+
+def span_name(hours: Span) -> str:
+    """The hours as part of a name."""
+    return f"{hour_name(hours.start_us)}--{hour_name(hours.end_us)}"
 
 
 def lineage_slots(objects: Objects, lineage: str) -> pl.DataFrame:

@@ -2,8 +2,8 @@
 
 ``{"properties": [{"property_id", "name", "measurement_id", "api_secret_hash", "read_key_hash",
 "versions": [{"version", "effective_at", "time_zone", "currency", "session_gap_seconds",
-"engagement_threshold_seconds", "attribution_lookback_days", "key_events"}]}]}``; an ``effective_at``
-of null is "since ever", a lookback that is absent the default.
+"engagement_threshold_seconds", "attribution_lookback_days", "key_events"}]}]}``; an
+``effective_at`` of null is "since ever", a lookback that is absent the default.
 """
 
 import re

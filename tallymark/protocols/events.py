@@ -57,7 +57,8 @@ DECODED_SCHEMA: Final = pl.Schema(
             not in {
                 "property_id", "rules_version", "slot_minutes", "session_gap_ms",
                 "engagement_threshold_ms", "attribution_lookback_days", "settings_from",
-                "is_key_event", "channel", "click_id", "device_category", "browser", "operating_system",
+                "is_key_event", "channel", "click_id", "device_category", "browser",
+                "operating_system",
             }
         },
         "user_agent": pl.String(),

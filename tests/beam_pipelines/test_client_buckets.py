@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from beam_pipelines.client_buckets import (
     ClientCounter,
     CountSettings,
+    Inventory,
     InventoryEntry,
     decode_inventory,
     encode_inventory,
@@ -17,17 +18,27 @@ from beam_pipelines.client_buckets import (
 )
 from stores.archive.clean import CleanHits
 from stores.archive.counts import Counts
+from stores.wide_rows.port import CELL_SCHEMA
 from tallymark.aggregates import capped_rows, rollup_rows
 from tallymark.cells import encode
 from tallymark.counting import Tally, slots_in
 from tallymark.hits import empty_hits
+from tallymark.pointer_map import PointerMap
 from tallymark.replays import Span
 from tallymark.slots import HOUR_US
+from tallymark.touches import TOUCH_SCHEMA
 from tests.beam_pipelines.test_cleaning import MemoryObjects
 from tests.strategies import MIDNIGHT_US, MINUTE_US, examples, hits_of, visits
 
 TARGETS = Span(MIDNIGHT_US - 2 * HOUR_US, MIDNIGHT_US + 8 * HOUR_US)
 GAP_US = 30 * MINUTE_US
+
+
+class NothingOlder:
+    """Wide rows that hold no touches."""
+
+    def read_rows(self, _keys, _families):
+        return CELL_SCHEMA.to_frame()
 
 
 def cells_of(frames) -> pl.DataFrame:
@@ -38,7 +49,7 @@ def at_once(hits: pl.DataFrame) -> pl.DataFrame:
     """The cells of all hits in one tally."""
     tally = Tally()
     tally.add(hits)
-    facts = tally.counted()
+    facts = tally.counted(TOUCH_SCHEMA.to_frame(), TARGETS.start_us)
     slots = slots_in(TARGETS, facts)
     return cells_of(
         encode(rollup, rows, slots, lineage="gen-1", version=1)
@@ -58,10 +69,16 @@ def in_passes(hits: pl.DataFrame, *, passes: int, hours: int, parts: int):
     ]
     starts = [*range(TARGETS.start_us, TARGETS.end_us, hours * HOUR_US), TARGETS.end_us]
     settings = CountSettings(
-        lineage="gen-1", archive_url="", targets=TARGETS, passes=passes, inventory="",
+        lineage="gen-1", archive_url="", wide_rows_url="", targets=TARGETS, passes=passes,
+        inventory="",
         groups=tuple(Span(*pair) for pair in pairwise(starts)),
     )  # fmt: skip
-    counter = ClientCounter(settings, objects=objects, inventory=entries)
+    counter = ClientCounter(
+        settings,
+        objects=objects,
+        wide_rows=NothingOlder(),
+        inventory=Inventory(entries, {None: PointerMap.serving("live-1")}),
+    )
     notes = [counter.run(number) for number in range(passes)]
     counts = Counts(objects, "gen-1", TARGETS)
     slots = counts.all_slots(passes, len(settings.groups))
@@ -102,7 +119,9 @@ def test_an_inventory_is_read_as_it_was_written():
     clean = CleanHits(MemoryObjects())
     part = clean.write_part("gen-1", MIDNIGHT_US, MIDNIGHT_US, "0", empty_hits())
     entries = [InventoryEntry(part, None, (3,)), InventoryEntry(part, (1, 2), ())]
-    assert decode_inventory(orjson.dumps(encode_inventory(entries))) == entries
+    pointers = {None: PointerMap.serving("live-1"), 7: PointerMap().publish(0, HOUR_US, "gen-2")}
+    inventory = Inventory(entries, pointers)
+    assert decode_inventory(orjson.dumps(encode_inventory(inventory))) == inventory
 
 
 def test_hits_are_wanted_of_some_properties_or_of_all_but_some():

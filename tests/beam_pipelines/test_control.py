@@ -46,9 +46,9 @@ def writer_in(world: World) -> ShardWriter:
 
 
 def cell(value: bytes):  # type: ignore[no-untyped-def]
-    def encode(lineage: str, version: int) -> pl.DataFrame:
+    def encode(lineage: str, version: int) -> list[pl.DataFrame]:
         rows = [(f"0#1#totals#20260101#{lineage}#00".encode(), "n", b"slot", version, value)]
-        return pl.DataFrame(rows, schema=CELL_SCHEMA, orient="row")
+        return [pl.DataFrame(rows, schema=CELL_SCHEMA, orient="row")]
 
     return encode
 

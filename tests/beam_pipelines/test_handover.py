@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from beam_pipelines.control import ShardWriter
@@ -17,7 +16,6 @@ from beam_pipelines.handover import (
     reached,
 )
 from stores.publication import Publisher
-from stores.wide_rows.port import CELL_SCHEMA
 from tallymark.lineages import Lineage
 from tallymark.pointer_map import FOR_EVER
 from tallymark.slots import HOUR_US, SESSION_ALIGNMENT_US
@@ -79,7 +77,7 @@ class Stage:
         rows = self.world.rows
         writer = ShardWriter(rows, lineage.name, shard, reads_from=0)  # type: ignore[arg-type]
         writer.take_up()
-        writer.write(vector, lambda _lineage, _version: pl.DataFrame(schema=CELL_SCHEMA))
+        writer.write(vector, lambda _lineage, _version: [])
 
 
 @pytest.fixture

@@ -25,6 +25,16 @@ from tests.strategies import MIDNIGHT_US, MINUTE_US, SECOND_US
 Name = tuple[bytes, str, bytes]
 
 
+def without_lineage(name: Name, lineage: str) -> Name | None:
+    """The name of a cell of a lineage as that of any other has it; none where it is another's."""
+    key, family, qualifier = name
+    if b"#touches#" in key:
+        hour, _, owner = qualifier.partition(b"#")
+        return (key, family, hour + b"#*") if owner == lineage.encode() else None
+    mine = f"#{lineage}#".encode()
+    return (key.replace(mine, b"#*#"), family, qualifier) if mine in key else None
+
+
 @dataclass
 class Clock:
     """Seconds that pass when a test says so."""
@@ -98,11 +108,10 @@ class World:
     def cells(self, lineage: str = "live-1") -> dict[Name, bytes]:
         """What a reader sees of a lineage; lineages of one computation compare equal."""
         stored = self.rows.rows.read([(b"0", b"~")])
-        mine = f"#{lineage}#".encode()
         return {
-            (key.replace(mine, b"#*#"), family, at): value
+            name: value
             for key, family, at, _, value in stored.iter_rows()
-            if mine in key
+            if (name := without_lineage((key, family, at), lineage)) and value
         }
 
     def versions(self) -> set[int]:
@@ -199,6 +208,26 @@ def request_blocks(
         held[random.choice(list(held))].append(view)
     blocks = [block for spool in held for block in _spool(spool, held[spool], size)]
     return sorted(blocks, key=lambda block: (block.published_at, block.spool_id))
+
+
+SOURCES = ("", "", "&cs=news&cm=email&cn=spring", "&cs=search&cm=organic", "&cs=ads&cm=cpc")
+"""What requests may say of where a client comes from; nothing is direct."""
+
+
+def visits_over_days(
+    measurement_ids: list[str], *, days: int, clients: int = 12, seed: int = 5
+) -> list[Block]:
+    """The visits of clients that come back after hours or days, as one collector ships them."""
+    random, views = Random(seed), []
+    for _ in range(clients * days * 2):
+        at = random.randrange(days * 24 * 60) * MINUTE_US
+        owner, client = random.choice(measurement_ids), f"{random.randrange(clients)}.1"
+        source = random.choice(SOURCES)
+        for path in ("/", "/cart", "/help")[: random.randrange(1, 4)]:
+            view = page_view(owner, client, at, len(views) + 1, path)
+            views.append(view | {"query": view["query"] + source})
+            at, source = at + random.randrange(40 * MINUTE_US), ""
+    return _spool("spool0", sorted(views, key=lambda view: view["received_at"]), 10)
 
 
 def _spool(spool_id: str, requests: list[dict], size: int) -> list[Block]:  # type: ignore[type-arg]

@@ -19,9 +19,8 @@ from tallymark.aggregates import cell_frame, counted
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.conservation import Conservation
 from tallymark.pieces import compact
-from tallymark.sessions import join_sessions
 from tallymark.slots import HOUR_US
-from tests.strategies import MIDNIGHT_US, MINUTE_US, Visit, hits_of, tables
+from tests.strategies import MIDNIGHT_US, MINUTE_US, Visit, all_attributed, hits_of, tables
 
 GAP_US = 30 * MINUTE_US
 SPAN = (MIDNIGHT_US, MIDNIGHT_US + 4 * HOUR_US)
@@ -53,7 +52,7 @@ class Scene:
             for client in range(clients)
         ]  # fmt: skip
         whole = compact(tables(hits_of(visits, GAP_US)))
-        joined = join_sessions(whole.pieces)
+        joined = all_attributed(whole.pieces)
         touched = joined.select(SLOT_COLUMNS).unique()
         self.wide_rows.write(
             cell_frame(counted(whole, joined), touched, lineage=lineage, version=1)

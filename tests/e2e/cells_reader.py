@@ -35,6 +35,13 @@ LAYOUTS = {
     "acquisition": Layout(
         1, ("source", "medium", "campaign", "channel"), _SESSION_SUMS, _CLIENT_SETS
     ),
+    "first_user": Layout(
+        1,
+        ("first_source", "first_medium", "first_campaign", "first_channel"),
+        _SESSION_SUMS,
+        _CLIENT_SETS,
+    ),
+    "visitors": Layout(1, ("new_vs_returning",), _SESSION_SUMS, _CLIENT_SETS, 4096),
     "landing": Layout(1, ("landing_host", "landing_page"), _SESSION_SUMS, _CLIENT_SETS),
     "technology": Layout(
         1, ("device_category", "browser", "operating_system"), _SESSION_SUMS, _CLIENT_SETS
@@ -74,7 +81,7 @@ def read_cells(path: Path, lineage: str = "live-1") -> Cells:
         ).fetchall()
     finally:
         connection.close()
-    mine = [cell for cell in stored if cell[0].split(b"#")[4].decode() == lineage]
+    mine = [cell for cell in stored if cell[0].split(b"#")[4:5] == [lineage.encode()]]
     chunks = {cell[:2]: cell for cell in mine if cell[0].count(b"#") >= DAY_KEY_PARTS}
     whole = {
         (cell[0], cell[2], cell[1]): _whole(cell, chunks)

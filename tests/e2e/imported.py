@@ -24,6 +24,25 @@ Cells = dict[str, DecodedCells]
 HOUR = (pl.col("slot_start") // 3_600_000_000).alias("hour")
 """UTC hours since 1970, as ``epoch_us(…) // 3600000000`` in DuckDB."""
 
+FOLLOWED = """,
+    followed AS (
+        SELECT *, row_number() OVER by_time AS nth,
+               first_value({'source': coalesce(source, '(direct)'),
+                            'medium': coalesce(medium, '(none)')}) OVER by_time AS first,
+               last_value(CASE WHEN source IS NOT NULL THEN
+                              {'source': source, 'medium': medium, 'start': start} END IGNORE NULLS)
+                   OVER (by_time ROWS UNBOUNDED PRECEDING) AS last
+        FROM sessions WINDOW by_time AS (PARTITION BY client ORDER BY start)),
+    told AS (
+        SELECT *, coalesce(last.start >= start - 90 * 86400000000, false) AS is_named,
+               CASE WHEN is_named THEN last.source ELSE '(direct)' END AS last_source,
+               CASE WHEN is_named THEN last.medium ELSE '(none)' END AS last_medium,
+               CASE WHEN nth = 1 THEN 'new' ELSE 'returning' END AS kind
+        FROM followed)
+"""
+"""After ``sessions`` (client, start, source, medium: null where direct), in DuckDB: ``told``, what
+the sessions of all time say of each."""
+
 
 @dataclass(frozen=True)
 class DataFolder:

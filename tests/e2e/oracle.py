@@ -15,6 +15,7 @@ from .cells_reader import LAYOUTS, Cells, Row, Rows, Slot
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
 ALIGNMENT_US = 4 * HOUR_US
 LATE_US = HOUR_US
 TOO_OLD_US = 72 * HOUR_US
@@ -34,6 +35,10 @@ CHANNELS = {
 """Default channel group of every source and medium that the simulated visits name."""
 
 
+Source = tuple[str, str, str, str]
+"""Source, medium, campaign and channel."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a property's rules say of its sessions and slots."""
@@ -41,6 +46,7 @@ class Settings:
     slot_minutes: int = 60
     session_gap_seconds: int = 1800
     engagement_threshold_ms: int = 10_000
+    attribution_lookback_days: int = 90
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +62,7 @@ class OracleHit:
     opens_session: bool = True
     host: str = ""
     path: str = ""
-    source: tuple[str, str, str, str] | None = None  # source, medium, campaign, channel
+    source: Source | None = None
     engagement_ms: int = 0
     is_first_visit: bool = False
     device: tuple[str, str, str] = ("", "", "")
@@ -121,9 +127,9 @@ class Session:
         return (self.end - self.start) // 1000
 
     @property
-    def source(self) -> tuple[str, str, str, str]:
+    def source(self) -> Source | None:
         """What the earliest hit that names a source names."""
-        return next((hit.source for hit in self.opening if hit.source), DIRECT)
+        return next((hit.source for hit in self.opening if hit.source), None)
 
     @property
     def views(self) -> list[OracleHit]:
@@ -176,6 +182,34 @@ def sessions_of(hits: list[OracleHit], gap_us: int) -> tuple[list[Session], list
     return sessions, outside
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a client's sessions, all of them, say of one of them or of a hit outside."""
+
+    last_source: Source = NO_SESSION
+    first_source: Source = NO_SESSION
+    visitor: str = ""
+
+    @classmethod
+    def of(cls, session: Session, earlier: list[Session], lookback_us: int) -> "Standing":
+        """A session's; ``earlier`` are all sessions of the client before it, in order."""
+        named = [
+            one.source for one in earlier if one.source and one.start >= session.start - lookback_us
+        ]
+        return cls(
+            last_source=session.source or (named[-1] if named else DIRECT),
+            first_source=[*earlier, session][0].source or DIRECT,
+            visitor="returning" if earlier else "new",
+        )
+
+    @classmethod
+    def outside(cls, hit: OracleHit, sessions: list[Session]) -> "Standing":
+        """That of a hit that belongs to no session."""
+        if not sessions or sessions[0].start > hit.event_at:
+            return cls()
+        return cls(first_source=sessions[0].source or DIRECT)
+
+
 def _in_order(hit: OracleHit) -> tuple[int, str]:
     return hit.event_at, hit.hit_id
 
@@ -191,13 +225,15 @@ def expected_cells(
     counter = _Counter(settings)
     for (property_id, _), mine in by_client.items():
         gap_us = settings[property_id].session_gap_seconds * SECOND_US
+        lookback_us = settings[property_id].attribution_lookback_days * DAY_US
         sessions, outside = sessions_of(mine, gap_us)
-        for session in sessions:
-            counter.count_session(session)
+        for index, session in enumerate(sessions):
+            counter.count_session(session, Standing.of(session, sessions[:index], lookback_us))
         # Hits of one instant are of one device: that of the first by id.
         devices = {hit.event_at: hit.device for hit in reversed(outside)}
         for hit in outside:
-            counter.count_hit(replace(hit, device=devices[hit.event_at]), None)
+            standing = Standing.outside(hit, sessions)
+            counter.count_hit(replace(hit, device=devices[hit.event_at]), None, standing)
     return counter.cells()
 
 
@@ -209,12 +245,12 @@ class _Counter:
         self._rows: dict[tuple[str, Slot, tuple[str, ...]], Row] = {}
         self._sets: dict[tuple[str, Slot, tuple[str, ...], str], set[int]] = defaultdict(set)
 
-    def count_session(self, session: Session) -> None:
+    def count_session(self, session: Session, standing: Standing) -> None:
         first = session.opening[0]
         threshold_ms = self._settings[first.property_id].engagement_threshold_ms
         engaged = session.is_engaged(threshold_ms)
         slot = self._slot(first.property_id, session.start)
-        for rollup, keys in _piece_keys(session, first):
+        for rollup, keys in _piece_keys(session, first, standing):
             self._add(rollup, slot, keys, "sessions", 1)
             self._add(rollup, slot, keys, "engaged_sessions", int(engaged))
             self._add(rollup, slot, keys, "session_duration_ms", session.duration_ms)
@@ -224,16 +260,16 @@ class _Counter:
             self._add("pages", slot, session.landing, "entrances", 1)
             self._add("pages", slot, session.exit, "exits", 1)
         for hit in session.hits:
-            self.count_hit(hit, session)
+            self.count_hit(hit, session, standing)
 
-    def count_hit(self, hit: OracleHit, session: Session | None) -> None:
+    def count_hit(self, hit: OracleHit, session: Session | None, standing: Standing) -> None:
         slot = self._slot(hit.property_id, hit.event_at)
         threshold_ms = self._settings[hit.property_id].engagement_threshold_ms
         engaged = session is not None and session.is_engaged(threshold_ms)
         active = engaged or hit.is_first_visit or hit.engagement_ms > 0
         minute = f"{hit.event_at // MINUTE_US % 60:02d}"
         for rollup, keys in (
-            *_piece_keys(session, hit),
+            *_piece_keys(session, hit, standing),
             ("pages", (hit.host, hit.path)),
             ("events", (hit.event_name,)),
             ("minutes", (minute,)),
@@ -272,10 +308,14 @@ class _Counter:
             row[name] = held + amount
 
 
-def _piece_keys(session: Session | None, hit: OracleHit) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _piece_keys(
+    session: Session | None, hit: OracleHit, standing: Standing
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Keys of the rollups that say of a hit what its session says."""
     yield "totals", ()
-    yield "acquisition", session.source if session else NO_SESSION
+    yield "acquisition", standing.last_source
+    yield "first_user", standing.first_source
+    yield "visitors", (standing.visitor,)
     yield "landing", session.landing if session else ("", "")
     yield "technology", session.opening[0].device if session else hit.device
 

@@ -12,7 +12,7 @@ from stores.rules_cache.documents import decode_properties
 from tallymark.processing import process_requests
 from tallymark.properties import properties_frame
 
-from .imported import Cells, DataFolder, clients, summed
+from .imported import FOLLOWED, Cells, DataFolder, clients, summed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -38,7 +38,8 @@ ENGINES = {
 """The search engines among the log's referrers."""
 ESCAPED = r"\xe4\xe5\xe3\xf2\xff\xf0\xed\xee\xe5-\xec\xfb\xeb\xee.\xf0\xf4"
 """A referrer that a browser sent in an encoding of its own, as the server logged its bytes."""
-SESSIONS = """
+SESSIONS = (
+    """
     WITH paused AS (
         SELECT *, moment - lag(moment) OVER (PARTITION BY visitor ORDER BY number) AS pause
         FROM views WHERE NOT is_bot),
@@ -46,12 +47,15 @@ SESSIONS = """
         SELECT *, sum(CAST(pause IS NULL OR pause >= 1800000000 AS INT))
             OVER (PARTITION BY visitor ORDER BY number) AS session FROM paused),
     sessions AS (
-        SELECT arg_min(hour, number) AS hour, max(moment) - min(moment) AS duration,
+        SELECT visitor AS client, arg_min(hour, number) AS hour, min(moment) AS start,
+               max(moment) - min(moment) AS duration,
                arg_min(path, number) AS landing, arg_max(path, number) AS exit,
                arg_min(source, number) FILTER (source <> '') AS source,
                arg_min(medium, number) FILTER (source <> '') AS medium, count(*) AS views
         FROM numbered GROUP BY visitor, session)
-"""
+    """
+    + FOLLOWED
+)
 """A session of each visitor's run of views without a pause of half an hour."""
 
 
@@ -191,12 +195,14 @@ def test_sessions_by_source_landing_and_exit_are_those_of_the_log(
     assert longest < 4 * 3_600_000_000, "a session that is cut would need another oracle"
     by_source = _rows(
         log,
-        f"""{SESSIONS} SELECT hour, coalesce(source, '(direct)'), coalesce(medium, '(none)'),
-            count(*) FROM sessions GROUP BY ALL""",
+        f"{SESSIONS} SELECT hour, last_source, last_medium, count(*) FROM told GROUP BY ALL",
     )
     assert len(by_source) > 200
     assert len({row[1] for row in by_source}) > 50
     assert summed(counted["acquisition"], ["source", "medium"], "sessions") == by_source
+    assert summed(counted["visitors"], ["new_vs_returning"], "sessions") == _rows(
+        log, f"{SESSIONS} SELECT hour, kind, count(*) FROM told GROUP BY ALL"
+    )
     assert summed(counted["landing"], ["landing_page"], "sessions") == _rows(
         log, f"{SESSIONS} SELECT hour, landing, count(*) FROM sessions GROUP BY ALL"
     )

@@ -12,12 +12,13 @@ from tallymark.protocols import decode
 from tallymark.rollups import BY_NAME
 from tallymark.uniques import estimates
 
-from .imported import Cells, DataFolder, clients, summed
+from .imported import FOLLOWED, Cells, DataFolder, clients, summed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SAMPLE = Path(__file__).parent.parent / "data" / "ga4_events_sampled.parquet"
-SESSIONS = """
+SESSIONS = (
+    """
     WITH paused AS (
         SELECT *, moment - lag(moment) OVER (PARTITION BY client ORDER BY number) AS pause
         FROM events),
@@ -25,14 +26,17 @@ SESSIONS = """
         SELECT *, sum(CAST(pause IS NULL OR pause >= 1800000000 AS INT))
             OVER (PARTITION BY client ORDER BY number) AS session FROM paused),
     sessions AS (
-        SELECT arg_min(hour, number) AS hour, max(moment) - min(moment) AS duration,
+        SELECT client, arg_min(hour, number) AS hour, min(moment) AS start,
+               max(moment) - min(moment) AS duration,
                arg_min(source, number) FILTER (source IS NOT NULL) AS source,
                arg_min(medium, number) FILTER (source IS NOT NULL) AS medium,
                arg_min(device_category, number) AS device_category,
                arg_min(browser, number) AS browser,
                arg_min(operating_system, number) AS operating_system
         FROM numbered GROUP BY client, session)
-"""
+    """
+    + FOLLOWED
+)
 """A session of each client's run of events without a pause of half an hour."""
 
 
@@ -181,13 +185,34 @@ def test_sessions_by_source_and_hour_are_those_of_the_file(
 ) -> None:
     (longest,) = sample.execute(f"{SESSIONS} SELECT max(duration) FROM sessions").fetchone() or (0,)
     assert longest < 4 * 3_600_000_000, "a session that is cut would need another oracle"
+    direct = f"{SESSIONS} SELECT count(*) FROM told WHERE source IS NULL AND is_named"
+    (named,) = sample.execute(direct).fetchone() or (0,)
+    assert named > 200, "direct sessions are to have the source of an earlier one"
     expected = _rows(
-        sample,
-        f"""{SESSIONS} SELECT hour, coalesce(source, '(direct)'), coalesce(medium, '(none)'),
-            count(*) FROM sessions GROUP BY ALL""",
+        sample, f"{SESSIONS} SELECT hour, last_source, last_medium, count(*) FROM told GROUP BY ALL"
     )
     assert len(expected) > 4_000
     assert summed(counted["acquisition"], ["source", "medium"], "sessions") == expected
+
+
+def test_sessions_by_their_clients_first_source_and_hour_are_those_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
+) -> None:
+    expected = _rows(
+        sample,
+        f"{SESSIONS} SELECT hour, first.source, first.medium, count(*) FROM told GROUP BY ALL",
+    )
+    assert len(expected) > 4_000
+    keys = ["first_source", "first_medium"]
+    assert summed(counted["first_user"], keys, "sessions") == expected
+
+
+def test_new_and_returning_sessions_by_hour_are_those_of_the_file(
+    sample: duckdb.DuckDBPyConnection, counted: Cells
+) -> None:
+    expected = _rows(sample, f"{SESSIONS} SELECT hour, kind, count(*) FROM told GROUP BY ALL")
+    assert len(expected) > 2_500
+    assert summed(counted["visitors"], ["new_vs_returning"], "sessions") == expected
 
 
 def test_sessions_by_technology_and_hour_are_those_of_the_file(

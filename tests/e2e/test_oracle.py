@@ -18,7 +18,7 @@ from .oracle import CHANNELS, HOUR_US, SECOND_US, OracleHit, Settings, differenc
 START = 1_790_000_000_000_000 // HOUR_US * HOUR_US
 SETTINGS = {
     100: Settings(),
-    200: Settings(slot_minutes=30, session_gap_seconds=300),
+    200: Settings(slot_minutes=30, session_gap_seconds=300, attribution_lookback_days=1),
     300: Settings(slot_minutes=15, session_gap_seconds=14_400, engagement_threshold_ms=3_000),
 }
 NAMES = ("page_view", "page_view", "scroll", "user_engagement", "purchase", "tab\tname\\n")
@@ -91,6 +91,7 @@ def _frame(hits: list[OracleHit]) -> pl.DataFrame:
             "slot_minutes": SETTINGS[hit.property_id].slot_minutes,
             "session_gap_ms": SETTINGS[hit.property_id].session_gap_seconds * 1000,
             "engagement_threshold_ms": SETTINGS[hit.property_id].engagement_threshold_ms,
+            "attribution_lookback_days": SETTINGS[hit.property_id].attribution_lookback_days,
             "settings_from": -(2**62),
         }
         for hit in hits

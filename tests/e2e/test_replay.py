@@ -137,14 +137,23 @@ def _cells(path: Path, lineage: str) -> Cells:
         ).fetchall()
     finally:
         connection.close()
-    mine = f"#{lineage}#".encode()
-    return {
+    mine, of_touches = f"#{lineage}#".encode(), f"#{lineage}".encode()
+    cells = {
         (key.replace(mine, b"#*#"), family, qualifier): value
         for key, family, qualifier, value in rows
         if mine in key
     }
+    touches = {
+        (key, family, qualifier.removesuffix(of_touches)): value
+        for key, family, qualifier, value in rows
+        if b"#touches#" in key and qualifier.endswith(of_touches) and value
+    }
+    return cells | touches
 
 
 def _slot(name: tuple[bytes, str, bytes]) -> int:
-    """Start of a cell's slot, UTC µs."""
+    """Start of a cell's slot, or of the hour of touches, UTC µs."""
+    if b"#touches#" in name[0]:
+        hour = datetime.strptime(name[2].decode(), "%Y%m%dT%H").replace(tzinfo=UTC)
+        return int(hour.timestamp()) * 1_000_000
     return int.from_bytes(name[2][:8], "big")

@@ -31,12 +31,12 @@ from tallymark.checks import (
 from tallymark.decoded_cells import decode
 from tallymark.pieces import compact
 from tallymark.rollups import BY_NAME, ROLLUPS
-from tallymark.sessions import join_sessions
 from tests.strategies import (
     HOUR_US,
     MIDNIGHT_US,
     MINUTE_US,
     Visit,
+    all_attributed,
     examples,
     hits_of,
     tables,
@@ -54,7 +54,7 @@ def write(wide_rows: WideRows, hits: pl.DataFrame, lineage: str) -> None:
     if hits.is_empty():
         return
     whole = compact(tables(hits))
-    joined = join_sessions(whole.pieces)
+    joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique()
     wide_rows.write(cell_frame(counted(whole, joined), touched, lineage=lineage, version=1))
 

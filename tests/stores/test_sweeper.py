@@ -6,11 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stores.archive.counted_touches import CountedTouches
 from stores.archive.counts import SLOT_SCHEMA, Counts
 from stores.archive.folder import FolderObjects
 from stores.publication import Publisher
 from stores.sweeping import Sweeper
 from stores.wide_rows.port import CELL_SCHEMA, WideRows
+from tallymark.cells import version_of
 from tallymark.day_cells import DAY_ROLLUPS, Day, day_key
 from tallymark.lineages import LineageStateError
 from tallymark.publication import RefusedError
@@ -18,6 +20,8 @@ from tallymark.replays import Span
 from tallymark.rollups import ROLLUPS
 from tallymark.row_keys import cell_place, control_key, rollup_prefix
 from tallymark.slots import DAY_US, HOUR_US
+from tallymark.touch_cells import decode_touches, encode_touches, with_client_keys
+from tallymark.touches import TOUCH_SCHEMA
 
 START_US = 1_700_000_000_000_000 // DAY_US * DAY_US + 22 * HOUR_US
 HOURS = Span(START_US, START_US + 4 * HOUR_US)
@@ -99,6 +103,23 @@ def test_a_sweep_deletes_all_of_old_generations_and_nothing_of_others(scene: Sce
     assert scene.left() == set(names[9:])  # gen-1 went, gen-10 to gen-12 did not
     assert scene.publisher.lineages.get("gen-1").state == "swept"
     assert scene.sweeper.sweep() == {}
+
+
+def test_touches_of_old_generations_are_written_empty(scene: Scene) -> None:
+    names = [scene.compute() for _ in range(4)]
+    touches = pl.DataFrame(
+        [(1, client, hour, "news", "", "", "") for client in (5, 7) for hour in HOURS],
+        schema=TOUCH_SCHEMA,
+        orient="row",
+    )
+    for name in names:
+        owed = CountedTouches(scene.objects, name, HOURS).owed(touches, HOURS, 0, 1)
+        scene.wide_rows.write(encode_touches(touches, owed, lineage=name, version=version_of(9, 9)))
+    scene.pass_hours(2)
+    assert scene.sweeper.sweep() == {"gen-1": (8, 6)}
+    keys = with_client_keys(touches.select("property_id", "client_hash").unique())
+    cells = scene.wide_rows.read_rows(keys["row_key"].to_list(), ("n",))
+    assert set(decode_touches(cells)["lineage"]) == set(names[1:])
 
 
 def test_what_serves_stays_and_has_its_grace_when_it_does_no_more(scene: Scene) -> None:

@@ -58,8 +58,8 @@ class PlainSession:
             "is_engaged": length_ms >= first["engagement_threshold_ms"]
             or any(hit["is_key_event"] for hit in hits)
             or sum(hit["is_page_view"] for hit in hits) >= 2,
-            "source": named[0]["source"] if named else "(direct)",
-            "channel": named[0]["channel"] if named else "Direct",
+            "source": named[0]["source"] if named else "",
+            "channel": named[0]["channel"] if named else "",
             "landing_page": views[0]["path"] if views else "",
             "exit_page": views[-1]["path"] if views else "",
             "browser": first["browser"],

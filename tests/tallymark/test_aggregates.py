@@ -15,7 +15,6 @@ from tallymark.cells import SLOT_COLUMNS
 from tallymark.decoded_cells import decode
 from tallymark.pieces import compact
 from tallymark.rollups import BY_NAME, ROLLUPS
-from tallymark.sessions import join_sessions
 from tests.e2e.cells_reader import LAYOUTS, Cells, decode_cell
 from tests.e2e.oracle import OracleHit, Settings, differences, expected_cells
 from tests.strategies import (
@@ -23,6 +22,7 @@ from tests.strategies import (
     MIDNIGHT_US,
     MINUTE_US,
     Visit,
+    all_attributed,
     examples,
     hits_of,
     tables,
@@ -66,7 +66,7 @@ def oracle_hit(row: dict) -> OracleHit:  # type: ignore[type-arg]
 def cells_of(hits: pl.DataFrame) -> Cells:
     """All cells of the hits, read by somebody who knows the layout alone."""
     whole = compact(tables(hits))
-    joined = join_sessions(whole.pieces)
+    joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique()
     frame = cell_frame(counted(whole, joined), touched, lineage="live-1", version=1)
     values = {(key, at, family): value for key, family, at, _, value in frame.iter_rows()}
@@ -149,7 +149,7 @@ def test_a_full_cell_folds_its_smallest_rows_into_one(monkeypatch: pytest.Monkey
     )
     monkeypatch.setattr(aggregates, "ROLLUPS", small)
     whole = compact(tables(many_pages(pages)))
-    joined = join_sessions(whole.pieces)
+    joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique()
     cells = cell_frame(counted(whole, joined), touched, lineage="live-1", version=1)
     in_pages = cells.filter(pl.col("row_key").cast(pl.String).str.contains("#pages#"))
@@ -172,7 +172,7 @@ def test_a_full_cell_folds_its_smallest_rows_into_one(monkeypatch: pytest.Monkey
 )
 def test_a_slot_alone_is_computed_as_among_all(chosen: list[Visit], data: st.DataObject) -> None:
     whole = compact(tables(hits_of(chosen, GAP_US)))
-    joined = join_sessions(whole.pieces)
+    joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique().sort(SLOT_COLUMNS)
     facts = counted(whole, joined)
     every = cell_frame(facts, touched, lineage="live-1", version=1)

@@ -54,8 +54,10 @@ def test_time_dimensions_are_as_in_ga(case: tuple[str, ...]) -> None:
 def test_an_empty_key_is_not_set() -> None:
     frame = pl.DataFrame({"source": ["", "a"], "medium": ["b", ""], "path": ["", "/"]})
     assert frame.select(DIMENSIONS["pagePath"].value()).to_series().to_list() == ["(not set)", "/"]
-    both = frame.select(DIMENSIONS["sessionSourceMedium"].value()).to_series().to_list()
-    assert both == ["(not set) / b", "a / (not set)"]
+    first = frame.rename({"source": "first_source", "medium": "first_medium"})
+    for name, keyed in (("sessionSourceMedium", frame), ("firstUserSourceMedium", first)):
+        both = keyed.select(DIMENSIONS[name].value()).to_series().to_list()
+        assert both == ["(not set) / b", "a / (not set)"]
 
 
 MEASURES = {
@@ -109,6 +111,9 @@ ROLLUP_CASES = [
     ("date hour", "activeUsers eventCount", "totals"),
     ("sessionSource", "sessions", "acquisition"),
     ("date sessionSourceMedium sessionDefaultChannelGroup", "activeUsers", "acquisition"),
+    ("firstUserSource firstUserMedium", "activeUsers newUsers", "first_user"),
+    ("date firstUserSourceMedium firstUserDefaultChannelGroup", "sessions", "first_user"),
+    ("newVsReturning", "activeUsers totalUsers sessions", "visitors"),
     ("landingPage", "bounceRate", "landing"),
     ("browser operatingSystem deviceCategory", "newUsers", "technology"),
     ("pagePath", "screenPageViews sessions", "pages"),
@@ -135,6 +140,7 @@ def test_a_filter_takes_part_in_the_choice() -> None:
         ("pagePath", "activeUsers", ["pagePath"]),
         ("hostName", "sessions", ["hostName"]),
         ("sessionSource", "entrances", ["entrances"]),
+        ("sessionSource firstUserSource", "sessions", ["firstUserSource"]),
     ],
 )
 def test_as_few_names_as_can_be_are_left_out(by: str, asked: str, lacking: list[str]) -> None:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tallymark.pieces import Tables, compact
-from tallymark.sessions import DIRECT, NO_SESSION, join_pages, join_sessions
+from tallymark.sessions import join_pages, join_sessions
 from tallymark.slots import HOUR_US, MINUTE_US, SESSION_ALIGNMENT_US, window_end, window_start
-from tallymark.texts import TEXT_SCHEMA, text_id, with_texts
+from tallymark.texts import with_texts
 from tests.strategies import GAPS_MINUTES, MIDNIGHT_US, Visit, examples, hits_of, tables, visits
 from tests.tallymark.plain_sessions import plain_sessions
 
@@ -28,22 +28,14 @@ def joined_of(hits: pl.DataFrame) -> pl.DataFrame:
 
 def in_words(whole: Tables) -> pl.DataFrame:
     """What ``join_sessions`` says of the pieces, ids replaced by texts."""
-    named = pl.DataFrame(
-        [(text_id(*names), *names) for names in (DIRECT, NO_SESSION)],
-        schema=[column for column in TEXT_SCHEMA.items() if column[0] != "property_id"],
-        orient="row",
-    )
     joined = join_sessions(whole.pieces)
-    owners = joined.select("property_id").unique()
-    texts = pl.concat([whole.texts, owners.join(named, how="cross").select(list(TEXT_SCHEMA))])
-    texts = texts.unique(["property_id", "text_id"])
     for name, columns in (
-        ("source_id", ("source", "medium", "campaign", "channel")),
+        ("own_source_id", ("source", "medium", "campaign", "channel")),
         ("landing_id", ("landing_host", "landing_page")),
         ("exit_id", ("exit_host", "exit_page")),
         ("device_id", ("device_category", "browser", "operating_system")),
     ):
-        joined = with_texts(joined, name, columns, texts)
+        joined = with_texts(joined, name, columns, whole.texts)
     return joined
 
 
@@ -198,14 +190,13 @@ def test_a_hit_that_opens_no_session_joins_the_one_that_holds_it(at_us: int, joi
     )
     found = joined_of(hits).filter(~pl.col("opens_session"))
     assert found.get_column("session_start").to_list() == [MIDNIGHT_US if joins else None]
-    assert found.get_column("source").to_list() == ["(direct)" if joins else "(not set)"]
 
 
 def test_hits_that_open_no_session_make_none() -> None:
     hits = hits_of(chain(0, MINUTE_US, opens=False), HALF_HOUR_US)
     found = joined_of(hits)
     assert found.get_column("begins_session").sum() == 0
-    assert found.get_column("channel").to_list() == ["Unassigned"] * 2
+    assert found.get_column("channel").to_list() == ["", ""]
 
 
 def test_the_cut_ends_a_session_for_hits_that_open_none() -> None:

@@ -9,21 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from stores.wide_rows.port import CELL_SCHEMA
 from tallymark.aggregates import cell_frame, counted
 from tallymark.cells import SLOT_COLUMNS, version_of
 from tallymark.decoded_cells import decode
-from tallymark.pieces import Tables, compact
+from tallymark.pieces import CLIENT, Tables, compact
 from tallymark.rollups import BY_NAME
-from tallymark.sessions import join_sessions
 from tallymark.shard_frames import ShardFrame, decode_frame, encode_frame
 from tallymark.shards import Delta, Shard, decode_delta, encode_delta
 from tallymark.slots import HOUR_US, LATE_US, MINUTE_US, sealed_at
+from tallymark.texts import with_texts
+from tallymark.touch_cells import decode_touches, encode_touches, hour_of
+from tallymark.touches import SOURCE, TOUCH_SCHEMA, touches_of
 from tallymark.vectors import BlockMark
 from tests.strategies import (
     GAPS_MINUTES,
     MIDNIGHT_US,
     SentBlock,
     Visit,
+    all_attributed,
     deliveries,
     examples,
     frame_of,
@@ -43,12 +47,25 @@ Name = tuple[bytes, str, bytes]
 def cells_at_once(hits: pl.DataFrame) -> dict[Name, bytes]:
     """The cells of hits that were all there from the beginning."""
     whole = compact(tables(hits))
-    joined = join_sessions(whole.pieces)
+    joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique()
     if touched.is_empty():
         return {}
-    frame = cell_frame(counted(whole, joined), touched, lineage=LINEAGE, version=1)
+    facts = counted(whole, joined)
+    frame = pl.concat(
+        [
+            cell_frame(facts, touched, lineage=LINEAGE, version=1),
+            touch_cells_of(joined, whole.texts),
+        ]
+    )
     return {(key, family, at): value for key, family, at, _, value in frame.iter_rows()}
+
+
+def touch_cells_of(joined: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    """The cells of all touches."""
+    touches = with_texts(touches_of(joined), "source_id", SOURCE, texts)
+    owed = touches.select(*CLIENT, hour_of("start")).unique()
+    return encode_touches(touches, owed, lineage=LINEAGE, version=1)
 
 
 class Store:
@@ -60,23 +77,37 @@ class Store:
 
     def flush(self, shard: Shard) -> int:
         """Write what the shard owes; how many slots."""
+        self._teach(shard)
         owed = shard.owed()
         if owed.height:
             self._flush += 1
             version = version_of(1, self._flush)
-            for key, family, at, number, value in shard.cells(
-                owed, lineage=LINEAGE, version=version
-            ).iter_rows():
+            touches = shard.touch_cells(lineage=LINEAGE, version=version)
+            cells = shard.cells(owed, lineage=LINEAGE, version=version)
+            for key, family, at, number, value in pl.concat([cells, touches]).iter_rows():
                 self._held[key, family, at] = max(
                     self._held.get((key, family, at), (0, b"")), (number, value)
                 )
             shard.mark_written(owed)
         return owed.height
 
+    def _teach(self, shard: Shard) -> None:
+        """Tell the touches of clients that the shard does not know."""
+        clients = shard.strangers()
+        held = [
+            (key, family, at, version, value)
+            for (key, family, at), (version, value) in self._held.items()
+            if b"#touches#" in key
+        ]
+        cells = pl.DataFrame(held, schema=CELL_SCHEMA, orient="row")
+        touches = decode_touches(cells).filter(pl.col("hour") < shard.known_from)
+        mine = touches.join(clients, on=list(CLIENT), how="semi")
+        shard.learn(clients, mine.select(list(TOUCH_SCHEMA)))
+
     @property
     def cells(self) -> dict[Name, bytes]:
-        """What a reader sees."""
-        return {name: value for name, (_, value) in self._held.items()}
+        """What a reader sees; hours of clients that lost their touches are not there."""
+        return {name: value for name, (_, value) in self._held.items() if value}
 
 
 def assert_same(found: dict[Name, bytes], expected: dict[Name, bytes]) -> None:
@@ -449,4 +480,4 @@ def test_texts_are_let_go_with_the_hits_that_used_them() -> None:
     words = set(kept.get_column("text_0")) | set(kept.get_column("text_1"))
     assert not words & {"once", "/seen-once"}
     assert "scroll" in words
-    assert_same({**store.cells}, {**store.cells, **cells_at_once(new.hits)})
+    assert_same(store.cells, cells_at_once(pl.concat([renamed, new.hits])))
