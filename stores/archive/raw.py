@@ -23,6 +23,7 @@ from stores.archive.port import Objects
 from stores.archive.raw_hours import BLOCK_NAME, RAW_SCHEMA, SLICE_REQUESTS, RawHour
 from stores.archive.repeats import without_losers
 from stores.archive.spool_runs import Run, SpoolFrontier, frontier_of, joined
+from stores.archive.threads import at_once
 from stores.failpoints import reach
 from tallymark.blocks import Block, encode_requests
 from tallymark.requests import REQUEST_SCHEMA
@@ -50,10 +51,7 @@ class RawArchive:
         hours: dict[int, dict[str, Block]] = {}
         for block in blocks:
             hours.setdefault(block.received_hour, {}).setdefault(block.name, block)
-        return [
-            self._write_hour(hour_us, sorted(of_hour.values(), key=lambda one: one.name))
-            for hour_us, of_hour in sorted(hours.items())
-        ]
+        return at_once(self._write_hour, sorted(hours.items()))
 
     def hours(self) -> list[int]:
         """Starts (UTC µs) of the received hours that have blocks, ascending."""
@@ -142,7 +140,9 @@ class RawArchive:
                 found[hour_us] = "the archive does not reach the end of the hour yet"
         return found
 
-    def _write_hour(self, hour_us: int, blocks: Sequence[Block]) -> str:
+    def _write_hour(self, hour: tuple[int, dict[str, Block]]) -> str:
+        hour_us, named = hour
+        blocks = sorted(named.values(), key=lambda one: one.name)
         frames = [(block, _readable_frame(block)) for block in blocks]
         for block, frame in frames:
             if frame is None:
