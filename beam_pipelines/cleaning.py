@@ -109,7 +109,7 @@ class CleanTask:
     Attributes:
         hours: An hour without requests has no slices.
         slices: Of these hours.
-        number: Of the slice in its hour where the hour has several, else 0.
+        number: Of the task in its hour where the hour has several, else 0.
     """
 
     hours: tuple[ArchivedHour, ...]
@@ -135,7 +135,10 @@ def tasks_of(hours: Sequence[RawHour], requests: int) -> list[CleanTask]:
         archived, slices = ArchivedHour.of(hour), hour.slices(requests)
         of_hour = sum(part.requests for part in slices)
         if of_hour >= requests:
-            tasks += [CleanTask((archived,), (part,), at) for at, part in enumerate(slices)]
+            tasks += [
+                CleanTask((archived,), some, at)
+                for at, some in enumerate(_packed(slices, requests))
+            ]
             continue
         if held + of_hour > requests or len(small) == HOURS_A_TASK:
             tasks.append(_together(small))
@@ -145,6 +148,20 @@ def tasks_of(hours: Sequence[RawHour], requests: int) -> list[CleanTask]:
     if small:
         tasks.append(_together(small))
     return tasks
+
+
+def _packed(slices: Sequence[RawSlice], requests: int) -> Iterator[tuple[RawSlice, ...]]:
+    """Slices that follow each other, about so many requests at most: files may be small."""
+    some: list[RawSlice] = []
+    held = 0
+    for part in slices:
+        if some and held + part.requests > requests:
+            yield tuple(some)
+            some, held = [], 0
+        some.append(part)
+        held += part.requests
+    if some:
+        yield tuple(some)
 
 
 def _together(small: list[tuple[ArchivedHour, list[RawSlice]]]) -> CleanTask:

@@ -298,6 +298,17 @@ def test_tasks_hold_every_slice_once_and_no_more_requests_than_asked_for(counts,
         assert held <= requests or len(task.slices) == 1
 
 
+def test_small_files_of_a_large_hour_are_decoded_together():
+    objects = MemoryObjects()
+    for minute in range(10):
+        at = [minute * MINUTE_US + index for index in range(3)]
+        block = blocks_of([Sent("counted", 1, one, None, SHOP) for one in at], 5)
+        RawArchive(objects).write([replace(one, spool_id=f"s{minute}") for one in block])
+    tasks = tasks_of([RawHour(objects, MIDNIGHT_US)], 12)
+    assert [len(task.slices) for task in tasks] == [4, 4, 2]
+    assert [task.number for task in tasks] == [0, 1, 2]
+
+
 def test_conservation_adds_up_field_by_field():
     one = Conservation(**{field.name: index for index, field in enumerate(fields(Conservation))})
     twice = one + one
