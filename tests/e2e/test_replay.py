@@ -23,8 +23,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 SPEED = 600
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
-PLAYED_HOURS = 25
-SEALED_HOURS = PLAYED_HOURS + 18
+BEFORE = timedelta(hours=8)
+"""The stack starts so long before the day, of its clock: 48 seconds."""
+PLAYED_UNTIL = DAY + timedelta(hours=24.5)
+SEALED = DAY + timedelta(hours=24 + 17)
 """A range is sealed when the last hour that shares a window with it is."""
 HITS_A_SECOND = 0.6
 CELLS_A_ROLLUP = 200
@@ -41,16 +43,12 @@ Cells = dict[tuple[bytes, str, bytes], bytes]
 def test_streamed_cells_equal_those_replayed_from_the_archive(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = ScaledClock(
-        shown_us=int(DAY.timestamp() * 1e6), at_us=time.time_ns() // 1_000, speed=SPEED
-    )
+    clock = ScaledClock(shown_us=_us(DAY - BEFORE), at_us=time.time_ns() // 1_000, speed=SPEED)
     with running(tmp_path / "stack", "--collector-workers=2", clock=clock) as stack:
         sites, settings = _sites(stack)
-        plays = _play_a_day(stack, sites)
-        agreed = agreement(stack, plays, sites, settings)
-        sealed = int((DAY + timedelta(hours=SEALED_HOURS)).timestamp() * 1e6)
-        left_seconds = max(0.0, (sealed - clock.utc_us()) / 1e6 / SPEED)
-        time.sleep(left_seconds)
+        play = _play_a_day(stack, sites, clock)
+        agreed = agreement(stack, [play], sites, settings)
+        time.sleep(max(0.0, (_us(SEALED) - clock.utc_us()) / 1e6 / SPEED))
         eventually(
             lambda: _replay(stack, "--dry-run").returncode == 0,
             within_seconds=120,
@@ -64,7 +62,7 @@ def test_streamed_cells_equal_those_replayed_from_the_archive(
     second = _replayed(stack)
 
     assert first["late"] == sum(not hit.counts_live for hit in agreed.truth.hits) == 0
-    day = range(int(DAY.timestamp() * 1e6), int(DAY.timestamp() * 1e6) + 24 * HOUR_US)
+    day = range(_us(DAY), _us(DAY) + 24 * HOUR_US)
     wanted = {name: value for name, value in streamed.items() if _slot(name) in day}
     compared = Counter(name[0].split(b"#")[2].decode() for name in wanted if name[1] == "n")
     with capsys.disabled():
@@ -86,13 +84,19 @@ def _sites(stack: Stack) -> tuple[list[Site], dict[int, Settings]]:
     return sites, settings
 
 
-def _play_a_day(stack: Stack, sites: list[Site]) -> list[Simulation]:
+def _play_a_day(stack: Stack, sites: list[Site], clock: ScaledClock) -> Simulation:
+    left_seconds = (_us(PLAYED_UNTIL) - clock.utc_us()) / 1e6
+    assert clock.utc_us() < _us(DAY), "the stack took too long to start: its day has begun"
     play = stack.simulate(
         sites, "day", "--seed=71", f"--rate={HITS_A_SECOND}", "--returning-share=0.5",
-        f"--duration={PLAYED_HOURS * 3_600}",
+        f"--duration={left_seconds:.0f}",
     )  # fmt: skip
-    play.wait(within_seconds=3 * PLAYED_HOURS * 3_600 / SPEED)
-    return [play]
+    play.wait(within_seconds=3 * left_seconds / SPEED)
+    return play
+
+
+def _us(moment: datetime) -> int:
+    return int(moment.timestamp() * 1e6)
 
 
 def _command(stack: Stack, *options: str) -> list[str]:
