@@ -18,7 +18,7 @@ from tallymark.rules_choice import AS_RECEIVED, RulesChoice
 from tallymark.slots import HOUR_US, LATE_US
 
 REQUESTS_A_TASK: Final = 50_000
-HITS_A_PASS: Final = 1_000_000
+HITS_A_PASS: Final = 500_000
 DEFAULT_GAP_SECONDS: Final = 1_800
 
 
