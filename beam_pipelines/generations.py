@@ -18,8 +18,9 @@ from typing import Any, Final, Literal
 from beam_pipelines.code_version import code_version
 from beam_pipelines.replay_process import Report, run_stage
 from beam_pipelines.replay_request import Replay, ReplayRequest
-from stores.announcements import Announcements
+from stores.announcements import STALE, Announcements
 from stores.archive.clean import CleanHits, CleanManifest
+from stores.archive.counted_touches import pinned_versions
 from stores.archive.counts import Counts
 from stores.archive.opening import open_objects
 from stores.archive.port import Objects
@@ -31,6 +32,7 @@ from stores.publication import Publisher
 from stores.reviews import Report as ReviewReport
 from stores.reviews import Review, review
 from stores.rules_cache.file import FileRulesCache
+from stores.stale_touches import StaleTouches, is_covered
 from stores.wide_rows.opening import open_wide_rows
 from stores.wide_rows.port import WideRows
 from tallymark.checks import Bounds
@@ -77,7 +79,11 @@ class Places:
 
     def publisher(self, who: str) -> Publisher:
         """What changes the pointers in somebody's name."""
-        return Publisher(self.wide_rows, utc_us, who=who)
+        return Publisher(self.wide_rows, utc_us, who=who, follow_up=self.announce_stale)
+
+    def announce_stale(self) -> int:
+        """Announce the hours that depend on touches which the pointers have changed; how many."""
+        return StaleTouches(self.wide_rows, self.objects, self.properties()).catch_up()
 
     def properties(self) -> list[Property]:
         """All of them."""
@@ -376,9 +382,10 @@ def reviewed(
 
 
 def answer_announcements(
-    places: Places, lineage: Lineage, spans: Iterable[tuple[int, int]]
+    places: Places, lineage: Lineage, spans: Sequence[tuple[int, int]]
 ) -> None:
-    """Note that the late hits of all received hours that a lineage has decoded are counted in.
+    """Note that the late hits of all received hours that a lineage has decoded are counted in,
+    and by which touches.
 
     Args:
         places: Where everything is.
@@ -399,6 +406,26 @@ def answer_announcements(
         }
         announcements.answer(
             first_us, end_us, blocks, version=utc_us(), property_id=lineage.property_id
+        )
+    for span in spans:
+        _answer_stale(places, lineage, Span(*span))
+
+
+def _answer_stale(places: Places, lineage: Lineage, hours: Span) -> None:
+    """Answer what was announced by pointers that the lineage has counted by, or older ones."""
+    announcements = Announcements(places.wide_rows, STALE)
+    pinned = pinned_versions(places.objects, lineage.name, hours)
+    told: dict[int, set[bytes]] = {}
+    for (owner, _), names in announcements.outstanding(hours.start_us, hours.end_us).items():
+        told.setdefault(owner, set()).update(names)
+    for owner, names in told.items():
+        if not pinned or lineage.property_id not in (None, owner):
+            continue
+        answered = {
+            name for name in names if all(is_covered(name, owner, versions) for versions in pinned)
+        }
+        announcements.answer(
+            hours.start_us, hours.end_us, answered, version=utc_us(), property_id=owner
         )
 
 

@@ -33,6 +33,7 @@ from beam_pipelines.progress import Report, quiet
 from beam_pipelines.replay_request import Replay, ReplayRequest
 from beam_pipelines.transforms import CELLS_COUNTER, ProcessHits, RollUp, WriteCells
 from stores.archive.clean import CleanHits, CleanManifest
+from stores.archive.counted_touches import pin_versions
 from stores.archive.counts import Counts, CountsManifest, Sessions
 from stores.archive.hours import hour_name
 from stores.archive.raw_hours import RawHour
@@ -137,6 +138,8 @@ def compute_sessions(request: ReplayRequest | Replay, report: Report = quiet) ->
     counts = Counts(job.objects, job.request.lineage, targets)
     held = PointerStore(workers.wide_rows(job.request.wide_rows_url)).everyone()
     pinned = {owner: document.pointers for owner, document in held.items()}
+    versions = {owner: document.version for owner, document in held.items()}
+    pin_versions(job.objects, job.request.lineage, targets, versions)
     settings = CountSettings(
         lineage=job.request.lineage,
         archive_url=job.request.archive_url,

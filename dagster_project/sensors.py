@@ -9,7 +9,7 @@ from assets.hours import EARLIER_US, key_of
 from assets.stores import Stores
 from beam_pipelines.code_version import code_version
 from dagster_project.jobs import KIND, mend, range_tags, run_config, seal
-from stores.announcements import Announcements
+from stores.announcements import LATE, STALE, Announcements
 from stores.clock import utc_us
 from stores.lineages import LineageRegister
 from tallymark.due import due_blocks, due_replays, sealed_through
@@ -74,13 +74,17 @@ def late_hits(
     archive = stores.raw_archive()
     received, through = archive.hours(), sealed_through(archive.clock())
     first_us = received[0] - EARLIER_US if received else through
-    announced = Announcements(stores.wide_rows()).outstanding(first_us, through)
+    announced = [
+        where
+        for kind in (LATE, STALE)
+        for where in Announcements(stores.wide_rows(), kind).outstanding(first_us, through)
+    ]
     due = due_replays(announced, through)
     if not due:
         yield dg.SkipReason("no sealed hour is announced")
         return
     first = due[0]
-    config = run_config(property=str(first.property_id), only_range=True, why="late hits")
+    config = run_config(property=str(first.property_id), only_range=True, why="late or stale")
     yield _request(first.span, f"late-{first.property_id}", config)
 
 
@@ -134,7 +138,10 @@ def sensors(*, routine_is_on: bool) -> list[dg.SensorDefinition]:
             job=mend,
             minimum_interval_seconds=120,
             default_status=routine,
-            description="Replays sealed hours of a property that late hits were announced for.",
+            description=(
+                "Replays sealed hours of a property that late hits were announced for, or that "
+                "depend on touches which a publication has changed."
+            ),
         )(late_hits),
         dg.sensor(
             target=dg.AssetSelection.assets("stale_hours"),

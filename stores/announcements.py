@@ -1,7 +1,9 @@
-"""Announcements: hours of properties that have to be computed again, as late hits came for them.
+"""Announcements: hours of properties that have to be computed again.
 
-Streaming writes a cell a block into the row of (hour, property); whoever has counted blocks in
-answers them. An announcement of a block that was answered is not raised again.
+``late``: hits came for them late. Streaming writes a cell a block into the row of (hour, property);
+whoever has counted blocks in answers them. ``stale``: sessions of theirs depend on touches that a
+publication has changed; the cell is named after the pointers, and who has counted by these or later
+ones answers it. What was answered is not raised again.
 """
 
 from collections.abc import Collection
@@ -14,6 +16,8 @@ from stores.wide_rows.port import CELL_SCHEMA, WideRows
 from tallymark.row_keys import announced_property, announcement_key, announcement_range
 from tallymark.slots import HOUR_US
 
+LATE: Final = "late"
+STALE: Final = "stale"
 ANSWERED: Final = b"answered"
 """Qualifier of the list of blocks that were counted in."""
 
@@ -25,9 +29,11 @@ class Announcements:
 
     Args:
         wide_rows: Where they are.
+        kind: ``LATE`` or ``STALE``.
     """
 
-    def __init__(self, wide_rows: WideRows) -> None:
+    def __init__(self, wide_rows: WideRows, kind: str = LATE) -> None:
+        self._kind = kind
         self._wide_rows = wide_rows
 
     def outstanding(self, first_us: int, end_us: int) -> dict[tuple[int, int], set[bytes]]:
@@ -61,7 +67,13 @@ class Announcements:
         """
         counted = set(blocks)
         cells = [
-            (announcement_key(hour, owner), "c", ANSWERED, version, _encode(answered | more))
+            (
+                announcement_key(hour, owner, self._kind),
+                "c",
+                ANSWERED,
+                version,
+                _encode(answered | more),
+            )
             for (owner, hour), (told, answered) in self._rows(first_us, end_us).items()
             if property_id in (None, owner) and (more := (told & counted) - answered)
         ]
@@ -73,8 +85,10 @@ class Announcements:
         self, first_us: int, end_us: int
     ) -> dict[tuple[int, int], tuple[set[bytes], set[bytes]]]:
         """The blocks announced and those answered, by (property id, hour UTC µs)."""
-        cells = self._wide_rows.read([announcement_range(first_us, end_us)], ("c",))
-        hours = {announcement_range(hour, hour)[0]: hour for hour in _hours(first_us, end_us)}
+        cells = self._wide_rows.read([announcement_range(first_us, end_us, self._kind)], ("c",))
+        hours = {
+            announcement_range(hour, hour, self._kind)[0]: hour for hour in _hours(first_us, end_us)
+        }
         found: dict[tuple[int, int], tuple[set[bytes], set[bytes]]] = {}
         for key, qualifier, value in cells.select("row_key", "qualifier", "value").iter_rows():
             hour = hours[key.rpartition(b"#")[0]]

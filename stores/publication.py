@@ -21,9 +21,18 @@ class Publisher:
         wide_rows: Where cells, lineages and pointers are.
         now_us: UTC µs.
         who: In whose name changes are made.
+        follow_up: Called after each change, and again by whoever asks for it again.
     """
 
-    def __init__(self, wide_rows: WideRows, now_us: Callable[[], int], *, who: str) -> None:
+    def __init__(
+        self,
+        wide_rows: WideRows,
+        now_us: Callable[[], int],
+        *,
+        who: str,
+        follow_up: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._follow_up = follow_up
         self._now_us = now_us
         self._who = who
         self.lineages = LineageRegister(wide_rows, now_us)
@@ -94,6 +103,7 @@ class Publisher:
                 continue  # it was swept meanwhile, which the next look refuses
             if wanted is held.document or self.pointers.replace(held, wanted, property_id):
                 self.settle()
+                self._follow_up()
                 return wanted
 
     def seal(self, start_us: int, end_us: int, *, why: str = "routine") -> PointerDocument:
@@ -110,6 +120,7 @@ class Publisher:
             wanted = publication.sealed(held.document, standing, span, self._signed(why))
             if wanted is held.document or self.pointers.replace(held, wanted):
                 self.settle()
+                self._follow_up()
                 return wanted
 
     def rollback(
@@ -146,6 +157,7 @@ class Publisher:
                 continue
             if self.pointers.replace(held, wanted, property_id):
                 self.settle()
+                self._follow_up()
                 return wanted
 
     def settle(self) -> None:

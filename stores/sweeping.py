@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from stores.archive.clean import CLEAN
-from stores.archive.counted_touches import TOUCHED, noted_touches
+from stores.archive.counted_touches import PINNED, TOUCHED, noted_touches
 from stores.archive.counts import SLOTS, lineage_slots
 from stores.archive.port import Objects
 from stores.lineages import LineageRegister
@@ -21,7 +21,7 @@ from tallymark.touch_cells import encode_touches
 from tallymark.touches import TOUCH_SCHEMA
 
 RANGES_A_DELETE: Final = 500
-_FOLDERS: Final = (CLEAN, "sessions/", "counts/", TOUCHED, SLOTS)
+_FOLDERS: Final = (CLEAN, "sessions/", "counts/", PINNED, TOUCHED, SLOTS)
 """Slots last: they say where cells are, so that a sweep that ended early can be taken up again."""
 _SWEPT_VERSION: Final = version_of(2**21 - 1, 0)
 """Of touches that are swept: above that of any replay of the lineage."""

@@ -193,6 +193,32 @@ class PointerMap:
 
 
 @lru_cache(_DOCUMENTS_KEPT)
+@dataclass(frozen=True, kw_only=True)
+class ChangedSpan:
+    """Hours (UTC µs) that another lineage serves than did; ``None`` where nothing does."""
+
+    start_us: int
+    end_us: int
+    before: str | None
+    after: str | None
+
+
+def changed_spans(before: PointerMap, after: PointerMap) -> list[ChangedSpan]:
+    """The hours in which two maps differ, ascending."""
+    parts = [*before.intervals, *after.intervals]
+    edges = sorted({edge for part in parts for edge in (part.start_us, part.end_us)})
+    spans = (
+        ChangedSpan(
+            start_us=start,
+            end_us=end,
+            before=before.lineage_at(start),
+            after=after.lineage_at(start),
+        )
+        for start, end in pairwise(edges)
+    )
+    return [span for span in spans if span.before != span.after]
+
+
 def decode(document: bytes | None) -> PointerMap:
     """The map in stored bytes; an empty one where nothing is stored.
 

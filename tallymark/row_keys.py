@@ -109,14 +109,24 @@ POINTER_HISTORY_PREFIX: Final = f"{CONTROL_PREFIX}pointer-history{SEPARATOR}"
 LINEAGES_KEY: Final = f"{CONTROL_PREFIX}lineages".encode()
 
 
-def announcement_key(hour_us: int, property_id: int) -> bytes:
-    """Row of the announcements that an hour of a property has to be computed again."""
-    return _hourly("late", hour_us) + f"{SEPARATOR}{property_id}".encode()
+COMPARED_KEY: Final = f"{CONTROL_PREFIX}touches-compared".encode()
+"""Row of the versions of the pointers whose touches have been compared."""
 
 
-def announcement_range(first_us: int, end_us: int) -> tuple[bytes, bytes]:
+def announcement_key(hour_us: int, property_id: int, kind: str = "late") -> bytes:
+    """Row of the announcements that an hour of a property has to be computed again.
+
+    Args:
+        hour_us: UTC µs.
+        property_id: Whose.
+        kind: Why: ``late`` hits came, or it is ``stale``, as touches have changed.
+    """
+    return _hourly(kind, hour_us) + f"{SEPARATOR}{property_id}".encode()
+
+
+def announcement_range(first_us: int, end_us: int, kind: str = "late") -> tuple[bytes, bytes]:
     """Half-open key range of the announcements of the hours in [first_us, end_us)."""
-    return _hourly("late", first_us), _hourly("late", end_us)
+    return _hourly(kind, first_us), _hourly(kind, end_us)
 
 
 def announced_property(row_key: bytes) -> int:

@@ -7,7 +7,8 @@ escaped as in all cells; the texts of a direct touch are empty. An hour that los
 written empty.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow as pa
 from tallymark.cells import escaped, unescaped
 from tallymark.pieces import CLIENT
 from tallymark.pointer_map import PointerMap
-from tallymark.row_keys import SEPARATOR, with_rollup_prefix
+from tallymark.row_keys import SEPARATOR, rollup_prefix, with_rollup_prefix
 from tallymark.slots import HOUR_US
 from tallymark.touches import SOURCE, TOUCH_SCHEMA
 
@@ -136,3 +137,11 @@ def _serving(touches: pl.DataFrame, pointers: PointerMap) -> pl.Series:
     lineages = pl.Series([*names, None], dtype=pl.String)
     serving = lineages.gather(np.where(index < 0, len(names), index))
     return (touches.get_column("lineage") == serving).fill_null(value=False)
+
+
+def client_ranges(property_id: int) -> Iterator[tuple[bytes, bytes]]:
+    """Half-open key ranges of the rows of all clients of a property, a 256th part each."""
+    prefix = rollup_prefix(property_id, ROLLUP)
+    edges = [*(f"{part:02x}" for part in range(256)), "g"]
+    for first, end in pairwise(edges):
+        yield (prefix + first).encode(), (prefix + end).encode()

@@ -2,12 +2,14 @@
 
 ``counts/LINEAGE/SPAN/touches/`` holds those of each set of clients in each group of hours.
 ``touched/LINEAGE/SPAN/`` says of which clients and hours the lineage has cells: an hour that loses
-its touches when it is computed again is written empty.
+its touches when it is computed again is written empty. ``pinned/LINEAGE/SPAN.json`` says by which
+pointers it took the touches of older hours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+import orjson
 import polars as pl
 
 from stores.archive.clean import hash_range, in_hashes
@@ -22,6 +24,7 @@ from tallymark.touch_cells import hour_of as touch_hour
 from tallymark.touches import TOUCH_SCHEMA
 
 TOUCHED: Final = "touched/"
+PINNED: Final = "pinned/"
 OWED_SCHEMA: Final = pl.Schema({name: HELD_SCHEMA[name] for name in CLIENT_HOUR})
 
 
@@ -92,10 +95,32 @@ def noted_touches(objects: Objects, lineage: str) -> Iterator[pl.DataFrame]:
         yield ipc_frame(objects.get(name), OWED_SCHEMA)
 
 
+def pin_versions(
+    objects: Objects, lineage: str, targets: Span, versions: Mapping[int | None, int]
+) -> None:
+    """Note by which pointers a lineage counts: the version of the map (``None``), of overrides."""
+    document = {str(owner or ""): version for owner, version in versions.items()}
+    objects.put(f"{PINNED}{lineage}/{span_name(targets)}.json", orjson.dumps(document))
+
+
+def pinned_versions(objects: Objects, lineage: str, hours: Span) -> list[dict[int | None, int]]:
+    """What ``pin_versions`` noted of hours, once a time they were counted."""
+    prefix = f"{PINNED}{lineage}/"
+    return [
+        {int(owner) if owner else None: version for owner, version in document.items()}
+        for name in objects.names(prefix)
+        if _span(name.removeprefix(prefix).removesuffix(".json")).meets(hours)
+        for document in (orjson.loads(objects.get(name)),)
+    ]
+
+
+def _span(name: str) -> Span:
+    return Span(*(hour_of(edge) for edge in name.split("--")))
+
+
 def _may_hold(name: str, hours: Span, number: int, passes: int) -> bool:
     """Whether a note may tell of clients of a set in some hours, by its name."""
     span, _, clients = name.partition("/")
-    noted = Span(*(hour_of(edge) for edge in span.split("--")))
     of, part = (int(digits) for digits in clients.removesuffix(".arrow").split("-"))
     shares_clients = number * of < (part + 1) * passes and part * passes < (number + 1) * of
-    return noted.meets(hours) and shares_clients
+    return _span(span).meets(hours) and shares_clients

@@ -1,5 +1,6 @@
 """Clients that come back after days: streams and replays, whole or in part, agree on them."""
 
+import json
 from dataclasses import replace as replaced
 from pathlib import Path
 
@@ -7,17 +8,21 @@ import polars as pl
 import pytest
 
 from beam_pipelines import workers
+from beam_pipelines.generations import Places, answer_announcements
 from beam_pipelines.replay import replay
+from stores.announcements import STALE, Announcements
 from stores.publication import Publisher
-from tallymark.blocks import Block
+from tallymark.blocks import Block, encode_requests
 from tallymark.cells import QUALIFIER
 from tallymark.decoded_cells import decode
+from tallymark.lineages import Lineage
 from tallymark.processing import process_requests
 from tallymark.replays import Span
+from tallymark.requests import REQUEST_SCHEMA
 from tallymark.rollups import BY_NAME
 from tallymark.slots import DAY_US, HOUR_US, SESSION_ALIGNMENT_US, first_whole_hour
 from tests.beam_pipelines.test_pipelines import expected, stream
-from tests.beam_pipelines.worlds import Name, World, visits_over_days, without_lineage
+from tests.beam_pipelines.worlds import Name, World, page_view, visits_over_days, without_lineage
 from tests.strategies import MIDNIGHT_US, MINUTE_US
 from tests.tallymark.test_shards import cells_at_once
 
@@ -142,3 +147,69 @@ def test_only_touches_of_the_lineage_that_serves_their_hour_count(shop: Shop) ->
         name: value for name, value in named.items() if name and hour_of(name) in hours
     }
     assert shop.cells("gen-3") != shop.cells("live-1", hours)
+
+
+def late_hit(measurement_id: str, client: str) -> Block:
+    """A session of a client at the beginning of all, which a server tells of two days later."""
+    document = {
+        "client_id": client,
+        "timestamp_micros": MIDNIGHT_US + MINUTE_US,
+        "events": [{"name": "page_view", "params": {"session_id": "1"}}],
+    }
+    request = page_view(measurement_id, "", 2 * DAY_US + 90 * MINUTE_US, 10**6) | {
+        "path": "/mp/collect",
+        "query": f"measurement_id={measurement_id}&api_secret=*",
+        "secret_verdict": "valid",
+        "body": json.dumps(document),
+    }
+    return Block(
+        spool_id="server",
+        number=1,
+        kind="requests",
+        frontier=request["received_at"] + 1,
+        requests=1,
+        payload=encode_requests(pl.DataFrame([request], schema=REQUEST_SCHEMA)),
+        published_at=request["received_at"] + 1,
+    )
+
+
+def test_what_depends_on_a_touch_that_came_late_is_announced_and_mended(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    owner = world.property(time_zone="Europe/Zurich")
+    blocks, late = visits_over_days([owner], days=3, clients=4), late_hit(owner, "2.1")
+    settings = world.settings("live-1", shards=1, flush_seconds=0.0, snapshot_seconds=1e-6)
+    places = Places(
+        archive_url=settings.archive_url,
+        wide_rows_url=settings.wide_rows_url,
+        rules_path=settings.rules_path,
+    )
+    publisher = places.publisher("test")
+    publisher.live_lineage(shards=1)
+    stream([blocks[at : at + 5] for at in range(0, len(blocks), 5)], settings)
+    world.archive([*blocks, late])
+    stale = Announcements(places.wide_rows, STALE)
+
+    def replayed_and_published(first_us: int, end_us: int) -> Lineage:
+        lineage = publisher.lineages.draw(state="candidate", targets=((first_us, end_us),))
+        received = (MIDNIGHT_US + 2 * DAY_US + HOUR_US,)
+        asked = {"start_us": first_us, "end_us": end_us, "late_hours": received}
+        replay(world.replay_request(lineage.name, is_sealing=True, **asked))
+        publisher.publish(lineage.name)
+        answer_announcements(places, lineage, lineage.targets)
+        return lineage
+
+    first, end = MIDNIGHT_US + L, MIDNIGHT_US + 3 * DAY_US + L
+    replayed_and_published(MIDNIGHT_US, first)
+    right = expected([*blocks, late], settings)
+    wrong = {
+        hour_of(name) for name, value in world.cells("live-1").items()
+        if hour_of(name) >= first and right.get(name) != value
+    }  # fmt: skip
+    told = {hour // L for _, hour in stale.outstanding(MIDNIGHT_US - L, end + 4 * L)}
+    assert len(wrong) >= 3
+    assert {hour // L for hour in wrong} <= told
+
+    lineage = replayed_and_published(first, end)
+    mended = world.cells(lineage.name)
+    assert mended == {name: value for name, value in right.items() if hour_of(name) >= first}
+    assert stale.outstanding(first, end) == {}

@@ -206,7 +206,11 @@ def request_blocks(
             random.choice(("/", "/cart", "/help")),
         )
         held[random.choice(list(held))].append(view)
-    blocks = [block for spool in held for block in _spool(spool, held[spool], size)]
+    blocks = [
+        block
+        for spool, mine in held.items()
+        for block in _spool(spool, [mine[at : at + size] for at in range(0, len(mine), size)])
+    ]
     return sorted(blocks, key=lambda block: (block.published_at, block.spool_id))
 
 
@@ -227,11 +231,13 @@ def visits_over_days(
             view = page_view(owner, client, at, len(views) + 1, path)
             views.append(view | {"query": view["query"] + source})
             at, source = at + random.randrange(40 * MINUTE_US), ""
-    return _spool("spool0", sorted(views, key=lambda view: view["received_at"]), 10)
+    by_hour: dict[int, list[dict]] = {}  # type: ignore[type-arg]
+    for view in sorted(views, key=lambda view: view["received_at"]):
+        by_hour.setdefault(view["received_at"] // HOUR_US, []).append(view)
+    return _spool("spool0", list(by_hour.values()))
 
 
-def _spool(spool_id: str, requests: list[dict], size: int) -> list[Block]:  # type: ignore[type-arg]
-    parts = [requests[at : at + size] for at in range(0, len(requests), size)]
+def _spool(spool_id: str, parts: list[list[dict]]) -> list[Block]:  # type: ignore[type-arg]
     frontier = MIDNIGHT_US
     blocks = []
     for number, part in enumerate([[], *parts, []], start=1):
