@@ -76,10 +76,8 @@ class StaleTouches:
         if found:
             versions = orjson.loads(found[0])
         else:
-            # The first map of all serves what was never served before.
             versions = {
-                str(owner or ""): max(1 if owner is None else 0, held.version - 1)
-                for owner, held in now.items()
+                str(owner or ""): _version_before(owner, held) for owner, held in now.items()
             }
         return {
             owner: self._document(owner, held, versions.get(str(owner or ""), 0))
@@ -149,6 +147,12 @@ def is_covered(name: bytes, owner: int, versions: Mapping[int | None, int]) -> b
     """Whether what was announced under a name is in what was counted by pointers of versions."""
     everywhere, own = map(int, name.decode().split("-"))
     return everywhere <= versions.get(None, 0) and own <= versions.get(owner, 0)
+
+
+def _version_before(owner: int | None, held: PointerDocument) -> int:
+    """The version before the last; the first map serves what nothing served before."""
+    least = min(1, held.version) if owner is None else 0
+    return max(least, held.version - 1)
 
 
 def _serving(documents: _Documents, owner: int) -> PointerMap:

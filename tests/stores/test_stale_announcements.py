@@ -94,6 +94,15 @@ def test_a_publication_for_one_property_makes_nothing_of_others_stale(scene: Sce
     assert scene.told() == {2: HOURS}
 
 
+def test_where_no_map_serves_yet_nothing_is_stale(wide_rows: WideRows, tmp_path: Path) -> None:
+    stale = StaleTouches(wide_rows, FolderObjects(tmp_path), OWNERS)
+    publisher = Publisher(wide_rows, lambda: 1, who="test", follow_up=stale.catch_up)
+    span = (FIRST_DAY.start_us, FIRST_DAY.end_us)
+    name = publisher.lineages.draw(state="candidate", targets=(span,)).name
+    publisher.publish(name, property_id=2)
+    assert Announcements(wide_rows, STALE).outstanding(DAY, DAY + 9 * DAY_US) == {}
+
+
 def test_a_rollback_makes_stale_again_what_was_counted_since(scene: Scene) -> None:
     scene.publisher.publish(scene.candidate((1, DAY, "search"), (2, DAY, "news")))
     announcements = Announcements(scene.wide_rows, STALE)
