@@ -125,8 +125,8 @@ MUTATIONS = (
     Mutation(
         "hours sealed before they were written are forgotten",
         "tallymark/shards.py",
-        "hour >= self.held_from",
-        "hour >= self.first_unsealed_hour()",
+        "return hour >= self.known_from",
+        "return hour >= max(self.known_from, self.first_unsealed_hour())",
         (SHARDS,),
     ),
     Mutation(

@@ -26,6 +26,7 @@ LINE = (
     '{address} - - [{day:02}/May/2015:{hour:02}:05:03 +0000] "GET {target} HTTP/1.1" 200 9 '
     '"-" "Firefox"\n'
 )
+KILLS = ("archive.file-before-manifest", "import.ends-written", "import.window-written")
 FIRST_HOUR = 1_431_820_800_000_000  # 2015-05-17T00
 
 
@@ -268,10 +269,7 @@ def test_an_import_waits_for_no_other_one(tmp_path: Path, folder: Path, property
     assert run(folder, property_id, "access-log", file).exit_code == 0
 
 
-@pytest.mark.parametrize(
-    "failpoint",
-    ["archive.file-before-manifest", "import.ends-written", "import.window-written"],
-)
+@pytest.mark.parametrize("failpoint", KILLS)
 def test_an_import_that_is_killed_goes_on_to_the_same_archive(
     tmp_path: Path, folder: Path, property_id: int, failpoint: str
 ) -> None:

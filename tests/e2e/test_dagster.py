@@ -93,9 +93,9 @@ def test_sealed_hours_are_served_by_themselves_and_a_backfill_replaces_them(
     stack.start()
     try:
         eventually(
-            lambda: serving(stack, midnight) == "gen-0",
+            lambda: serving(stack, midnight) == serving(stack, midnight + 4 * L) == "gen-0",
             within_seconds=RUN_SECONDS,
-            what="the first hour of the archive, sealed",
+            what="all hours that a session window joins to the morning, sealed",
         )
         assert serving(stack, midnight + 2 * DAY_US) == "live-1"
 
