@@ -9,7 +9,6 @@ from tallymark.hits import ITEM, PARAM
 from tallymark.protocols.events import EVENT_SCHEMA
 from tallymark.protocols.numbers import micros_of
 from tallymark.protocols.percent import percent_decoded
-from tallymark.protocols.query_pairs import Pairs
 
 LISTS: Final = {"items": pl.List(ITEM), "params": pl.List(PARAM), "user_properties": pl.List(PARAM)}
 
@@ -37,48 +36,37 @@ def without_params(events: pl.DataFrame) -> pl.DataFrame:
     ).select(list(EVENT_SCHEMA))
 
 
-def with_params_of(
-    events: pl.DataFrame, shared: Pairs, own: Pairs, owners: pl.Series
-) -> pl.DataFrame:
+def with_params_of(events: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """``events`` as ``EVENT_SCHEMA``, with the lists that pairs make.
 
     Args:
-        events: In the order that the rows of ``own`` count.
-        shared: Pairs of the requests' queries, with keys that nobody knows.
-        own: Pairs of the events' lines; they override those shared.
-        owners: The request of each event.
+        events: In the order that ``row`` counts.
+        pairs: ``PAIR_SCHEMA``; in a list of an event, the first of each name counts.
     """
-    pairs = _pairs_of_events(shared, own, owners)
-    lists = {
-        "params": _params(pairs.filter(pl.col("list") == "params")),
-        "user_properties": _params(pairs.filter(pl.col("list") == "user_properties")),
-        "items": _items(pairs.filter(pl.col("list") == "items")),
-    }
+    placed = with_looked_up(pairs, "key", _places)
+    placed = placed.unique(["row", "list", "name"], keep="first", maintain_order=True)
+    params, properties, items = (
+        placed.filter(pl.col("list") == name) for name in ("params", "user_properties", "items")
+    )
+    return with_lists(
+        events,
+        params=params_of(params),
+        user_properties=params_of(properties),
+        items=_items(items),
+    )
+
+
+def with_lists(events: pl.DataFrame, **lists: pl.DataFrame) -> pl.DataFrame:
+    """``events`` as ``EVENT_SCHEMA``, with ``lists``: ``entries`` of each ``row`` that has any."""
     rows = pl.DataFrame({"row": pl.int_range(events.height, dtype=pl.UInt32, eager=True)})
     columns = [
-        rows.join(found.select("row", name), on="row", how="left", maintain_order="left")
-        .get_column(name)
+        rows.join(found, on="row", how="left", maintain_order="left")
+        .get_column("entries")
         .fill_null(pl.Series([[]], dtype=LISTS[name]))
-        for name, found in (
-            (name, grouped.rename({"entries": name})) for name, grouped in lists.items()
-        )
+        .alias(name)
+        for name, found in lists.items()
     ]
     return events.with_columns(columns).select(list(EVENT_SCHEMA))
-
-
-def _pairs_of_events(shared: Pairs, own: Pairs, owners: pl.Series) -> pl.DataFrame:
-    """``row`` of the event, ``list`` to be in, ``name``, ``key`` as sent, ``value``, ``is_number``;
-    in a list of an event each name once."""
-    events = pl.DataFrame(
-        {"row": owners, "event": pl.int_range(len(owners), dtype=pl.UInt32, eager=True)}
-    )
-    kept = shared.frame(without=TRANSPORT)
-    inherited = events.join(kept, on="row", how="inner", maintain_order="left_right").select(
-        pl.col("event").alias("row"), "key", "value"
-    )
-    pairs = pl.concat([own.frame(without=TRANSPORT), inherited])
-    pairs = with_looked_up(pairs, "key", _places)
-    return pairs.unique(["row", "list", "name"], keep="first", maintain_order=True)
 
 
 def _places(keys: pl.Series) -> pl.DataFrame:
@@ -97,8 +85,9 @@ def _places(keys: pl.Series) -> pl.DataFrame:
     )
 
 
-def _params(pairs: pl.DataFrame) -> pl.DataFrame:
-    """``entries`` of each ``row``; text that was said to be a number has micros as well."""
+def params_of(pairs: pl.DataFrame) -> pl.DataFrame:
+    """``entries`` of each ``row``: parameters, by ``name``, ``value`` (as it was sent) and
+    ``is_number``; text that was said to be a number has micros as well."""
     text = percent_decoded(pairs.get_column("value"))
     numbers = text.zip_with(
         pairs.get_column("is_number"), pl.Series([""]).new_from_index(0, len(text))
