@@ -6,6 +6,7 @@ Everything that is no hit is handed on to the Flask application.
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from collector.answers import ANSWERS, Answer
 from collector.bodies import BodyCutShortError, BodyTooLargeError, read_body
 from collector.cors import Headers, answer_headers, preflight_headers
 from collector.metrics import Counts
@@ -18,9 +19,8 @@ from stores import failpoints
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
-COLLECT_PATHS: Final = frozenset({"/g/collect", "/mp/collect"})
 RETRY_AFTER_SECONDS: Final = 10
-_EMPTY: Final = [b""]
+_EMPTY: Final = (b"",)
 
 
 class FastPath:
@@ -60,19 +60,20 @@ class FastPath:
         """Answer a request (PEP 3333)."""
         if self._cpu is not None:
             self._cpu.join()
-        if environ["PATH_INFO"] not in COLLECT_PATHS:
+        taken = ANSWERS.get(environ["PATH_INFO"])
+        if taken is None:
             return self._others(environ, start_response)
         method = environ["REQUEST_METHOD"]
         if method in ("POST", "GET"):
-            status, headers = self._collect(environ, method)
+            status, headers = self._collect(environ, method, taken)
         elif method == "OPTIONS":
             status, headers = "204 No Content", preflight_headers(environ)
         else:
             status, headers = "405 Method Not Allowed", [("Allow", "GET, POST, OPTIONS")]
         start_response(status, headers)
-        return _EMPTY
+        return taken.body if status == taken.status else _EMPTY
 
-    def _collect(self, environ: dict[str, Any], method: str) -> tuple[str, Headers]:
+    def _collect(self, environ: dict[str, Any], method: str, taken: Answer) -> tuple[str, Headers]:
         headers = answer_headers(environ.get("HTTP_ORIGIN", ""), method)
         if self._space.is_full:
             self._counts.refused_full += 1
@@ -96,10 +97,12 @@ class FastPath:
         self._space.used_bytes += size_bytes
         self._counts.recorded += 1
         self._counts.recorded_bytes += size_bytes
+        if taken.headers:
+            headers = [*headers, *taken.headers]
         if reason:
             self._counts.doubted += 1
             headers = [*headers, ("X-Tallymark-Reason", reason)]
-        return "204 No Content", headers
+        return taken.status, headers
 
 
 def _unavailable(headers: Headers, reason: str) -> tuple[str, Headers]:

@@ -15,7 +15,7 @@ from collector.peers import TrustedProxies, country_hint
 from collector.request_ids import balancer_request_id
 from collector.spools import Spool
 
-_MEASUREMENT_ID: Final = re.compile(r"(?:^|&)(?:tid|measurement_id)=([^&]*)")
+_MEASUREMENT_ID: Final = re.compile(r"(?:^|[&\n])(?:tid|measurement_id)=([^&\r\n]*)")
 
 
 class Recorder:
@@ -68,7 +68,7 @@ class Recorder:
             query, secret = masked_query(query)
             text, encoding, body_secret = recorded_body(body)
             secret = secret or body_secret
-        verdict, reason = self._peek(query, environ["PATH_INFO"], secret)
+        verdict, reason = self._peek(query, text, environ["PATH_INFO"], secret)
         columns = orjson.dumps(
             {
                 "has_balancer_id": request_id is not None,
@@ -85,9 +85,9 @@ class Recorder:
         self._spool.append(fields, request_id)
         return len(fields), reason
 
-    def _peek(self, query: str, path: str, secret: str) -> tuple[str, str]:
+    def _peek(self, query: str, body: str, path: str, secret: str) -> tuple[str, str]:
         """The verdict on the secret, and why the request may not count."""
-        found = _MEASUREMENT_ID.search(query)
+        found = _MEASUREMENT_ID.search(query) or (_MEASUREMENT_ID.search(body) if body else None)
         measurement_id = found[1] if found else ""
         if "%" in measurement_id or "+" in measurement_id:
             measurement_id = unquote_plus(measurement_id)

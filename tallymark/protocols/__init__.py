@@ -6,13 +6,23 @@ from typing import Final
 import polars as pl
 
 from tallymark.dead_letters import REJECTION_SCHEMA, dead_letters
-from tallymark.protocols import ga4_web, measurement_protocol
+from tallymark.protocols import (
+    ga4_web,
+    measurement_protocol,
+    pixel,
+    universal_analytics,
+)
 from tallymark.protocols.events import DECODED_SCHEMA, Decoder, hits_of, rejections
 from tallymark.requests import REQUEST_SCHEMA
 
 DECODERS: Final[dict[str, Decoder]] = {
     "/g/collect": ga4_web.decode,
     "/mp/collect": measurement_protocol.decode,
+    "/p.gif": pixel.decode,
+    "/collect": universal_analytics.decode,
+    "/r/collect": universal_analytics.decode,
+    "/j/collect": universal_analytics.decode,
+    "/batch": universal_analytics.decode,
 }
 """The protocol that listens at each path."""
 

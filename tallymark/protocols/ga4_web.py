@@ -8,7 +8,7 @@ from tallymark.protocols.events import DecodedEvents
 from tallymark.protocols.ga4_params import TRANSPORT, with_params_of, without_params
 from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.numbers import engagement_ms_of, micros_of
-from tallymark.protocols.payloads import payloads_of
+from tallymark.protocols.payloads import client_or_visitor, mobile_of_headers, payloads_of
 
 MAX_LINES: Final = 1_000
 """Events of one request; browsers send some twenty at most."""
@@ -59,22 +59,13 @@ def decode(requests: pl.DataFrame, with_params: bool) -> DecodedEvents:
 
 def _with_meaning(events: pl.DataFrame) -> pl.DataFrame:
     """What the texts of numbers and marks mean."""
-    visitor = pl.when(pl.col("visitor_hash") != "").then(
-        pl.concat_str(pl.lit("visitor."), "visitor_hash")
-    )
-    client_id = pl.when(pl.col("client_id") != "").then("client_id").otherwise(visitor)
     hint = pl.when(pl.col("mobile").is_in(["0", "1"])).then("mobile")
     return events.with_columns(
         engagement_ms_of(events.get_column("engagement")).alias("engagement_ms"),
         micros_of(events.get_column("value")).fill_null(0).alias("value_micros"),
-        client_id=client_id.fill_null(""),
+        client_id=client_or_visitor(),
         sent_at=pl.lit(None, pl.Int64),
         opens_session=pl.lit(value=True),
         is_first_visit=pl.col("first_visit").str.contains("^[1-9]"),
-        mobile_hint=hint.otherwise(_mobile_of_headers()),
+        mobile_hint=hint.otherwise(mobile_of_headers()),
     )
-
-
-def _mobile_of_headers() -> pl.Expr:
-    hint = pl.col("client_hints").str.extract(r'"Sec-CH-UA-Mobile":"\?([01])"')
-    return pl.when(pl.col("client_hints") == "").then(pl.lit("")).otherwise(hint.fill_null(""))

@@ -115,6 +115,24 @@ def payloads_of(
     )
 
 
+def client_or_visitor() -> pl.Expr:
+    """The client id that was sent, else one made of the visitor hash, which lasts a day."""
+    visitor = pl.concat_str(pl.lit("visitor."), "visitor_hash")
+    return (
+        pl.when(pl.col("client_id") != "")
+        .then("client_id")
+        .when(pl.col("visitor_hash") != "")
+        .then(visitor)
+        .otherwise(pl.lit(""))
+    )
+
+
+def mobile_of_headers() -> pl.Expr:
+    """``1``, ``0`` or nothing: whether the browser's headers say that it is mobile."""
+    hint = pl.col("client_hints").str.extract(r'"Sec-CH-UA-Mobile":"\?([01])"')
+    return pl.when(pl.col("client_hints") == "").then(pl.lit("")).otherwise(hint.fill_null(""))
+
+
 def _readable(requests: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
     is_text = pl.col("body_encoding") == "utf-8"
     unreadable = requests.filter(~is_text)

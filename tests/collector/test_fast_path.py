@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from collector.answers import ANSWERS
 from collector.browsers import HEADER_KEYS
 from collector.peers import network_of
 from collector.visitors import DAY_US
+from tallymark.protocols import DECODERS
 from tests.collector.workers import BROWSER, NOON_US, SECRET, worker_at, write_properties
 
 GA4_HIT = "v=2&tid=G-SHOP&cid=1.2&en=page_view&dl=https%3A%2F%2Fshop.test%2F%3Fa%3Db"
@@ -192,6 +194,44 @@ def test_the_answer_says_why_a_hit_may_not_count(tmp_path: Path, path, query, re
         assert answer.status == 204
         assert answer.headers.get("X-Tallymark-Reason", "") == reason
         assert len(collector.rows()) == 1
+
+
+@pytest.mark.parametrize("line", ["tid=G-SHOP&t=pageview", "t=pageview&tid=G-SHOP\r\nt=event"])
+def test_a_property_may_be_named_in_the_body(tmp_path: Path, line: str):
+    with worker_at(tmp_path) as collector:
+        answer = collector.ask("/batch", "", line.encode())
+        unknown = collector.ask("/batch", "", line.replace("SHOP", "OTHER").encode())
+    assert "X-Tallymark-Reason" not in answer.headers
+    assert unknown.headers["X-Tallymark-Reason"] == "unknown_measurement_id"
+
+
+def test_every_path_that_takes_hits_is_one_that_is_understood():
+    assert ANSWERS.keys() == DECODERS.keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "mimetype", "begins"),
+    [
+        ("/g/collect", 204, None, b""),
+        ("/mp/collect", 204, None, b""),
+        ("/p.gif", 200, "image/gif", b"GIF89a"),
+        ("/collect", 200, "image/gif", b"GIF89a"),
+        ("/r/collect", 200, "image/gif", b"GIF89a"),
+        ("/batch", 200, "image/gif", b"GIF89a"),
+        ("/j/collect", 200, "text/plain", b"1"),
+    ],
+)
+def test_each_protocol_is_answered_as_its_clients_expect(
+    tmp_path: Path, path, status, mimetype, begins
+):
+    with worker_at(tmp_path) as collector:
+        answer = collector.ask(path, GA4_HIT, HTTP_ORIGIN="https://shop.test")
+    assert answer.status == status
+    assert answer.headers.get("Content-Type") == mimetype
+    assert answer.body.startswith(begins)
+    assert int(answer.headers.get("Content-Length", 0)) == len(answer.body)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.test"
 
 
 def test_rules_that_change_are_known_after_a_tick(tmp_path: Path):

@@ -18,7 +18,7 @@ from tests.tallymark.recorded import SHOP, frame, processed, server, web
 GOOD = f"tid={SHOP}&cid=1&en=a"
 EVENT = json.dumps({"client_id": "1", "events": [{"name": "a"}]})
 REJECTED: dict[str, dict[str, Any]] = {
-    "unknown_path": web(GOOD, path="/collect"),
+    "unknown_path": web(GOOD, path="/c/collect"),
     "not_utf8": web(GOOD, "//4=", body_encoding="base64"),
     "too_many_lines": web(GOOD, "a\n" * 1001),
     "too_many_events": server(json.dumps({"client_id": "1", "events": [{"name": "a"}] * 26})),
@@ -37,7 +37,7 @@ TEXT = st.text(
 WORDS = st.sampled_from(
     ["tid", "cid", "en", "dl", "dr", "dt", "_et", "_fv", "ep.a", "epn.value", "up.b", "pr1", "cs",
      "=", "&", "\n", "\r\n", "%C3%A9", "%ff", "%", "+", SHOP, "page_view", "1e9", "-3",
-     "//x/y?utm_source=z"]
+     "//x/y?utm_source=z", "&t=pageview", "&pa=add", "&pr1id=a", "&pr2qt=x", "&dp=a", "&qt=9"]
 )  # fmt: skip
 QUERIES = st.one_of(TEXT, st.lists(WORDS, max_size=30).map("".join))
 JSON = st.recursive(
@@ -49,10 +49,11 @@ JSON = st.recursive(
     max_leaves=12,
 )  # fmt: skip
 WEB = st.builds(
-    lambda query, body, good: web(f"{GOOD}&{query}" if good else query, body),
+    lambda query, body, good, path: web(f"{GOOD}&{query}" if good else query, body, path=path),
     QUERIES,
     QUERIES,
     st.booleans(),
+    st.sampled_from([path for path in DECODERS if path != "/mp/collect"]),
 )
 EVENTS = st.lists(st.dictionaries(st.sampled_from(["name", "params"]), JSON), max_size=3)
 SERVER = st.one_of(
