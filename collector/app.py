@@ -22,6 +22,7 @@ from collector.shared_cpu import SharedCpu
 from collector.space import SpoolSpace
 from collector.spools import Spool, new_spool_id
 from collector.tracker import Tracker
+from collector.validation import validation
 from collector.visitors import VisitorHashes
 from stores.clock import stopwatch, utc_us
 
@@ -131,6 +132,7 @@ def create_app(worker: Worker) -> Flask:
     settings = worker.settings
     app = Flask(__name__, static_folder=None)
     _add_routes(app, worker, Tracker.load())
+    app.register_blueprint(validation(worker.clock, settings.max_body_bytes))
     others: WsgiApp = app.wsgi_app
     fast_path = FastPath(
         others,
