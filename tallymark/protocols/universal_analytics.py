@@ -150,10 +150,10 @@ def _event_name() -> pl.Expr:
 def _location() -> pl.Expr:
     """The page's address; a path that is sent by itself takes the place of the address's."""
     address, host, path = (pl.col(name) for name in ("address", "document_host", "document_path"))
+    # Some send a whole origin for the host.
+    named_origin = pl.concat_str(pl.lit("https://"), host.str.replace("^[A-Za-z]+://", ""))
     origin = (
-        pl.when(host != "")
-        .then(pl.concat_str(pl.lit("https://"), host))
-        .otherwise(address.str.extract(_ORIGIN).fill_null(""))
+        pl.when(host != "").then(named_origin).otherwise(address.str.extract(_ORIGIN).fill_null(""))
     )
     query = address.str.extract(r"(\?[^#]*)").fill_null("")
     rooted = pl.when(path.str.starts_with("/")).then(path).otherwise(pl.lit("/") + path)

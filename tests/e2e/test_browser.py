@@ -1,18 +1,15 @@
 """A real page in a real browser, from the tracker's script to the numbers that a merchant sees."""
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from .chromium import chromium, needs_chromium
+from .pages import served
 from .reports import ask
 from .stack import Site, Stack, eventually, running
 
@@ -40,18 +37,8 @@ def _browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
 @pytest.fixture(name="shop")
 def _shop(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder of pages and the address of the server that serves them."""
-    folder = tmp_path / "shop"
-    folder.mkdir()
-    handler = partial(_QuietHandler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-class _QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        """Nothing is logged."""
+    with served(tmp_path / "shop") as shop:
+        yield shop
 
 
 def test_views_and_events_of_a_real_page_arrive_in_the_reports(

@@ -34,6 +34,7 @@ def param(key: str, text: str, micros: int | None = None) -> dict[str, Any]:
           "page_query": "utm_source=mail", "title": "Home", "opens_session": True}),
         ("&t=pageview&dh=shop.example&dp=%2Fb", {"host": "shop.example", "path": "/b"}),
         ("&t=pageview&dh=shop.example&dp=b", {"host": "shop.example", "path": "/b"}),
+        ("&t=pageview&dh=http://shop.example&dp=/b", {"host": "shop.example", "path": "/b"}),
         ("&t=pageview&dp=%2Fb%3Fq%3D1", {"host": "", "path": "/b", "page_query": "q=1"}),
         ("&t=pageview&dl=https://shop.example/a?utm_source=m&dp=/virtual",
          {"host": "shop.example", "path": "/virtual", "page_query": "utm_source=m"}),
