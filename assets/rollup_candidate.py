@@ -13,8 +13,13 @@ from assets.settings import ReplaySettings, bounds_of
 from assets.stores import Stores
 from beam_pipelines.generations import Generation
 from stores.archive.counts import Sessions
+from stores.clock import utc_us
+from stores.live_audits import AuditNotes
+from stores.reviews import Review
+from tallymark.audit_notes import standing_check
 from tallymark.checks import BLOCKING, CHANGE_WITHIN_BOUNDS, CheckResult
 from tallymark.differences import Differences
+from tallymark.divergences import AGREES_WITH_LIVE, HOLDS
 from tallymark.metrics import TOTALS
 from tallymark.slots import instant_us
 
@@ -25,6 +30,16 @@ TEXT_TOLD: Final = 20_000
 CHECKS: Final = [
     dg.AssetCheckSpec(name, asset=KEY, blocking=True, description=f"Holds that {holds}.")
     for name, holds in BLOCKING.items()
+] + [
+    dg.AssetCheckSpec(
+        AGREES_WITH_LIVE,
+        asset=KEY,
+        blocking=False,
+        description=(
+            f"Holds that {HOLDS}. Found while hours are sealed; it fails until somebody has "
+            "looked at all that was found (`tallymark audit`)."
+        ),
+    )
 ]
 
 
@@ -55,14 +70,23 @@ def rollup_candidate(hours: dg.HourlyPartitionsDefinition) -> dg.AssetsDefinitio
         )
         generation.conclude(may_be_published=review.adds_up)
         report_beyond(context, _facts(generation, review.differences))
+        agreement = _agreement(stores, review)
+        if review.divergences is not None and review.divergences.unexplained_hours():
+            context.log.error(agreement.reason)
         yield dg.MaterializeResult(
             check_results=[
                 _result(check, review.differences, is_sealing=replay_settings.is_sealing)
-                for check in review.checks
+                for check in (*review.checks, agreement)
             ]
         )
 
     return rollup_candidate
+
+
+def _agreement(stores: Stores, review: Review) -> CheckResult:
+    """Whether sealed hours say what was streamed: those of this run, and all before."""
+    alerts = AuditNotes(stores.wide_rows(), utc_us).alerts()
+    return standing_check(alerts, review.divergences)
 
 
 def _facts(generation: Generation, differences: Differences) -> dict[int, dict[str, Any]]:

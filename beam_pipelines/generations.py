@@ -27,6 +27,7 @@ from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
 from stores.clock import utc_us
 from stores.lineages import LineageRegister
+from stores.live_audits import AuditNotes, open_audit
 from stores.pointers import PointerStore
 from stores.publication import Publisher
 from stores.reviews import Report as ReviewReport
@@ -36,6 +37,7 @@ from stores.stale_touches import StaleTouches, is_covered
 from stores.wide_rows.opening import open_wide_rows
 from stores.wide_rows.port import WideRows
 from tallymark.checks import Bounds
+from tallymark.divergences import LiveAudit
 from tallymark.lineages import STANDING, Input, Lineage, clean_sources, merged_spans
 from tallymark.pointer_map import PointerMap
 from tallymark.properties import Property
@@ -269,7 +271,8 @@ class Generation:
         report: ReviewReport | None = None,
     ) -> Review:
         """What reports would show of its targets, and whether it adds up; to be asked for before
-        ``conclude``, with ``Review.adds_up`` saying whether it may become a candidate.
+        ``conclude``, with ``Review.adds_up`` saying whether it may become a candidate. Hours that
+        are sealed are held against what was streamed of them, and what is found is noted.
 
         Args:
             bounds: How far it may be from what is served; ``None`` takes the default.
@@ -277,15 +280,24 @@ class Generation:
             report: Told how far the review is.
         """
         targets = self.plan.targets
-        return reviewed(
+        spans = [(targets.start_us, targets.end_us)]
+        wide_rows = self.places.wide_rows
+        audit = None
+        if self.wish.is_sealing:
+            audit = open_audit(wide_rows, spans, self.places.properties())
+        found = reviewed(
             self.places,
             self.lineage,
-            [(targets.start_us, targets.end_us)],
+            spans,
             manifests=self.clean_manifests(),
             bounds=bounds,
             is_acknowledged=is_acknowledged,
+            live_audit=audit,
             report=report,
         )
+        if found.divergences is not None:
+            AuditNotes(wide_rows, utc_us).note(found.divergences)
+        return found
 
     def conclude(self, *, may_be_published: bool = True) -> Lineage:
         """Note what was computed; what was needed on the way only is removed.
@@ -346,6 +358,7 @@ def reviewed(
     against: str = "",
     bounds: Bounds | None = None,
     is_acknowledged: bool = False,
+    live_audit: LiveAudit | None = None,
     report: ReviewReport | None = None,
 ) -> Review:
     """A lineage held against what is served, against itself, and against what it was made of.
@@ -359,6 +372,7 @@ def reviewed(
         against: A lineage to compare with in place of what is served.
         bounds: How far it may be from what is served; ``None`` takes the default.
         is_acknowledged: Whether a change beyond them is meant.
+        live_audit: Holds it against what live lineages serve; ``None`` leaves it out.
         report: Told how far the review is.
     """
     if manifests is None:
@@ -377,6 +391,7 @@ def reviewed(
         against=against,
         bounds=bounds,
         is_acknowledged=is_acknowledged,
+        live_audit=live_audit,
         report=report,
     )
 

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "publish": "cli.commands.publish:publish",
     "rollback": "cli.commands.rollback:rollback",
     "lineages": "cli.commands.lineages:lineages",
+    "audit": "cli.commands.audit:audit",
     "sweep": "cli.commands.sweep:sweep",
     "serve": "cli.commands.serve:serve",
 }

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from report_api.errors import ApiError
 from report_api.metrics import CONTENT_TYPE, ReportMetrics
 from report_api.overview import overview_document
 from report_api.reader import Answer, ReportReader
+from stores.live_audits import AuditNotes
 from stores.rules_cache.port import RulesCache
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark.properties import Property, secret_hash
@@ -49,6 +51,7 @@ class _Parts:
     rules_cache: RulesCache
     now_us: Callable[[], int]
     metrics: ReportMetrics
+    audit_notes: AuditNotes
     collector_url: str
 
 
@@ -70,7 +73,12 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["tallymark"] = _Parts(
-        ReportReader(wide_rows, now_us), rules_cache, now_us, ReportMetrics(), collector_url
+        ReportReader(wide_rows, now_us),
+        rules_cache,
+        now_us,
+        ReportMetrics(),
+        AuditNotes(wide_rows, now_us),
+        collector_url,
     )
     app.register_blueprint(routes)
     app.register_error_handler(ApiError, ApiError.response)
@@ -153,7 +161,10 @@ def readyz() -> Response:
 @routes.get("/metrics")
 def metrics() -> Response:
     """For Prometheus."""
-    return Response(_parts().metrics.text(), content_type=CONTENT_TYPE)
+    parts = _parts()
+    with suppress(WideRowsUnavailableError):  # what was said before stays
+        parts.metrics.audited(len(parts.audit_notes.alerts()))
+    return Response(parts.metrics.text(), content_type=CONTENT_TYPE)
 
 
 def _authorised(property_id: str) -> Property:

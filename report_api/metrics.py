@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -28,6 +28,17 @@ class ReportMetrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+
+        # Sealed hours that differ from live beyond late hits and that nobody has looked at.
+        self._audit_hours = Gauge(
+            "tallymark_audit_hours",
+            "Sealed hours that differ from live beyond late hits",
+            registry=self._registry,
+        )
+
+    def audited(self, hours: int) -> None:
+        """Show how many sealed hours are to be looked at."""
+        self._audit_hours.set(hours)
 
     def answered(self, method: str, status: int, seconds: float) -> None:
         """Count an answer."""

@@ -44,6 +44,11 @@ class Announcements:
         }
         return {where: blocks for where, blocks in found.items() if blocks}
 
+    def announced(self, first_us: int, end_us: int) -> dict[tuple[int, int], set[bytes]]:
+        """Blocks that were ever announced, counted in since or not, as ``outstanding`` has them."""
+        found = self._rows(first_us, end_us)
+        return {where: blocks for where, (blocks, _) in found.items() if blocks}
+
     def answer(
         self,
         first_us: int,

@@ -18,6 +18,7 @@ from tallymark.checks import (
 )
 from tallymark.conservation import Conservation
 from tallymark.differences import Comparison, Differences, merged, together
+from tallymark.divergences import Divergences, LiveAudit, streamed_spans
 from tallymark.lineages import Span, merged_spans
 from tallymark.metrics import TOTALS
 from tallymark.pointer_map import PointerMap
@@ -34,10 +35,12 @@ class Review:
     Attributes:
         differences: Candidate against served.
         checks: Results of the blocking checks.
+        divergences: Where it is not what live lineages serve, if that was asked for.
     """
 
     differences: Differences
     checks: tuple[CheckResult, ...]
+    divergences: Divergences | None = None
 
     @property
     def failed(self) -> list[CheckResult]:
@@ -65,6 +68,7 @@ def review(
     against: str = "",
     bounds: Bounds | None = None,
     is_acknowledged: bool = False,
+    live_audit: LiveAudit | None = None,
     report: Report | None = None,
 ) -> Review:
     """Hold a candidate against what is served, and against itself.
@@ -81,6 +85,7 @@ def review(
         against: A lineage to compare with in place of what is served.
         bounds: How far it may be from what is served; ``None`` takes the default.
         is_acknowledged: Whether a change beyond the bounds is meant.
+        live_audit: Holds the hours that live lineages serve against it; ``None`` leaves it out.
         report: Told how far it is.
 
     Raises:
@@ -94,11 +99,14 @@ def review(
     for batch in batches(wanted, everywhere, overrides):
         tell(done, len(wanted))
         comparisons = {rollup.name: Comparison(rollup) for rollup in ROLLUPS}
+        streamed = streamed_spans(batch.served, spans)
         for day_us in days_of(spans):
             for rollup in sorted(ROLLUPS, key=lambda each: each is not TOTALS):
                 for pair in pairs.read(rollup, batch, day_us):
                     comparisons[rollup.name].add(pair.served, pair.candidate)
                     audit.add(rollup, pair.candidate)
+                    if live_audit is not None:
+                        live_audit.add(rollup, pair.served, pair.candidate, streamed)
             audit.close()
         parts.append(
             together(comparisons.values(), candidate=candidate, against=against, spans=spans)
@@ -108,7 +116,11 @@ def review(
     differences = merged(parts, candidate=candidate, against=against, spans=spans)
     change = change_within_bounds(differences, bounds or Bounds(), is_acknowledged=is_acknowledged)
     conserved = () if counts is None else (conservation(counts),)
-    return Review(differences=differences, checks=(*conserved, *audit.results(), change))
+    return Review(
+        differences=differences,
+        checks=(*conserved, *audit.results(), change),
+        divergences=None if live_audit is None else live_audit.result(),
+    )
 
 
 def _silent(done: int, of: int) -> None:

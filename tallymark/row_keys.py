@@ -134,6 +134,17 @@ def announced_property(row_key: bytes) -> int:
     return int(row_key.decode().split(SEPARATOR)[2])
 
 
+def audit_key(hour_us: int) -> bytes:
+    """Row of what an audit has found in an hour (UTC µs)."""
+    return _hourly("audit", hour_us)
+
+
+def audit_range() -> tuple[bytes, bytes]:
+    """Half-open key range of what audits have found in all hours."""
+    start = f"{CONTROL_PREFIX}audit{SEPARATOR}".encode()
+    return start, start + b"\x7f"
+
+
 def _hourly(kind: str, hour_us: int) -> bytes:
     moment = datetime.fromtimestamp(hour_us / 1e6, UTC).strftime("%Y%m%dT%H")
     return f"{CONTROL_PREFIX}{kind}{SEPARATOR}{moment}".encode()

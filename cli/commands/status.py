@@ -13,6 +13,11 @@ from cli import dagster_probes, probes
 from cli.data_folder import DataFolder, data_option
 from cli.stack import unshipped_spools
 from cli.up_lock import holder
+from stores.clock import utc_us
+from stores.live_audits import AuditNotes
+from stores.wide_rows.opening import open_wide_rows
+from stores.wide_rows.port import WideRowsUnavailableError
+from tallymark.audit_notes import alert_text
 
 _HTTP_SERVICES = ("collector", "reports")
 _NOTED_SERVICES = ("shipper", "archiver", "stream")
@@ -35,6 +40,8 @@ class Health:
 def status(data: Path, as_json: bool) -> None:
     """Say how each part of the stack on a data folder is; exit status 1 if one is not well.
 
+    Sealed hours that are not what was streamed are told too; they change the exit status not.
+
     \b
     Examples:
       tallymark status
@@ -48,22 +55,43 @@ def status(data: Path, as_json: bool) -> None:
         sys.exit(1)
     found = health_of(folder, held)
     healthy = bool(found) and all(service.healthy for service in found)
+    audit = _audit(folder)
     if as_json:
         services = [asdict(service) for service in found]
         document = {"healthy": healthy, "pid": held.get("pid"), "services": services}
-        click.echo(json.dumps(document | {"unshipped_spools": unshipped_spools(folder.spools)}))
+        spools = unshipped_spools(folder.spools)
+        click.echo(json.dumps(document | {"unshipped_spools": spools, "audit": audit}))
     else:
         for service in found:
             mark = "ok " if service.healthy else "BAD"
             click.echo(f"{mark} {service.service:<14} {service.detail}")
+        if audit["text"]:
+            click.echo(f"!!  {'audit':<14} {audit['text']}; tallymark audit lists them")
     sys.exit(0 if healthy else 1)
 
 
 def health_of(folder: DataFolder, held: dict[str, Any]) -> list[Health]:
     """The health of every service that the running supervisor knows."""
     noted = probes.run_note(folder.run / "up.json")
-    services = noted.get("services", []) if noted.get("pid") == held.get("pid") else []
-    return [_health(folder, service) for service in services]
+    is_running = noted.get("pid") == held.get("pid")
+    return [_health(folder, service) for service in _noted_services(folder) if is_running]
+
+
+def _noted_services(folder: DataFolder) -> list[dict[str, Any]]:
+    services = probes.run_note(folder.run / "up.json").get("services", [])
+    return services if isinstance(services, list) else []
+
+
+def _audit(folder: DataFolder) -> dict[str, Any]:
+    """How many sealed hours are not what was streamed, and somebody has yet to look at."""
+    service = next((one for one in _noted_services(folder) if one["name"] == "stream"), None)
+    if service is None:
+        return {"hours": 0, "text": ""}
+    try:
+        alerts = AuditNotes(open_wide_rows(service["address"]), utc_us).alerts()
+    except WideRowsUnavailableError as error:
+        return {"hours": None, "text": f"the wide rows do not say: {error}"}
+    return {"hours": len(alerts), "text": alert_text(alerts)}
 
 
 def _health(folder: DataFolder, service: dict[str, Any]) -> Health:

@@ -5,19 +5,23 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
 from cli.data_folder import DataFolder
 from cli.main import main
+from cli.up_lock import UpLock
 from stores.archive.clean import CleanHits, CleanManifest
 from stores.archive.opening import open_objects
+from stores.live_audits import AuditNotes
 from stores.publication import Publisher
 from stores.rules_cache.creation import create_property
 from stores.wide_rows.opening import open_wide_rows
 from tallymark.aggregates import cell_frame, counted
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.conservation import Conservation
+from tallymark.divergences import COUNT_SCHEMA, DIVERGENCE_SCHEMA, Divergences
 from tallymark.pieces import compact
 from tallymark.slots import HOUR_US
 from tests.strategies import MIDNIGHT_US, MINUTE_US, Visit, all_attributed, hits_of, tables
@@ -229,3 +233,53 @@ def test_an_empty_folder_has_no_lineages(tmp_path: Path) -> None:
     shown = CliRunner().invoke(main, ["lineages", "--data", str(tmp_path)])
     assert shown.exit_code == 0
     assert "none yet" in shown.stderr
+
+
+def noted(scene: Scene) -> AuditNotes:
+    """An audit has found a number of the first hour that late hits do not explain."""
+    place = {"property_id": scene.owner.property_id, "hour": MIDNIGHT_US}
+    number = {"rollup": "totals", "row": "", "metric": "events", "live": 200, "sealed": 201}
+    notes = AuditNotes(scene.wide_rows, lambda: 1)
+    notes.note(
+        Divergences(
+            spans=(SPAN,),
+            counts=pl.DataFrame([place | {"explained": 0, "unexplained": 1}], COUNT_SCHEMA),
+            examples=pl.DataFrame([place | number | {"is_explained": False}], DIVERGENCE_SCHEMA),
+        )
+    )
+    return notes
+
+
+TOLD = "totals events was 200 live and is 201"
+
+
+def test_hours_that_differ_from_live_are_listed_until_somebody_has_looked(scene: Scene) -> None:
+    noted(scene)
+    shown = scene.run("audit")
+    assert f"2023-11-15T00Z  1 numbers of {scene.owner.property_id}" in shown.stdout
+    assert TOLD in shown.stdout
+    assert "1 hour differs from live beyond late hits" in shown.stderr
+    assert "1 acknowledged" in scene.run("audit", "--acknowledge", RANGE, "--why", "disk").stderr
+    [row] = map(json.loads, scene.run("audit", "--json").stdout.splitlines())
+    assert (row["hour"], row["numbers"], row["why"]) == ("2023-11-15T00Z", 1, "disk")
+    assert "nothing is to be looked at" in scene.run("audit").stderr
+
+
+def test_the_status_of_a_stack_tells_of_hours_that_differ_from_live(scene: Scene) -> None:
+    folder = DataFolder(scene.path)
+    service = {
+        "name": "stream", "state": "ready", "pid": 1, "restarts": 0,
+        "address": folder.wide_rows_url,
+    }  # fmt: skip
+    with UpLock(folder.run, {"pid": 7}):
+        (folder.run / "up.json").write_text(json.dumps({"pid": 7, "services": [service]}))
+        (folder.run / "stream.json").write_text(json.dumps({"pid": 1}))
+        assert "audit" not in scene.run("status").output
+        notes = noted(scene)
+        shown = scene.run("status")
+        assert shown.exit_code == 0, shown.output
+        assert "audit          1 hour differs from live beyond late hits, e.g. " in shown.output
+        assert TOLD in shown.output
+        assert json.loads(scene.run("status", "--json").output)["audit"]["hours"] == 1
+        notes.acknowledge(*SPAN, who="ada", why="")
+        assert json.loads(scene.run("status", "--json").output)["audit"]["hours"] == 0
