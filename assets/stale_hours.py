@@ -21,13 +21,14 @@ CHECK: Final = "served_by_this_code"
         dg.AssetCheckSpec(
             CHECK,
             asset="stale_hours",
-            description="Every replayed hour that is served was computed by the code as it is.",
+            description="Every hour that is served was computed by the code as it is.",
         )
     ],
     description=(
         "Hours that are served from what **another version of the code** decided. Looked for after "
-        "each deploy; to mend them, backfill the job `replay` over the spans that it names, look "
-        "at its checks, and publish."
+        "each deploy. `tallymark stream upgrade` takes over those that are still open; to mend the "
+        "others, backfill the job `replay` over the spans that it names, look at its checks, and "
+        "publish. `tallymark stale` names them too."
     ),
 )
 def stale_hours(stores: Stores) -> Iterator[dg.MaterializeResult[None]]:
@@ -57,6 +58,7 @@ _SCHEMA: Final = dg.TableSchema(
         dg.TableColumn("lineage"),
         dg.TableColumn("code version"),
         dg.TableColumn("property"),
+        dg.TableColumn("mended by"),
     ]
 )
 
@@ -70,15 +72,22 @@ def _row(stale: StaleSpan) -> dg.TableRecord:
             "lineage": stale.lineage,
             "code version": stale.code_version,
             "property": "all" if stale.property_id is None else str(stale.property_id),
+            "mended by": "stream upgrade" if stale.is_open else "replay",
         }
     )
 
 
 def _advice(found: list[StaleSpan], hours: int) -> str:
     if not found:
-        return "all replayed hours that are served were computed by this code"
-    first, last = found[0].span.start_us, max(one.span.end_us for one in found) - HOUR_US
-    return (
-        f"{hours} served hours were computed by other code. Backfill the job replay from "
-        f"{key_of(first)} to {key_of(last)}, look at the checks, then publish"
-    )
+        return "all hours that are served were computed by this code"
+    said = [f"{hours} served hours were computed by other code."]
+    if any(one.is_open for one in found):
+        said.append("Run `tallymark stream upgrade`, which takes over those that are open.")
+    sealed = [one.span for one in found if not one.is_open]
+    if sealed:
+        first, last = sealed[0].start_us, max(span.end_us for span in sealed) - HOUR_US
+        said.append(
+            f"Backfill the job replay from {key_of(first)} to {key_of(last)}, look at the checks, "
+            "then publish"
+        )
+    return " ".join(said)

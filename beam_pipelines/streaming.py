@@ -35,7 +35,8 @@ from stores.publication import Publisher
 from stores.wide_rows.port import WideRowsUnavailableError
 from tallymark.blocks import Block, block_of_message
 from tallymark.lineages import Lineage
-from tallymark.slots import HOUR_US, instant_us
+from tallymark.pointer_map import SINCE_EVER
+from tallymark.slots import HOUR_US, first_whole_hour, instant_us
 
 LOG = logging.getLogger(__name__)
 OVERLAP_US: Final = 120_000_000
@@ -122,6 +123,8 @@ def prepare(
         seek_us = now_us - RESTART_US
         whole_from = max(whole_from, seek_us)
     bus.seek(lineage.subscription, seek_us)
+    computes_from = whole_from if whole_from <= SINCE_EVER else first_whole_hour(whole_from)
+    publisher.lineages.update(lineage.name, lambda held: held.computed_by(version, computes_from))
     shard_settings = ShardSettings(
         lineage=lineage.name,
         shards=lineage.shards,

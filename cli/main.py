@@ -12,6 +12,7 @@ _COMMANDS: Final = {
     "simulate": "cli.commands.simulate:simulate",
     "stream": "cli.commands.stream:stream_group",
     "import": "cli.commands.imports:import_group",
+    "stale": "cli.commands.stale:stale",
     "replay": "cli.commands.replay:replay",
     "diff": "cli.commands.diff:diff",
     "publish": "cli.commands.publish:publish",

@@ -62,7 +62,9 @@ class Lineage:
         targets: Event hours that it computes and may serve, ascending, disjoint.
         property_id: The only property it computes; ``None`` computes all.
         rules: ``as-received``, ``latest`` or a version number.
-        code_version: Of the code that made the decisions.
+        code_version: Of the code that made the decisions; of a live lineage, of the newest hours.
+        earlier_code: Of a live lineage whose job went on in other code: (end UTC µs, version),
+            ascending; each version decided the hours before its end that none before it has.
         inputs: Whose clean hits were read outside ``asked``, ascending; where nothing is named,
             hits were decoded from the raw archive.
         hits: How many were read.
@@ -82,6 +84,7 @@ class Lineage:
     property_id: int | None = None
     rules: str = "as-received"
     code_version: str = ""
+    earlier_code: tuple[tuple[int, str], ...] = ()
     inputs: tuple[Input, ...] = ()
     hits: int = 0
     seconds: float = 0.0
@@ -144,6 +147,27 @@ class Lineage:
         """The document of a live lineage that may serve the hours from ``start_us`` on."""
         return replace(self, targets=((start_us, FOR_EVER),))
 
+    def computed_by(self, version: str, from_us: int) -> "Lineage":
+        """The document of a live lineage whose hours from ``from_us`` on (UTC µs) a version of
+        the code computes; the hours before stay decided by what decided them."""
+        if version == self.code_version:
+            return self
+        decided = [*self.earlier_code, (FOR_EVER, self.code_version)]
+        kept = [one for one in decided if one[0] < from_us]
+        cut = [] if from_us <= SINCE_EVER else [(from_us, decided[len(kept)][1])]
+        return replace(self, code_version=version, earlier_code=(*kept, *cut))
+
+    def code_of(self, start_us: int, end_us: int) -> list[tuple[Span, str]]:
+        """The versions of the code that decided the hours [start_us, end_us), ascending."""
+        found: list[tuple[Span, str]] = []
+        at = start_us
+        for edge, version in (*self.earlier_code, (FOR_EVER, self.code_version)):
+            end = min(edge, end_us)
+            if at < end:
+                found.append(((at, end), version))
+                at = end
+        return found
+
     def outside_targets(self, start_us: int, end_us: int) -> list[Span]:
         """What of [start_us, end_us) it has not computed."""
         return outside(start_us, end_us, self.targets)
@@ -172,6 +196,8 @@ def decode(document: bytes) -> Lineage:
         held = {name: value for name, value in content.items() if name in known}
         for name in ("asked", "targets"):
             held[name] = tuple((int(start), int(end)) for start, end in held.get(name, ()))
+        earlier = held.get("earlier_code", ())
+        held["earlier_code"] = tuple((int(end), str(version)) for end, version in earlier)
         held["inputs"] = tuple(Input(**part) for part in held.get("inputs", ()))
         return Lineage(**held)
     except (AttributeError, TypeError, orjson.JSONDecodeError) as error:

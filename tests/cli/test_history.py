@@ -209,6 +209,23 @@ def test_old_generations_are_swept(scene: Scene) -> None:
     assert "nothing to sweep" in scene.run("sweep", "--keep", 4).stderr
 
 
+def test_hours_that_other_code_has_computed_are_named_with_what_mends_them(scene: Scene) -> None:
+    code = json.loads(scene.run("stale", "--json").output)["code"]
+    assert scene.run("stale").output == f"all served hours were computed by this code, {code}\n"
+    scene.run("publish", scene.candidate(190, code_version="old"))
+    whole = scene.run("stale")
+    assert whole.output == f"{RANGE}: gen-1, code old: tallymark replay {RANGE}\n"
+    alone = scene.candidate(190, property_id=scene.owner.property_id, code_version="older")
+    scene.run("publish", alone)
+    [row] = [
+        row for row in json.loads(scene.run("stale", "--json").output)["spans"] if row["property"]
+    ]
+    assert row == {
+        "hours": RANGE, "property": scene.owner.property_id, "lineage": alone, "code": "older",
+        "open": False, "mend": f"tallymark replay {RANGE} --property {scene.owner.property_id}",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -17,7 +17,7 @@ from tallymark.lineages import (
     merged_spans,
     outside,
 )
-from tallymark.pointer_map import FOR_EVER, PointerMap
+from tallymark.pointer_map import FOR_EVER, SINCE_EVER, PointerMap
 from tallymark.slots import HOUR_US
 
 
@@ -124,3 +124,34 @@ def test_a_live_lineage_may_serve_for_ever() -> None:
     made = lineage("live-2", targets=((0, FOR_EVER),))
     assert made.outside_targets(0, FOR_EVER) == []
     assert replace(made, state="published").subscription == "stream-live-2"
+
+
+def test_hours_of_a_live_lineage_keep_the_code_that_decided_them() -> None:
+    made = lineage("live-1").computed_by("one", SINCE_EVER)
+    assert made.code_of(SINCE_EVER, FOR_EVER) == [((SINCE_EVER, FOR_EVER), "one")]
+    assert made.computed_by("one", 8 * HOUR_US) == made
+    second = made.computed_by("two", 8 * HOUR_US).computed_by("three", 12 * HOUR_US)
+    assert second.code_version == "three"
+    assert second.code_of(0, 16 * HOUR_US) == [
+        (span, version)
+        for span, version in zip(hours(0, 8, 8, 12, 12, 16), ("one", "two", "three"), strict=True)
+    ]
+    assert decode(second.encode()) == second
+    assert second.computed_by("four", SINCE_EVER).earlier_code == ()
+
+
+@given(st.lists(st.tuples(EDGES, st.sampled_from("abc")), max_size=6), EDGES, EDGES)
+def test_the_code_that_computed_an_hour_last_decided_it(
+    computations: list[tuple[int, str]], first: int, end: int
+) -> None:
+    made, decided = lineage("live-1", code_version="z"), ["z"] * 12
+    for hour, version in computations:
+        if version != made.code_version:  # the same code goes on where it was
+            decided[hour:] = [version] * len(decided[hour:])
+        made = made.computed_by(version, hour * HOUR_US)
+    found = [
+        (hour, version)
+        for (start_us, end_us), version in made.code_of(first * HOUR_US, end * HOUR_US)
+        for hour in range(start_us // HOUR_US, end_us // HOUR_US)
+    ]
+    assert found == [(hour, decided[hour]) for hour in range(first, end)]

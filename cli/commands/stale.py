@@ -1,0 +1,51 @@
+"""``tallymark stale``: what a new version of the code leaves to be mended."""
+
+import json
+from typing import Any
+
+import click
+
+from beam_pipelines.code_version import code_version
+from beam_pipelines.stale_hours import StaleSpan, stale_spans
+from cli.places import explained, json_option, place_options, places_of
+from cli.span_text import span_text
+
+
+@click.command()
+@place_options
+@json_option
+def stale(*, as_json: bool, **where: Any) -> None:
+    """Name the served hours that other code than the installed one has computed.
+
+    To be asked after each deploy. Hours that hits may still change are taken over by tallymark
+    stream upgrade; sealed ones are mended by a replay that is published. Where routine sealing is
+    on, it computes those that a streaming job serves by itself. Nothing is changed.
+
+    \b
+    Examples:
+      tallymark stale
+      tallymark stale --json
+    """
+    with explained():
+        rows = [_row(one) for one in stale_spans(places_of(**where))]
+    if as_json:
+        click.echo(json.dumps({"code": code_version(), "spans": rows}))
+        return
+    if not rows:
+        click.echo(f"all served hours were computed by this code, {code_version()}")
+    for row in rows:
+        owner = "" if row["property"] is None else f" of property {row['property']}"
+        click.echo(f"{row['hours']}{owner}: {row['lineage']}, code {row['code']}: {row['mend']}")
+
+
+def _row(one: StaleSpan) -> dict[str, Any]:
+    hours = span_text((one.span.start_us, one.span.end_us))
+    owner = "" if one.property_id is None else f" --property {one.property_id}"
+    return {
+        "hours": hours,
+        "property": one.property_id,
+        "lineage": one.lineage,
+        "code": one.code_version or "unknown",
+        "open": one.is_open,
+        "mend": "tallymark stream upgrade" if one.is_open else f"tallymark replay {hours}{owner}",
+    }
