@@ -1,6 +1,6 @@
 """Memory of the whole local stack at rest, by process.
 
-Run alone: python -m benchmarks.memory [--seconds 60]
+Run alone: python -m benchmarks.memory [--seconds 60] [--no-dagster]
 """
 
 import argparse
@@ -17,9 +17,12 @@ BAR_MEGABYTES = 1_500
 WARM_UP_HITS_PER_SECOND, WARM_UP_SECONDS = 100, 20
 
 
-def run(seconds: float) -> bool:
+def run(seconds: float, *, dagster: bool) -> bool:
     """Measure and tell; whether the bar is met."""
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "stack") as stack:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder) / "stack", dagster=dagster) as stack,
+    ):
         site = stack.create_property("At rest")
         stack.simulate(
             [site], "warm-up", f"--rate={WARM_UP_HITS_PER_SECOND}",
@@ -52,7 +55,9 @@ def main() -> None:
     """Run from the command line; exit status 1 where the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="of rest before it is measured")
-    sys.exit(0 if run(parser.parse_args().seconds) else 1)
+    parser.add_argument("--no-dagster", action="store_true", help="leave Dagster out")
+    arguments = parser.parse_args()
+    sys.exit(0 if run(arguments.seconds, dagster=not arguments.no_dagster) else 1)
 
 
 if __name__ == "__main__":
