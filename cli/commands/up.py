@@ -17,6 +17,7 @@ from cli.stack import StackSettings, port_problems, services_of
 from cli.supervisor import Screen, Supervisor
 from cli.up_lock import FolderInUseError, UpLock
 from stores.clock import SCALED, SPEED, VARIABLE
+from tallymark.geography import DatabaseError, database_name
 
 _PORT = click.IntRange(1, 65535)
 
@@ -68,6 +69,10 @@ def up(
       tallymark up --data /var/lib/tallymark --collector-port 9000 --report-port 9001
       BIGTABLE_EMULATOR_HOST=127.0.0.1:9102 tallymark up --wide-rows bigtable
     """
+    try:
+        database_name()
+    except DatabaseError as error:
+        raise click.ClickException(str(error)) from error
     folder = DataFolder(data.resolve())
     settings = StackSettings(
         data=folder.path,

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from tallymark.dead_letters import REJECTION_SCHEMA
+from tallymark.geography import countries_of
 from tallymark.protocols.events import DecodedEvents, rejections, without_client_and_name
 from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.query_pairs import PAIR_SCHEMA, Pairs, columns_of, pairs_of
@@ -55,7 +56,7 @@ class Payloads:
                 if values.null_count() < len(values):
                     sent[name] = values.zip_with(values.is_not_null(), sent[name])
         texts = pl.DataFrame({name: values.fill_null("") for name, values in sent.items()})
-        facts = self.requests.select(*REQUEST_FACTS, country="country_hint")[self.owners]
+        facts = self.requests.select(*REQUEST_FACTS, _country(self.requests))[self.owners]
         return pl.concat([texts, facts], how="horizontal").with_columns(
             request_row=self.owners, hit_index=self.indices
         )
@@ -113,6 +114,14 @@ def payloads_of(
         own=pairs_of(lines.get_column("line"), keys, others=others),
         rejected=pl.concat([REJECTION_SCHEMA.to_frame(), *rejected]),
     )
+
+
+def _country(requests: pl.DataFrame) -> pl.Series:
+    """As a trusted proxy has found it, else as the network says."""
+    hints = requests.get_column("country_hint").alias("country")
+    if (hints != "").all():
+        return hints
+    return hints.zip_with(hints != "", countries_of(requests.get_column("ip_network")))
 
 
 def client_or_visitor() -> pl.Expr:
