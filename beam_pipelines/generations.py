@@ -34,6 +34,7 @@ from stores.reviews import Report as ReviewReport
 from stores.reviews import Review, review
 from stores.rules_cache.file import FileRulesCache
 from stores.stale_touches import StaleTouches, is_covered
+from stores.sweeping import Sweeper
 from stores.wide_rows.opening import open_wide_rows
 from stores.wide_rows.port import WideRows
 from tallymark.checks import Bounds
@@ -82,6 +83,11 @@ class Places:
     def publisher(self, who: str) -> Publisher:
         """What changes the pointers in somebody's name."""
         return Publisher(self.wide_rows, utc_us, who=who, follow_up=self.announce_stale)
+
+    def sweeper(self) -> Sweeper:
+        """What deletes lineages that nobody needs."""
+        owners = [owner.property_id for owner in self.properties()]
+        return Sweeper(self.wide_rows, self.objects, utc_us, owners)
 
     def announce_stale(self) -> int:
         """Announce the hours that depend on touches which the pointers have changed; how many."""
@@ -245,8 +251,16 @@ class Generation:
     def _spare_what_is_served(self) -> None:
         """Nothing that is served is ever overwritten."""
         pointers = PointerStore(self.places.wide_rows).held().document.pointers
-        served = [hour for hour in self.plan.targets if pointers.lineage_at(hour) == STANDING]
-        if self.wish.is_sealing and served:
+        if not self.wish.is_sealing:
+            return
+        standing = self.register.get(STANDING)
+        served = [
+            hour
+            for hour in self.plan.targets
+            if pointers.lineage_at(hour) == STANDING
+            and not standing.outside_targets(hour, hour + HOUR_US)
+        ]
+        if served:
             raise RefusedError(
                 f"{STANDING} serves {len(served)} of these hours, the first "
                 f"{hour_text(served[0])}: replay them into a lineage of their own instead"

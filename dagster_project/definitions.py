@@ -11,7 +11,7 @@ from assets.settings import ReplaySettings
 from assets.stale_hours import stale_hours
 from assets.stores import Stores
 from dagster_project.hosting import ARCHIVE, OFF, RULES, SEALING, WIDE_ROWS
-from dagster_project.jobs import ASSET_JOBS, rollback
+from dagster_project.jobs import ASSET_JOBS, rollback, sweep
 from dagster_project.sensors import sensors
 from stores.clock import utc_us
 
@@ -29,7 +29,7 @@ def defs() -> dg.Definitions:
         warnings.simplefilter("ignore", dg.BetaWarning)  # single-run backfills are what ranges need
         return dg.Definitions(
             assets=[*layers(hours), stale_hours],
-            jobs=[*ASSET_JOBS, rollback],
+            jobs=[*ASSET_JOBS, rollback, sweep],
             sensors=sensors(routine_is_on=os.environ.get(SEALING) != OFF),
             resources={
                 "stores": stores,

@@ -96,6 +96,25 @@ def rollback() -> None:
     roll_back()
 
 
+@dg.op
+def sweep_lineages(context: dg.OpExecutionContext, stores: Stores) -> None:
+    """Delete cells and files of lineages that nobody needs."""
+    for name, (slots, files) in stores.places().sweeper().sweep().items():
+        context.log.info(f"{name} is swept: {slots} slots, {files} files")
+
+
+@dg.job(
+    tags=_tags("sweeping", -5),
+    description=(
+        "Delete old generations and ended streams: the newest three generations stay, and all "
+        "that serves, may still be read or is read from. The sensor `sweeping` launches it."
+    ),
+)
+def sweep() -> None:
+    """Nothing that is served changes."""
+    sweep_lineages()
+
+
 ASSET_JOBS: Final = (replay, replay_and_publish, publish, seal, mend)
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 from assets.hours import EARLIER_US, key_of
 from assets.stores import Stores
 from beam_pipelines.code_version import code_version
-from dagster_project.jobs import KIND, mend, range_tags, run_config, seal
+from dagster_project.jobs import KIND, mend, range_tags, run_config, seal, sweep
 from stores.announcements import LATE, STALE, Announcements
 from stores.clock import utc_us
 from stores.lineages import LineageRegister
@@ -88,6 +88,20 @@ def late_hits(
     yield _request(first.span, f"late-{first.property_id}", config)
 
 
+def sweeping(
+    context: dg.SensorEvaluationContext, stores: Stores
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """One run request, or why there is none."""
+    if _is_busy(context, "sweeping"):
+        yield dg.SkipReason("a run that sweeps is under way")
+        return
+    sweeper = stores.places().sweeper()
+    if not (sweeper.due() or sweeper.idle()):
+        yield dg.SkipReason("every lineage that is held is needed")
+        return
+    yield dg.RunRequest(run_key=f"sweep-{utc_us() // AGAIN_US}")
+
+
 def new_code(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """The cursor is the version of the code for which stale hours were looked for."""
     version = code_version()
@@ -143,6 +157,15 @@ def sensors(*, routine_is_on: bool) -> list[dg.SensorDefinition]:
                 "depend on touches which a publication has changed."
             ),
         )(late_hits),
+        dg.sensor(
+            job=sweep,
+            minimum_interval_seconds=600,
+            default_status=on,
+            description=(
+                "Deletes generations but the newest three, and streams that have ended, once "
+                "nothing is served from them and no reader may hold them."
+            ),
+        )(sweeping),
         dg.sensor(
             target=dg.AssetSelection.assets("stale_hours"),
             minimum_interval_seconds=60,

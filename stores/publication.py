@@ -123,6 +123,14 @@ class Publisher:
                 self._follow_up()
                 return wanted
 
+    def release(self, spans: Sequence[Span]) -> PointerDocument:
+        """Let no live lineage serve sealed hours of which there is nothing; the map in force."""
+        while True:
+            held = self.pointers.held()
+            wanted = publication.released(held.document, spans, self._signed("nothing came"))
+            if wanted is held.document or self.pointers.replace(held, wanted):
+                return wanted
+
     def rollback(
         self, *, property_id: int | None = None, to: int | None = None, why: str = ""
     ) -> PointerDocument:

@@ -193,6 +193,20 @@ def sealed(
     return PointerDocument(pointers=pointers, sealed=sealed_hours, change=change)
 
 
+def released(held: PointerDocument, spans: Sequence[Span], signature: Signature) -> PointerDocument:
+    """The next map, in which sealed hours that hold nothing belong to no live lineage any more.
+
+    ``held`` where there are none.
+    """
+    sealed_hours = merged_spans([*held.sealed, *spans])
+    pointers = _with_sealed(held.pointers, sealed_hours)
+    if (pointers.intervals, sealed_hours) == (held.pointers.intervals, held.sealed):
+        return held
+    change = Change(action="seal", signature=signature, lineage=STANDING, spans=tuple(spans))
+    pointers = replace(pointers, version=held.version + 1)
+    return PointerDocument(pointers=pointers, sealed=sealed_hours, change=change)
+
+
 def rolled_back(
     held: PointerDocument,
     earlier: Callable[[int], PointerDocument],

@@ -1,9 +1,10 @@
-"""Sweeping: which generations nobody needs any more."""
+"""Sweeping: which generations and ended streams nobody needs any more."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from tallymark.lineages import Lineage
+from tallymark.lineages import Lineage, Span, merged_spans, outside
+from tallymark.pointer_map import PointerMap
 from tallymark.slots import DAY_US, HOUR_US
 
 KEPT_GENERATIONS: Final = 3
@@ -22,50 +23,93 @@ def sweepable(
     kept: int = KEPT_GENERATIONS,
     grace_us: int = GRACE_US,
 ) -> list[Lineage]:
-    """The generations whose cells and files may be deleted, oldest first.
+    """The lineages whose cells and files may be deleted: generations, oldest first, then streams.
 
-    Neither the standing lineage nor live ones are, nor those that serve or whose clean hits
-    another one was computed from that is kept.
+    Neither the standing lineage is among them, nor a live one whose job has not ended, nor those
+    that serve or whose clean hits another one was computed from that is kept.
 
     Args:
         lineages: The register, by name.
         named: Those that pointers name, or have named within the grace period.
         now_us: UTC µs.
         kept: How many of the newest generations stay, whether they serve or not.
-        grace_us: How long a generation stays after its document has changed.
+        grace_us: How long a lineage stays after its document has changed.
     """
-    generations = sorted(
-        (each for each in lineages.values() if each.kind == "replay" and each.state != "swept"),
+    reasons = reasons_to_stay(lineages, named, now_us=now_us, kept=kept, grace_us=grace_us)
+    going = [lineages[name] for name, reason in reasons.items() if not reason]
+    return sorted(going, key=lambda each: (each.kind == "live", each.number))
+
+
+def reasons_to_stay(
+    lineages: Mapping[str, Lineage],
+    named: Collection[str],
+    *,
+    now_us: int,
+    kept: int = KEPT_GENERATIONS,
+    grace_us: int = GRACE_US,
+) -> dict[str, str]:
+    """For each lineage that was not swept why it stays, in a few words; "" where nothing holds it.
+
+    Args: as ``sweepable``.
+    """
+    held = {name: each for name, each in lineages.items() if each.state != "swept"}
+    done = sorted(
+        (each for each in held.values() if each.kind == "replay" and each.state != "computing"),
         key=lambda each: each.number,
     )
-    done = [each.name for each in generations if each.state != "computing"]
-    newest = set(done[len(done) - min(kept, len(done)) :])
-    needed = {
-        each.name
-        for each in lineages.values()
-        if each.kind != "replay"
-        or each.name in named
-        or each.name in newest
-        or _is_in_use(each, now_us, grace_us)
+    newest = {each.name for each in done[len(done) - min(kept, len(done)) :]}
+    reasons = {
+        name: _own_reason(
+            each, now_us, grace_us, is_named=name in named, is_new=name in newest, kept=kept
+        )
+        for name, each in held.items()
     }
-    needed = _with_inputs(needed, lineages)
-    return [each for each in generations if each.name not in needed]
-
-
-def _is_in_use(lineage: Lineage, now_us: int, grace_us: int) -> bool:
-    if lineage.state == "swept":
-        return False
-    patience_us = max(grace_us, ABANDONED_US) if lineage.state == "computing" else grace_us
-    return lineage.state == "published" or now_us - lineage.changed_at < patience_us
-
-
-def _with_inputs(names: set[str], lineages: Mapping[str, Lineage]) -> set[str]:
-    """Those too whose clean hits these were computed from, and so on."""
-    found, fresh = set(names), set(names)
+    fresh = [name for name, reason in reasons.items() if reason]
     while fresh:
-        read = {
-            part.lineage for name in fresh if name in lineages for part in lineages[name].inputs
-        }
-        fresh = read - found
-        found |= fresh
-    return found
+        reader = fresh.pop()
+        for name in {part.lineage for part in held[reader].inputs}:
+            if name in reasons and not reasons[name]:
+                reasons[name] = f"{reader} was computed from it"
+                fresh.append(name)
+    return reasons
+
+
+def _own_reason(
+    lineage: Lineage, now_us: int, grace_us: int, *, is_named: bool, is_new: bool, kept: int
+) -> str:
+    if lineage.kind == "standing":
+        return "sealed hours"
+    if is_named or lineage.state == "published":
+        return "serves, or did a moment ago"
+    if lineage.kind == "live" and lineage.state != "withdrawn":
+        return "streams"
+    if is_new:
+        return f"of the newest {kept}"
+    is_computing = lineage.state == "computing"
+    if now_us - lineage.changed_at < (max(grace_us, ABANDONED_US) if is_computing else grace_us):
+        return "is being computed" if is_computing else "changed a moment ago"
+    return ""
+
+
+def idle_spans(
+    served: PointerMap, lineages: Mapping[str, Lineage], due: Collection[Span], through_us: int
+) -> list[Span]:
+    """Hours that ended streams serve and hold nothing of, so that the standing lineage may.
+
+    They are sealed, and nothing that was received belongs into them: else they are to be computed.
+
+    Args:
+        served: The pointer map.
+        lineages: The register, by name.
+        due: Spans of hours (UTC µs) that are received and not computed yet.
+        through_us: UTC µs; hours from it on are not sealed.
+    """
+    ended = {each.name for each in lineages.values() if each.kind == "live"
+             and each.state == "withdrawn"}  # fmt: skip
+    computing = merged_spans(due)
+    return [
+        (first, end)
+        for part in served.intervals
+        if part.lineage in ended
+        for first, end in outside(part.start_us, min(part.end_us, through_us), computing)
+    ]

@@ -23,6 +23,7 @@ from stores.lineages import LineageRegister
 from stores.pointers import PointerStore
 from tallymark.lineages import Lineage
 from tallymark.publication import PointerDocument, Signature
+from tallymark.sweeping import GRACE_US, reasons_to_stay
 
 _WIDTH = 200
 """Columns of a table that goes to a file or a pipe."""
@@ -38,8 +39,9 @@ def lineages(*, owner: str | None, history: bool, as_json: bool, **where: Any) -
 
     gen-0 is extended as hours are sealed, gen-N is a replay, live-N a streaming job. A candidate
     may be published; one that was withdrawn may be again; of one that was swept the cells are
-    gone. With --history, the versions that tallymark rollback --to goes back to; with
-    --property those of that property's own publications.
+    gone. Old ones are swept by themselves: what stays says why. With --history, the versions
+    that tallymark rollback --to goes back to; with --property those of that property's own
+    publications.
 
     \b
     Examples:
@@ -53,11 +55,13 @@ def lineages(*, owner: str | None, history: bool, as_json: bool, **where: Any) -
         if history:
             rows = [_version(document) for document in pointers.history(property_id)]
         else:
-            known = LineageRegister(places.wide_rows, utc_us).all().values()
-            serving = _serving(pointers)
+            register = LineageRegister(places.wide_rows, utc_us).all()
+            serving, now_us = _serving(pointers), utc_us()
+            named = pointers.named_since(now_us - GRACE_US)
+            stays = reasons_to_stay(register, named, now_us=now_us)
             rows = [
-                _lineage(each, serving.get(each.name, []))
-                for each in known
+                _lineage(each, serving.get(each.name, []), stays.get(each.name))
+                for each in register.values()
                 if property_id is None or each.property_id in (None, property_id)
             ]
     if as_json:
@@ -78,12 +82,13 @@ def _serving(pointers: PointerStore) -> dict[str, list[str]]:
     return found
 
 
-def _lineage(lineage: Lineage, serves: Sequence[str]) -> dict[str, Any]:
+def _lineage(lineage: Lineage, serves: Sequence[str], stays: str | None) -> dict[str, Any]:
     return {
         "name": lineage.name,
         "state": lineage.state,
         "computed": [span_text(span) for span in lineage.targets],
         "serves": list(serves),
+        "stays": "" if stays is None else stays or "is swept next",
         "property": lineage.property_id,
         "rules": lineage.rules,
         "code": lineage.code_version,

@@ -6,8 +6,6 @@ from typing import Any
 import click
 
 from cli.places import explained, json_option, place_options, places_of
-from stores.clock import utc_us
-from stores.sweeping import Sweeper
 from tallymark.sweeping import GRACE_US, KEPT_GENERATIONS
 
 
@@ -20,10 +18,11 @@ from tallymark.sweeping import GRACE_US, KEPT_GENERATIONS
 @click.option("--dry-run", is_flag=True, help="Name them, delete nothing.")
 @json_option
 def sweep(*, keep: int, grace_seconds: int, dry_run: bool, as_json: bool, **where: Any) -> None:
-    """Delete cells and files of generations that nothing is served from.
+    """Delete cells and files of generations, and of ended streams, that nothing is served from.
 
-    The newest stay, and those whose clean hits a kept one was computed from. One that was swept
-    cannot be published, nor rolled back to; what it held can be computed again.
+    Dagster does the same by itself. The newest stay, and those whose clean hits a kept one was
+    computed from. One that was swept cannot be published, nor rolled back to; what it held can
+    be computed again.
 
     \b
     Examples:
@@ -33,7 +32,7 @@ def sweep(*, keep: int, grace_seconds: int, dry_run: bool, as_json: bool, **wher
     choices = {"kept": keep, "grace_us": grace_seconds * 1_000_000}
     with explained():
         places = places_of(**where)
-        sweeper = Sweeper(places.wide_rows, places.objects, utc_us)
+        sweeper = places.sweeper()
         rows: list[dict[str, Any]]
         if dry_run:
             rows = [{"lineage": each.name, "state": each.state} for each in sweeper.due(**choices)]

@@ -4,8 +4,8 @@ import pytest
 
 from assets.hours import key_of
 from assets.stores import Stores
-from dagster_project.jobs import KIND
-from dagster_project.sensors import complete_hours, late_hits, new_code, sealing, sensors
+from dagster_project.jobs import KIND, sweep
+from dagster_project.sensors import complete_hours, late_hits, new_code, sealing, sensors, sweeping
 from stores.archive.raw import RawArchive
 from stores.lineages import LineageRegister
 from stores.wide_rows.port import CELL_SCHEMA
@@ -130,3 +130,17 @@ def test_an_operator_may_turn_routine_off():
 
     assert running(routine_is_on=True) - running(routine_is_on=False) == {"sealing", "late_hits"}
     assert "complete_hours" in running(routine_is_on=False)
+
+
+def test_lineages_that_nobody_needs_are_swept_one_run_at_a_time(world, stores, instance):
+    [skipped] = requests(sweeping, stores, instance)
+    assert "is needed" in skipped.skip_message
+    register = LineageRegister(world.rows, lambda: 1)
+    names = [register.draw(state="candidate").name for _ in range(4)]
+    assert len(requests(sweeping, stores, instance)) == 1
+    result = sweep.execute_in_process(resources={"stores": stores}, instance=instance)
+    assert result.success
+    states = {name: each.state for name, each in register.all().items()}
+    assert states == {names[0]: "swept", **dict.fromkeys(names[1:], "candidate")}
+    [skipped] = requests(sweeping, stores, instance)
+    assert isinstance(skipped, dg.SkipReason)

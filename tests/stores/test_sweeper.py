@@ -9,9 +9,11 @@ import pytest
 from stores.archive.counted_touches import CountedTouches
 from stores.archive.counts import SLOT_SCHEMA, Counts
 from stores.archive.folder import FolderObjects
+from stores.archive.raw import RawArchive
 from stores.publication import Publisher
 from stores.sweeping import Sweeper
 from stores.wide_rows.port import CELL_SCHEMA, WideRows
+from tallymark.blocks import Block
 from tallymark.cells import version_of
 from tallymark.day_cells import DAY_ROLLUPS, Day, day_key
 from tallymark.lineages import LineageStateError
@@ -227,3 +229,47 @@ def test_a_generation_that_is_published_while_a_sweep_begins_stays(
     assert first in scene.left()
     with pytest.raises(LineageStateError):
         scene.publisher.lineages.turn(first, "swept")
+
+
+def test_an_ended_stream_goes_once_its_last_hours_are_sealed(
+    wide_rows: WideRows, tmp_path: Path
+) -> None:
+    scene = Scene(wide_rows, FolderObjects(tmp_path / "archive"))
+    sweeper = Sweeper(wide_rows, scene.objects, scene.tick, OWNERS)
+    lineages = scene.publisher.lineages
+    touch = pl.DataFrame([(1, 5, START_US, "news", "", "", "")], schema=TOUCH_SCHEMA, orient="row")
+    for name in ("live-1", "live-2"):
+        scene.write(name)
+        owed = touch.select("property_id", "client_hash", hour=pl.col("start"))
+        wide_rows.write(encode_touches(touch, owed, lineage=name, version=version_of(9, 9)))
+        scene.objects.put(f"snapshots/{name}/0000/manifest.json", b"content")
+    heir = lineages.draw("live", shards=1, state="candidate")
+    lineages.update(heir.name, lambda held: held.serving_from(HOURS.end_us))
+    scene.publisher.publish(heir.name)
+    lineages.turn("live-1", "withdrawn")
+    scene.pass_hours(2)
+    assert sweeper.sweep() == {}  # the archive has not passed its hours
+
+    frontiers = (("opening", START_US - HOUR_US), ("heartbeat", HOURS.end_us + 20 * HOUR_US))
+    RawArchive(scene.objects).write(
+        Block(spool_id="idle", number=number, kind=kind, requests=0, payload=b"", frontier=frontier)
+        for number, (kind, frontier) in enumerate(frontiers, start=1)
+    )
+    lineages.standing()  # which has computed the hours in which the archive has something
+    computed = [(-12 * HOUR_US, 12 * HOUR_US), (START_US - 24 * HOUR_US, START_US + 48 * HOUR_US)]
+    lineages.update("gen-0", lambda held: held.extended(computed))
+    assert [end for _, end in sweeper.idle()] == [HOURS.end_us]
+    assert sweeper.sweep() == {}  # a reader may have taken the pointers before
+    served = scene.publisher.pointers.held().document.pointers
+    assert served.lineage_at(START_US) == "gen-0"
+    scene.pass_hours(2)
+    assert set(sweeper.sweep()) == {"live-1"}
+    keys = wide_rows.read(CELLS)["row_key"].to_list()
+    assert not [key for key in keys if b"#live-1#" in key or b"#live-1@" in key]
+    assert [key for key in keys if b"#live-2#" in key]
+    assert {name.split("/")[1] for name in scene.objects.names("snapshots/")} == {"live-2"}
+    clients = with_client_keys(touch.select("property_id", "client_hash"))
+    cells = wide_rows.read_rows(clients["row_key"].to_list(), ("n",))
+    assert set(decode_touches(cells)["lineage"]) == {"live-2"}
+    assert lineages.get("live-1").state == "swept"
+    assert sweeper.sweep() == {}
