@@ -177,8 +177,6 @@ class Generation:
         self.lineage = lineage
         self.register = LineageRegister(places.wide_rows, utc_us)
         self.request = _request(places, wish, lineage.name, self.register)
-        self._seconds = 0.0
-        self._hits = 0
 
     @cached_property
     def replay(self) -> Replay:
@@ -242,7 +240,6 @@ class Generation:
             self.lineage.name,
             lambda held: replace(
                 held,
-                hits=held.hits + outcome.get("hits", 0),
                 seconds=round(held.seconds + seconds, 3),
             ),
         )
@@ -328,6 +325,8 @@ class Generation:
             for hour, name in sorted(self.replay.inputs.items())
         ]
 
+        manifests = self.clean_manifests()
+
         def concluded(held: Lineage) -> Lineage:
             is_ready = may_be_published and held.kind == "replay"
             turns = is_ready and held.state in ("computing", "withdrawn")
@@ -338,11 +337,29 @@ class Generation:
                 targets=merged_spans([*held.targets, (targets.start_us, targets.end_us)]),
                 inputs=merged_inputs([*held.inputs, *read]),
                 code_version=self.replay.code_version,
+                hits=self._hits(held, manifests),
             )
 
         self.lineage = self.register.update(self.lineage.name, concluded)
         self._counts.clear()
         return self.lineage
+
+    def _hits(self, held: Lineage, manifests: Iterable[CleanManifest]) -> int:
+        """How many hits the lineage has decoded, as its manifests count them, rejected ones too.
+
+        Spans of the standing lineage share received hours, each of which is counted in its span.
+        """
+        is_standing = held.kind == "standing"
+        fresh = sum(
+            one.conservation.hits_in
+            for one in manifests
+            if not is_standing or one.received_hour in self.plan.span
+        )
+        if not is_standing:
+            return fresh
+        targets = self.plan.targets
+        is_new = held.outside_targets(targets.start_us, targets.end_us)
+        return held.hits + fresh if is_new else held.hits
 
     def publish(self, why: str = "") -> PointerDocument:
         """Serve what was computed: hours of live lineages if it is sealing, else all its targets.

@@ -35,6 +35,7 @@ from beam_pipelines.transforms import CELLS_COUNTER, ProcessHits, RollUp, WriteC
 from stores.archive.clean import CleanHits, CleanManifest
 from stores.archive.counted_touches import pin_versions
 from stores.archive.counts import Counts, CountsManifest, Sessions
+from stores.archive.dead_letters import DeadLetters
 from stores.archive.hours import hour_name
 from stores.archive.raw_hours import RawHour
 from stores.archive.threads import at_once
@@ -110,6 +111,8 @@ def clean_received_hours(
     settings = _clean_settings(job)
     clean = CleanHits(job.objects)
     wanted = [hour for hour in hours if not _is_clean(job, settings, clean, hour)]
+    # Other code or rules may reject less; what they reject again has another name or the same one.
+    DeadLetters(job.objects).clear(job.request.lineage, wanted)
     tasks = tasks_of([RawHour(job.objects, hour) for hour in wanted], job.request.requests_a_task)
     with _stage("clean_hits", len(tasks), report), _pipeline(job.request) as pipeline:
         _ = (

@@ -48,9 +48,14 @@ class DataFolder:
         return self.path / "demo.json"
 
     @property
+    def wide_rows_path(self) -> Path:
+        """The file of the wide rows of a stack that names no other store."""
+        return self.path / "wide_rows.sqlite"
+
+    @property
     def wide_rows_url(self) -> str:
         """The wide rows of a stack that names no other store."""
-        return f"sqlite:{self.path / 'wide_rows.sqlite'}"
+        return f"sqlite:{self.wide_rows_path}"
 
     @property
     def archive_url(self) -> str:

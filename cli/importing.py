@@ -4,7 +4,7 @@ import fcntl
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,9 +15,11 @@ from cli.data_folder import DataFolder
 from cli.import_files import digest_of
 from cli.import_formats import FileFormat, NothingToImportError
 from cli.import_reports import FileReport
+from stores.announcements import LATE, Announcements
 from stores.archive.imports import ImportLedger, Spill, write_import
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
+from stores.wide_rows.opening import open_wide_rows
 from tallymark.slots import HOUR_US
 
 UNFINISHED: Final = ".unfinished"
@@ -42,6 +44,7 @@ class Importer:
         now_us: UTC µs.
         told: Is told of progress.
         is_dry: Whether nothing is to be written.
+        wide_rows_url: Where reports are, "" for the folder's own.
     """
 
     def __init__(
@@ -52,12 +55,14 @@ class Importer:
         now_us: int,
         told: Told,
         is_dry: bool = False,
+        wide_rows_url: str = "",
     ) -> None:
         self._folder = folder
         self._property_id = property_id
         self._now_us = now_us
         self._told = told
         self._is_dry = is_dry
+        self._wide_rows_url = wide_rows_url or folder.wide_rows_url
         objects = open_objects(folder.archive_url)
         self._archive = RawArchive(objects)
         self._ledger = ImportLedger(objects)
@@ -92,6 +97,7 @@ class Importer:
                 spill.remove()
         report.received_hours = hours.get_column("hour").n_unique()
         if not self._is_dry:
+            self._announce(report.spool_id, hours.get_column("hour").unique().sort().to_list())
             self._ledger.note(spool_id, report.document() | {"examples": {}})  # they name addresses
             self._unfinished(spool_id).unlink(missing_ok=True)
         return report
@@ -129,6 +135,25 @@ class Importer:
         for requests in write_import(self._archive, spill, plan, is_resumed=is_resumed):
             written += requests
             self._told(f"writing {Path(report.file).name}", written / spill.requests)
+
+    def _announce(self, spool_id: str, hours: Sequence[int]) -> None:
+        """No stream has seen these requests: hours that are counted already have to be again.
+
+        It comes before the file is noted as imported, so that an import which was cut off between
+        the two is announced when it is called again.
+        """
+        wide_rows = open_wide_rows(self._wide_rows_url)
+        try:
+            Announcements(wide_rows, LATE).announce(
+                (self._property_id, number * HOUR_US, f"{spool}-{block:010d}".encode())
+                for number in hours
+                for spool, block in self._archive.blocks(number * HOUR_US)
+                .filter((pl.col("spool_id") == spool_id) & (pl.col("requests") > 0))
+                .select("spool_id", "number")
+                .iter_rows()
+            )
+        finally:
+            wide_rows.close()
 
     def _unfinished(self, spool_id: str) -> Path:
         return self._folder.imports / f"{spool_id}{UNFINISHED}"

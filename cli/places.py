@@ -43,9 +43,28 @@ def place_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def places_of(*, data: Path, archive: str | None, wide_rows: str | None) -> Places:
-    """What the options name."""
+def places_of(
+    *, data: Path, archive: str | None, wide_rows: str | None, may_begin: bool = False
+) -> Places:
+    """What the options name; nothing is created by looking at it.
+
+    Args:
+        data: The data folder.
+        archive: URL, if it is not in there.
+        wide_rows: URL, if they are not in there.
+        may_begin: Whether a folder without reports will do: a replay makes the first.
+
+    Raises:
+        click.ClickException: when the folder holds nothing to look at.
+    """
     folder = DataFolder(data.resolve())
+    begins = may_begin and folder.rules_path.exists()
+    if wide_rows is None and not begins and not folder.wide_rows_path.exists():
+        what = "there is no such folder" if not folder.path.exists() else "it holds no reports"
+        raise click.ClickException(
+            f"--data {data}: expected the data folder of a stack, {what}; tallymark up makes one "
+            "there, --wide-rows names reports that are elsewhere. Nothing was created"
+        )
     return Places(
         archive_url=archive or folder.archive_url,
         wide_rows_url=wide_rows or folder.wide_rows_url,

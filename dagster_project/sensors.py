@@ -12,8 +12,10 @@ from dagster_project.jobs import KIND, mend, range_tags, run_config, seal, sweep
 from stores.announcements import LATE, STALE, Announcements
 from stores.clock import utc_us
 from stores.lineages import LineageRegister
-from tallymark.due import due_blocks, due_replays, sealed_through
-from tallymark.lineages import STANDING
+from stores.pointers import PointerStore
+from tallymark.due import due_blocks, due_replays, next_in_turn, sealed_through
+from tallymark.lineages import STANDING, kind_of
+from tallymark.pointer_map import PointerMap
 from tallymark.replays import Span
 from tallymark.slots import HOUR_US
 
@@ -61,7 +63,9 @@ def sealing(
     if not due:
         yield dg.SkipReason(f"all hours before {key_of(through)} are computed")
         return
-    yield _request(due[0], "seal", run_config(is_sealing=True))
+    asked = (_request(span, "seal", run_config(is_sealing=True)) for span in due)
+    untried = next((one for one in asked if not _was_tried(context, one)), None)
+    yield untried or dg.SkipReason("what is due has failed; it is tried again in the next hour")
 
 
 def late_hits(
@@ -79,13 +83,26 @@ def late_hits(
         for kind in (LATE, STALE)
         for where in Announcements(stores.wide_rows(), kind).outstanding(first_us, through)
     ]
-    due = due_replays(announced, through)
+    standing = LineageRegister(stores.wide_rows(), utc_us).all().get(STANDING)
+    to_seal = due_blocks(received, through, standing.targets if standing else ())
+    served = PointerStore(stores.wide_rows()).held().document.pointers
+    due = due_replays(
+        (where for where in announced if not _will_be_sealed(where[1], to_seal, served)), through
+    )
     if not due:
         yield dg.SkipReason("no sealed hour is announced")
         return
-    first = due[0]
+    first = next_in_turn(due, int(context.cursor or 0))
+    context.update_cursor(str(first.property_id))
     config = run_config(property=str(first.property_id), only_range=True, why="late or stale")
     yield _request(first.span, f"late-{first.property_id}", config)
+
+
+def _will_be_sealed(hour_us: int, to_seal: list[Span], served: PointerMap) -> bool:
+    """Whether sealing is yet to compute an hour, late hits and all, and to serve it."""
+    lineage = served.lineage_at(hour_us)
+    is_replayed = lineage is not None and kind_of(lineage) != "live"
+    return not is_replayed and any(hour_us in span for span in to_seal)
 
 
 def sweeping(
@@ -108,6 +125,12 @@ def new_code(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     if context.cursor == version:
         return dg.SensorResult(skip_reason=f"the code is still {version}")
     return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"stale-{version}")], cursor=version)
+
+
+def _was_tried(context: dg.SensorEvaluationContext, request: dg.RunRequest) -> bool:
+    """Whether a run of this key was there already: what fails does not hold up what follows."""
+    wanted = dg.RunsFilter(tags={"dagster/run_key": request.run_key or ""})
+    return context.instance.get_runs_count(wanted) > 0
 
 
 def _is_busy(context: dg.SensorEvaluationContext, kind: str) -> bool:
@@ -144,8 +167,8 @@ def sensors(*, routine_is_on: bool) -> list[dg.SensorDefinition]:
             minimum_interval_seconds=60,
             default_status=routine,
             description=(
-                "Extends the standing lineage by sealed hours, the oldest first, one run at a "
-                "time. Stop it to turn routine sealing off."
+                "Extends the standing lineage by sealed hours, those of the last day first, then "
+                "the oldest, one run at a time. Stop it to turn routine sealing off."
             ),
         )(sealing),
         dg.sensor(

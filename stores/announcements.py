@@ -6,7 +6,7 @@ publication has changed; the cell is named after the pointers, and who has count
 ones answers it. What was answered is not raised again.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import orjson
@@ -43,6 +43,20 @@ class Announcements:
             for where, (blocks, answered) in self._rows(first_us, end_us).items()
         }
         return {where: blocks for where, blocks in found.items() if blocks}
+
+    def announce(self, told: Iterable[tuple[int, int, bytes]]) -> int:
+        """Announce blocks that nobody has counted in; how many announcements there are.
+
+        Args:
+            told: Property id, hour (UTC µs), name of the block.
+        """
+        cells = [
+            (announcement_key(hour, owner, self._kind), "c", block, 1, b"")
+            for owner, hour, block in told
+        ]
+        if cells:
+            self._wide_rows.write(pl.DataFrame(cells, schema=CELL_SCHEMA, orient="row"))
+        return len(cells)
 
     def announced(self, first_us: int, end_us: int) -> dict[tuple[int, int], set[bytes]]:
         """Blocks that were ever announced, counted in since or not, as ``outstanding`` has them."""

@@ -6,10 +6,14 @@ Both come as spans of multiples of L, since windows are cut there and each is th
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 
 from tallymark.lineages import outside
 from tallymark.replays import Span, first_unsealed_hour
-from tallymark.slots import HOUR_US, LATE_US, SESSION_ALIGNMENT_US
+from tallymark.slots import DAY_US, HOUR_US, LATE_US, SESSION_ALIGNMENT_US
+
+FRESH_US: Final = DAY_US
+"""Sealed hours so near to the last one are computed before all older ones."""
 
 
 @dataclass(frozen=True, order=True)
@@ -44,7 +48,8 @@ def due_blocks(
     most_blocks: int = 6,
     late_us: int = LATE_US,
 ) -> list[Span]:
-    """The spans that routine sealing has to compute, the oldest first.
+    """The spans that routine sealing has to compute: those of the last day first, which people
+    look at, then the oldest first, as later hours are attributed by earlier ones.
 
     Args:
         received: The received hours (UTC µs) that have anything; where nothing was received,
@@ -65,13 +70,14 @@ def due_blocks(
         for start in sorted(blocks)
         if start < through_us and outside(start, start + SESSION_ALIGNMENT_US, computed)
     ]
-    return _joined(due, most_blocks)
+    return _fresh_first(due, through_us, most_blocks)
 
 
 def due_replays(
     announced: Iterable[tuple[int, int]], through_us: int, *, most_blocks: int = 6
 ) -> list[Due]:
-    """The replays that announcements ask for: neighbouring blocks of a property in one.
+    """The replays that announcements ask for: neighbouring blocks of a property in one, by
+    property, and of each those of the last day first.
 
     Args:
         announced: (property id, hour UTC µs) in any order, as often as they come.
@@ -84,8 +90,33 @@ def due_replays(
     return [
         Due(owner, span)
         for owner, starts in sorted(blocks.items())
-        for span in _joined([start for start in sorted(starts) if start < through_us], most_blocks)
+        for span in _fresh_first(
+            [start for start in sorted(starts) if start < through_us], through_us, most_blocks
+        )
     ]
+
+
+def _fresh_first(starts: Sequence[int], through_us: int, most_blocks: int) -> list[Span]:
+    """Ascending blocks as spans: those of the last sealed day before all of longer ago.
+
+    However long a history is imported or was left undone, fresh hours wait for one run at most.
+    """
+    since = through_us - FRESH_US
+    fresh = [start for start in starts if start >= since]
+    return [
+        *_joined(fresh, most_blocks),
+        *_joined(starts[: len(starts) - len(fresh)], most_blocks),
+    ]
+
+
+def next_in_turn(due: Sequence[Due], after: int) -> Due:
+    """The replay whose turn it is: the first of the property that follows one in order.
+
+    Args:
+        due: At least one, by property.
+        after: The property whose turn it was last.
+    """
+    return next((each for each in due if each.property_id > after), due[0])
 
 
 def _block(instant_us: int) -> int:

@@ -67,7 +67,7 @@ class Lineage:
             ascending; each version decided the hours before its end that none before it has.
         inputs: Whose clean hits were read outside ``asked``, ascending; where nothing is named,
             hits were decoded from the raw archive.
-        hits: How many were read.
+        hits: How many it has decoded, rejected ones too.
         seconds: How long it took.
         shards: Of a live lineage: fixed for its life, as state is kept by shard.
         reads_whole_from: Of a live lineage: UTC µs since when it has read everything.

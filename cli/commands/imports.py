@@ -40,6 +40,10 @@ def _import_options(command: Callable[..., None]) -> Callable[..., None]:
                 help="Whose history it is; tallymark property list shows the ids.",
             ),
             data_option,
+            click.option(
+                "--wide-rows", metavar="URL",
+                help="Where reports are; their hours are announced  [default: a file in --data]",
+            ),
             click.option("--dry-run", is_flag=True, help="Read and count, write nothing."),
             click.option("--json", "as_json", is_flag=True, help="One JSON object for programs."),
         )
@@ -118,6 +122,7 @@ def _run(
     property_id: int,
     dry_run: bool,
     as_json: bool,
+    wide_rows: str | None,
 ) -> None:
     from cli.import_reports import ProgressBar, tell, tell_next, tell_sum, together  # noqa: PLC0415
     from cli.importing import Importer  # noqa: PLC0415
@@ -127,8 +132,9 @@ def _run(
     reports = []
     with ProgressBar.open() as bar:
         importer = Importer(
-            folder, property_id=property_id, now_us=now_us, told=bar.tell, is_dry=dry_run
-        )
+            folder, property_id=property_id, now_us=now_us, told=bar.tell, is_dry=dry_run,
+            wide_rows_url=wide_rows or "",
+        )  # fmt: skip
         for path in files:
             form = form_of(path, end_us=now_us)
             reports.append(importer.bring_in(path, form))

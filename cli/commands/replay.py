@@ -59,7 +59,7 @@ def replay(
       tallymark replay 2026-01-31T08..2026-01-31T16 --property G-ABCDE12345 --rules latest
       tallymark replay 2026-01-31 --publish --why "bots of the new crawler"
     """
-    places = places_of(data=data, archive=archive, wide_rows=wide_rows)
+    places = places_of(data=data, archive=archive, wide_rows=wide_rows, may_begin=True)
     console = Console(stderr=True, highlight=False)
     with explained():
         property_id = property_id_of(places, owner)

@@ -1,6 +1,7 @@
 """Dead letters: what could not be counted, kept with its reason until it is replayed."""
 
 import io
+from collections.abc import Collection
 
 import polars as pl
 
@@ -35,6 +36,13 @@ class DeadLetters:
             of_hour.select(list(DEAD_LETTER_SCHEMA)).write_parquet(content)
             name = f"dead_letters/{lineage}/{hour_name(hour_us)}/{block_name}.parquet"
             self._objects.put(name, content.getvalue())
+
+    def clear(self, lineage: str, hours: Collection[int]) -> None:
+        """Remove the letters of received hours (UTC µs): they are about to be decoded again."""
+        prefix, wanted = f"dead_letters/{lineage}/", {hour_name(hour) for hour in hours}
+        for name in self._objects.names(prefix) if wanted else ():
+            if _hour(name, prefix) in wanted:
+                self._objects.delete(name)
 
     def read(
         self, lineage: str, first_us: int | None = None, end_us: int | None = None

@@ -300,3 +300,17 @@ def test_the_status_of_a_stack_tells_of_hours_that_differ_from_live(scene: Scene
         assert json.loads(scene.run("status", "--json").output)["audit"]["hours"] == 1
         notes.acknowledge(*SPAN, who="ada", why="")
         assert json.loads(scene.run("status", "--json").output)["audit"]["hours"] == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["lineages", "lineages --history", "diff 2023-11-15", "publish gen-1", "rollback", "sweep",
+     "audit", "replay 2023-11-15", "status"],
+)  # fmt: skip
+def test_a_folder_that_is_none_is_told_and_nothing_is_created(tmp_path: Path, command: str) -> None:
+    nowhere = tmp_path / "tpyo"
+    result = CliRunner().invoke(main, [*command.split(), "--data", str(nowhere)])
+    assert result.exit_code == 1
+    assert str(nowhere) in result.output
+    assert "tallymark up" in result.output
+    assert not nowhere.exists()

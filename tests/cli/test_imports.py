@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from click.testing import CliRunner, Result
 from cli.data_folder import DataFolder
 from cli.importing import ImportRunningError, one_at_a_time
 from cli.main import main
+from stores.announcements import Announcements
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
+from stores.wide_rows.opening import open_wide_rows
 from tallymark.imports.blocks import WINDOW_MINUTES
 from tallymark.slots import HOUR_US
 from tests.e2e.stack import tallymark
@@ -297,3 +300,23 @@ def test_an_import_that_is_killed_goes_on_to_the_same_archive(
     assert len(found) == found.get_column("request_id").n_unique() == MINUTES
     assert archive(folder).hour_is_complete(last_hour)
     assert [path.name for path in (folder / "imports").iterdir()] == ["lock"]
+
+
+def test_hours_that_are_brought_in_are_announced_to_be_counted_once(
+    folder: Path, property_id: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    path.write_text(log(days=1))
+    told(folder, property_id, "access-log", path)
+    with closing(open_wide_rows(DataFolder(folder).wide_rows_url)) as rows:
+        announced = Announcements(rows).outstanding(FIRST_HOUR, FIRST_HOUR + 24 * HOUR_US)
+        assert set(announced) == {(property_id, FIRST_HOUR + hour * HOUR_US) for hour in range(24)}
+        names = {
+            f"{spool}-{number:010d}".encode()
+            for hour in archive(folder).hours()
+            for spool, number in archive(folder).blocks(hour).select("spool_id", "number").rows()
+        }
+        assert set().union(*announced.values()) <= names
+        told(folder, property_id, "access-log", path)
+        again = Announcements(rows).outstanding(FIRST_HOUR, FIRST_HOUR + 24 * HOUR_US)
+        assert again == announced

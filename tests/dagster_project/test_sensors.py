@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import dagster as dg
 import polars as pl
 import pytest
@@ -9,8 +11,9 @@ from dagster_project.sensors import complete_hours, late_hits, new_code, sealing
 from stores.archive.raw import RawArchive
 from stores.lineages import LineageRegister
 from stores.wide_rows.port import CELL_SCHEMA
+from tallymark.due import sealed_through
 from tallymark.row_keys import announcement_key
-from tallymark.slots import HOUR_US, SESSION_ALIGNMENT_US
+from tallymark.slots import DAY_US, HOUR_US, SESSION_ALIGNMENT_US
 from tests.beam_pipelines.worlds import World, request_blocks
 from tests.strategies import MIDNIGHT_US
 
@@ -42,6 +45,12 @@ def instance():
         yield instance
 
 
+def sealed(world):
+    """Let the standing lineage have computed all hours."""
+    register = LineageRegister(world.rows, lambda: 1)
+    register.standing(targets=((MIDNIGHT_US - 20 * L, MIDNIGHT_US + 60 * L),))
+
+
 def requests(sensor, stores, instance):
     context = dg.build_sensor_context(instance=instance)
     return list(sensor(context, stores))
@@ -62,9 +71,11 @@ def test_complete_hours_are_noted_once_and_in_order(stores, instance):
     assert complete_hours(again, stores).asset_events == []
 
 
-def test_the_oldest_sealed_blocks_are_sealed_first(stores, instance):
+def test_the_sealed_blocks_of_the_last_day_are_sealed_first(stores, instance):
     [request] = requests(sealing, stores, instance)
-    assert asked(request) == (key_of(MIDNIGHT_US - L), key_of(MIDNIGHT_US + 5 * L - HOUR_US))
+    through = sealed_through(stores.raw_archive().clock())
+    first = max(MIDNIGHT_US - L, through - DAY_US)
+    assert asked(request) == (key_of(first), key_of(through - HOUR_US))
     assert request.run_config["resources"]["replay_settings"]["config"] == {"is_sealing": True}
 
 
@@ -80,6 +91,23 @@ def test_what_the_standing_lineage_has_computed_is_not_sealed_again(world, store
     assert isinstance(skipped, dg.SkipReason)
 
 
+def test_blocks_that_failed_do_not_hold_up_the_others(world, stores, instance):
+    hour = MIDNIGHT_US - 9 * DAY_US
+    spool = [
+        replace(block, spool_id="old", frontier=hour + number, published_at=hour)
+        for number, block in enumerate(request_blocks(["G-X"], requests=0, spools=1))
+    ]
+    RawArchive(world.objects).write(spool)
+    [first] = requests(sealing, stores, instance)
+    tried = dg.DagsterRun(
+        job_name="seal", status=dg.DagsterRunStatus.FAILURE,
+        tags={"dagster/run_key": first.run_key},
+    )  # fmt: skip
+    instance.add_run(tried)
+    [second] = requests(sealing, stores, instance)
+    assert asked(second)[0] == key_of(hour - L) != asked(first)[0]
+
+
 def test_only_one_run_seals_at_a_time(stores, instance):
     running = dg.DagsterRun(
         job_name="seal", status=dg.DagsterRunStatus.STARTED, tags={KIND: "sealing"}
@@ -87,7 +115,8 @@ def test_only_one_run_seals_at_a_time(stores, instance):
     instance.add_run(running)
     [skipped] = requests(sealing, stores, instance)
     assert "under way" in skipped.skip_message
-    assert len(requests(late_hits, stores, instance)) == 1
+    world_is_idle = requests(late_hits, stores, instance)
+    assert "no sealed hour is announced" in world_is_idle[0].skip_message
 
 
 def test_an_empty_archive_asks_for_nothing(tmp_path, instance):
@@ -104,7 +133,8 @@ def test_an_empty_archive_asks_for_nothing(tmp_path, instance):
 
 
 def test_announced_hours_of_a_property_are_mended_once_they_are_sealed(world, stores, instance):
-    announced = [(7, 5), (7, 6), (7, 9), (8, 30)]
+    sealed(world)
+    announced = [(7, 5), (7, 6), (7, 9), (8, 8), (8, 90)]
     cells = [
         (announcement_key(MIDNIGHT_US + hour * HOUR_US, owner), "c", b"spool-1", 1, b"")
         for owner, hour in announced
@@ -114,6 +144,18 @@ def test_announced_hours_of_a_property_are_mended_once_they_are_sealed(world, st
     assert asked(request) == (key_of(MIDNIGHT_US + L), key_of(MIDNIGHT_US + 3 * L - HOUR_US))
     settings = request.run_config["resources"]["replay_settings"]["config"]
     assert (settings["property"], settings["only_range"]) == ("7", True)
+    turn = dg.build_sensor_context(instance=instance, cursor="7")
+    [request] = list(late_hits(turn, stores))
+    assert request.run_config["resources"]["replay_settings"]["config"]["property"] == "8"
+
+
+def test_late_hits_of_hours_that_are_yet_to_be_sealed_wait_for_that(world, stores, instance):
+    cell = (announcement_key(MIDNIGHT_US + L, 7), "c", b"spool-1", 1, b"")
+    world.rows.write(pl.DataFrame([cell], schema=CELL_SCHEMA, orient="row"))
+    [skipped] = requests(late_hits, stores, instance)
+    assert "no sealed hour is announced" in skipped.skip_message
+    sealed(world)
+    assert len(requests(late_hits, stores, instance)) == 1
 
 
 def test_stale_hours_are_looked_for_once_a_version_of_the_code(instance):

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallymark.due import Due, due_blocks, due_replays, sealed_through, spans_of
+from tallymark.due import (
+    FRESH_US,
+    Due,
+    due_blocks,
+    due_replays,
+    next_in_turn,
+    sealed_through,
+    spans_of,
+)
 from tallymark.lineages import merged_spans
 from tallymark.replays import Span
 from tallymark.slots import HOUR_US, LATE_US, SESSION_ALIGNMENT_US, sealed_at
@@ -27,7 +35,7 @@ def hours(first: int, end: int) -> Span:
         ("a hole was left", range(16), 16, [(0, 4), (8, 12)], [(4, 8), (12, 16)]),
         ("part of a block is missing", range(8), 8, [(0, 6)], [(4, 8)]),
         ("no run is longer than two blocks", range(20), 20, [], [(0, 8), (8, 16), (16, 20)]),
-        ("nothing was received for years", [1, 9_001], 9_004, [], [(0, 4), (9_000, 9_004)]),
+        ("nothing was received for years", [1, 9_001], 9_004, [], [(9_000, 9_004), (0, 4)]),
         ("an hour may hold hits of the hour before", [8], 12, [], [(4, 12)]),
     ],
 )
@@ -38,13 +46,40 @@ def test_sealed_blocks_that_nobody_computed_are_due(what, received, through, com
     assert found == [hours(*each) for each in due], what
 
 
+@pytest.mark.parametrize(
+    ("what", "received", "through", "due"),
+    [
+        ("a day of history", range(24), 24, [(0, 8), (8, 16), (16, 24)]),
+        ("three days of it", range(72), 72,
+         [(48, 56), (56, 64), (64, 72), *((at, at + 8) for at in range(0, 48, 8))]),
+        ("a month of old history and an hour that is fresh", [*range(720), 9_998], 10_000,
+         [(9_996, 10_000), *((at, at + 8) for at in range(0, 720, 8))]),
+        ("history up to the fresh hours is not joined to them", range(4, 32), 32,
+         [(8, 16), (16, 24), (24, 32), (4, 8)]),
+    ],
+)  # fmt: skip
+def test_fresh_hours_do_not_wait_for_history(what, received, through, due):
+    hits = [hour * HOUR_US for hour in received]
+    late_us = 0
+    found = due_blocks(hits, through * HOUR_US, (), most_blocks=2, late_us=late_us)
+    assert found == [hours(*each) for each in due], what
+
+
+@pytest.mark.parametrize(("after", "turn"), [(0, 3), (3, 5), (4, 5), (5, 9), (9, 3), (99, 3)])
+def test_properties_take_turns(after, turn):
+    due = [Due(owner, hours(first, first + 4)) for owner in (3, 5, 9) for first in (0, 4)]
+    assert next_in_turn(due, after) == Due(turn, hours(0, 4))
+
+
 @given(st.sets(BLOCKS), st.sets(BLOCKS), BLOCKS, st.integers(1, 5))
 def test_what_was_received_is_due_once_unless_it_is_computed(received, done, through, most):
     computed = merged_spans([(block * L, block * L + L) for block in done])
     hits = [block * L + 2 * HOUR_US for block in received]
     due = due_blocks(hits, through * L, computed, most_blocks=most)
     found = [block for span in due for block in range(span.start_us // L, span.end_us // L)]
-    assert found == sorted(block for block in received - done if block < through)
+    wanted = sorted(block for block in received - done if block < through)
+    fresh = [block for block in wanted if block >= through - FRESH_US // L]
+    assert found == fresh + wanted[: len(wanted) - len(fresh)]
     assert all(span.end_us - span.start_us <= most * L for span in due)
 
 
