@@ -10,6 +10,7 @@ from assets.settings import ReplaySettings
 from assets.stores import Stores
 from stores.archive.raw import RawArchive
 from stores.lineages import LineageRegister
+from stores.live_audits import AuditNotes
 from stores.pointers import PointerStore
 from stores.publication import Publisher
 from tallymark.conservation import Conservation
@@ -195,3 +196,20 @@ def test_one_property_is_published_for_itself(laboratory):
     assert laboratory.serving(START) is None
     held = PointerStore(laboratory.world.rows).held(replay.property_id)
     assert held.document.pointers.lineage_at(START) == "gen-1"
+
+
+def test_sealed_hours_that_are_not_what_was_streamed_fail_a_check_that_blocks_nothing(laboratory):
+    assert laboratory.materialize(*REPLAY).success
+    laboratory.serve_half_of("gen-1", as_lineage="live-1")
+    hours = {"first": START - L, "end": START + L, "is_sealing": True}
+    result = laboratory.materialize(*REPLAY, "published_rollups", **hours)
+    assert result.success, why_failed(result)
+    checks = {one.check_name: one for one in result.get_asset_check_evaluations()}
+    alert = checks["agrees_with_live"]
+    assert not alert.passed
+    assert (alert.severity, alert.blocking) == (dg.AssetCheckSeverity.ERROR, False)
+    assert "differ from live beyond late hits, e.g. " in alert.description
+    assert len(alert.metadata["examples"].value) > 0
+    assert laboratory.serving(START) == "gen-0"
+    wrong = [note.hour_us for note in AuditNotes(laboratory.world.rows, lambda: 1).alerts()]
+    assert wrong == [hour for hour in range(START, START + L, HOUR_US) if hour in set(wrong)] != []
