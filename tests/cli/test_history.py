@@ -246,10 +246,11 @@ def test_what_cannot_be_is_said_with_what_there_is(
     assert told in refused.stderr
 
 
-def test_an_empty_folder_has_no_lineages(tmp_path: Path) -> None:
+def test_an_empty_folder_holds_no_reports_and_stays_empty(tmp_path: Path) -> None:
     shown = CliRunner().invoke(main, ["lineages", "--data", str(tmp_path)])
-    assert shown.exit_code == 0
-    assert "none yet" in shown.stderr
+    assert shown.exit_code == 1
+    assert "it holds no reports" in shown.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def noted(scene: Scene) -> AuditNotes:
