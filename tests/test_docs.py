@@ -9,7 +9,9 @@ import pytest
 
 from tests.e2e.stack import Site, Stack, running
 
-pytestmark = pytest.mark.slow
+COMMAND_SECONDS = 180
+"""An upgrade starts a stream, a replay three processes one after the other."""
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(COMMAND_SECONDS + 20)]
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -73,7 +75,7 @@ def test_a_documented_command_works(document, command, output, stack, site):
         capture_output=True,
         text=True,
         cwd=stack.folder,
-        timeout=60,
+        timeout=COMMAND_SECONDS,
         env=stack.environment() | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
     )
     assert done.returncode == 0, f"{document}: {command}\n{done.stdout}{done.stderr}"
