@@ -10,7 +10,7 @@ from beam_pipelines.cores import in_parallel
 from beam_pipelines.failing_requests import PropertiesOf, process_what_can_be
 from tallymark.blocks import Block
 from tallymark.hits import DEAD_LETTER_SCHEMA
-from tallymark.requests import empty_requests
+from tallymark.requests import REQUEST_SCHEMA, empty_requests
 from tallymark.shard_frames import ShardFrame, split
 from tallymark.vectors import BlockMark
 
@@ -80,7 +80,7 @@ def _frames(
 
 def _read(numbered: tuple[int, Block]) -> pl.DataFrame | Exception:
     try:
-        return numbered[1].frame()
+        return numbered[1].frame().select(list(REQUEST_SCHEMA))
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         return error
 

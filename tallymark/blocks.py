@@ -18,7 +18,7 @@ from tallymark.block_limits import (
     MAX_REQUESTS,
     BlockKind,
 )
-from tallymark.requests import REQUEST_SCHEMA, empty_requests
+from tallymark.requests import REQUEST_SCHEMA, as_requests, empty_requests
 
 __all__ = [
     "HOUR_US",
@@ -70,14 +70,15 @@ class Block:
         return (self.frontier - 1) // HOUR_US * HOUR_US
 
     def frame(self) -> pl.DataFrame:
-        """The requests, columns of ``REQUEST_SCHEMA``.
+        """The requests, columns of ``REQUEST_SCHEMA`` first; see ``as_requests``.
 
         Raises:
             pl.exceptions.PolarsError: when the payload is no Arrow stream.
+            NoRequestsError: when it holds something else than requests.
         """
         if not self.payload:
             return empty_requests()
-        return pl.read_ipc_stream(io.BytesIO(self.payload))
+        return as_requests(pl.read_ipc_stream(io.BytesIO(self.payload)))
 
     def attributes(self) -> dict[str, str]:
         """The message attributes under which a block travels; all but payload and time."""

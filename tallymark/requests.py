@@ -36,6 +36,52 @@ def empty_requests() -> pl.DataFrame:
     return pl.DataFrame(schema=REQUEST_SCHEMA)
 
 
+NAMED_BY: Final = ("request_id", "received_at")
+"""Columns without which rows are no requests."""
+
+
+class NoRequestsError(ValueError):
+    """A frame that does not hold requests; says what was expected and what came."""
+
+
+def as_requests(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame that somebody recorded, with the columns of ``REQUEST_SCHEMA`` first.
+
+    Those that it lacks are empty, as an older collector did not know them; others stay behind.
+
+    Raises:
+        NoRequestsError: when a column that names a request is missing, or one has another type.
+    """
+    lacking = [name for name in NAMED_BY if name not in frame.columns]
+    if lacking:
+        raise NoRequestsError(
+            f"expected requests with the columns {', '.join(REQUEST_SCHEMA)}; it lacks "
+            f"{', '.join(lacking)} and has {', '.join(frame.columns) or 'none'}"
+        )
+    others = [
+        f"{name} as {REQUEST_SCHEMA[name]}, got {kind}"
+        for name, kind in frame.schema.items()
+        if name in REQUEST_SCHEMA and not _holds(kind, REQUEST_SCHEMA[name])
+    ]
+    if others:
+        raise NoRequestsError(f"expected {'; '.join(others)}")
+    empty = [
+        pl.lit("" if kind == pl.String else 0).cast(kind).alias(name)
+        for name, kind in REQUEST_SCHEMA.items()
+        if name not in frame.columns
+    ]
+    behind = [name for name in frame.columns if name not in REQUEST_SCHEMA]
+    requests = [pl.col(name).cast(kind) for name, kind in REQUEST_SCHEMA.items()]
+    return frame.with_columns(empty).select(*requests, *behind)
+
+
+def _holds(kind: pl.DataType, expected: pl.DataType | type[pl.DataType]) -> bool:
+    """Whether a column of a kind can be one of the expected kind, value by value."""
+    if expected == pl.Int64:
+        return kind.is_integer()
+    return kind in (expected, pl.Categorical) if expected == pl.String else kind == expected
+
+
 _ONE_ID: Final = r"^(?:.*&)?(?:tid|measurement_id)=G-[A-Z0-9]{10}(?:&.*)?$"
 _ID_NAME: Final = r"(?:tid|measurement_id)="
 _ENCODED_LETTER: Final = "%(?:6[1-9A-Fa-f]|7[0-9Aa])"

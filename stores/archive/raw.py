@@ -26,7 +26,6 @@ from stores.archive.spool_runs import Run, SpoolFrontier, frontier_of, joined
 from stores.archive.threads import at_once
 from stores.failpoints import reach
 from tallymark.blocks import Block, encode_requests
-from tallymark.requests import REQUEST_SCHEMA
 from tallymark.slots import HOUR_US
 
 UNREADABLE: Final = "raw_unreadable/"
@@ -209,19 +208,12 @@ def _parquet(requests: pl.DataFrame) -> bytes:
 
 
 def _readable_frame(block: Block) -> pl.DataFrame | None:
-    """The block's requests with its name, columns that it lacks empty; none if unreadable."""
+    """The block's requests with its name; none if unreadable."""
     try:
-        frame = block.frame()
-        lacking = [
-            pl.lit("" if kind == pl.String else 0).cast(kind).alias(name)
-            for name, kind in REQUEST_SCHEMA.items()
-            if name not in frame.columns
-        ]
-        return frame.with_columns(
-            *lacking,
+        return block.frame().with_columns(
             pl.lit(block.spool_id).alias("spool_id"),
             pl.lit(block.number, pl.Int64).alias("number"),
-        ).cast(RAW_SCHEMA)
+        )
     except (pl.exceptions.PolarsError, OSError, ValueError):
         return None
 

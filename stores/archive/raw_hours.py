@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.manifests import SUFFIX, Manifest, hour_prefix
 from stores.archive.port import Objects
-from stores.archive.repeats import ID_COLUMNS, winners, without_losers
-from tallymark.requests import REQUEST_SCHEMA
+from stores.archive.repeats import ID_COLUMNS, no_winners, winners, without_losers
+from tallymark.requests import REQUEST_SCHEMA, NoRequestsError, as_requests
 from tallymark.slots import HOUR_US
 
 RAW_SCHEMA: Final = pl.Schema(
@@ -73,13 +73,18 @@ class RawHour:
     @cached_property
     def files(self) -> Sequence[RawFile]:
         """The files, by name of their manifests."""
-        files, seen = [], pl.DataFrame(schema={"spool_id": pl.String, "number": pl.Int64})
+        files: list[RawFile] = []
+        seen: pl.DataFrame | None = None
         for name in self._objects.names(hour_prefix(self.hour_us)):
             if not name.endswith(SUFFIX):
                 continue
             manifest = Manifest.decode(name, self._objects.get(name))
-            fresh = manifest.blocks.join(seen, on=BLOCK_NAME, how="anti", maintain_order="left")
-            seen = pl.concat([seen, fresh.select(BLOCK_NAME)])
+            fresh = manifest.blocks
+            if seen is None:  # most hours of a small archive have one file
+                seen = fresh.select(BLOCK_NAME)
+            else:
+                fresh = fresh.join(seen, on=BLOCK_NAME, how="anti", maintain_order="left")
+                seen = pl.concat([seen, fresh.select(BLOCK_NAME)])
             files.append(RawFile(manifest, fresh))
         return files
 
@@ -130,18 +135,21 @@ class RawHour:
         name = file.manifest.file_name
         try:
             with self._opened(file) as content:
-                frame = pl.read_parquet(content, columns=columns)
-        except (pl.exceptions.PolarsError, OSError) as error:
+                held = [one for one in pl.read_parquet_schema(content) if one in columns]
+                content.seek(0)
+                frame = _recorded(pl.read_parquet(content, columns=held))
+            return _of_blocks(frame, file).select(columns)
+        except (pl.exceptions.PolarsError, OSError, NoRequestsError) as error:
             raise _damaged(name, str(error)) from error
-        return _of_blocks(frame, file)
 
     @cached_property
     def won(self) -> pl.DataFrame:
         """Which copies count of the requests that balancers repeated in or just before the hour."""
         files = [(self, file, self.hour_us) for file in self.files]
-        if any(file.manifest.balancer_requests for _, file, _ in files):
-            before, since = RawHour(self._objects, self.hour_us - HOUR_US), self.hour_us - REPEAT_US
-            files += [(before, file, since) for file in before.files]
+        if not any(file.manifest.balancer_requests for _, file, _ in files):
+            return no_winners()
+        before, since = RawHour(self._objects, self.hour_us - HOUR_US), self.hour_us - REPEAT_US
+        files += [(before, file, since) for file in before.files]
         wanted = [
             (hour, file, since)
             for hour, file, since in files
@@ -160,7 +168,7 @@ class RawHour:
         try:
             with self._opened(file) as content:
                 return _read_rows(content, part.first, part.requests)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowInvalid, OSError, NoRequestsError) as error:
             raise _damaged(name, str(error)) from error
 
     def _opened(self, file: RawFile) -> BinaryIO:
@@ -186,16 +194,34 @@ def _block_edges(manifest: Manifest, requests: int) -> Iterator[tuple[int, int]]
 def _read_rows(content: BinaryIO, first: int, count: int) -> pl.DataFrame:
     """Rows of a Parquet file; only the row groups that hold them are read."""
     parquet = pq.ParquetFile(content)
+    held = [name for name in parquet.schema_arrow.names if name in RAW_SCHEMA]
     begins, parts = 0, []
     for group in range(parquet.num_row_groups):
         rows = parquet.metadata.row_group(group).num_rows
         low, high = max(first, begins), min(first + count, begins + rows)
         if low < high:
-            table = parquet.read_row_group(group, columns=list(RAW_SCHEMA), use_threads=False)
+            table = parquet.read_row_group(group, columns=held, use_threads=False)
             parts.append(pl.from_arrow(table.slice(low - begins, high - low)))
         begins += rows
     frames = [part for part in parts if isinstance(part, pl.DataFrame)]
-    return pl.concat([RAW_SCHEMA.to_frame(), *(part.cast(RAW_SCHEMA) for part in frames)])
+    return pl.concat([RAW_SCHEMA.to_frame(), *map(_recorded, frames)])
+
+
+def _recorded(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a file as ``RAW_SCHEMA``; an older collector may not have known all columns.
+
+    Raises:
+        NoRequestsError: when they are no requests of blocks.
+    """
+    if rows.schema == RAW_SCHEMA:
+        return rows
+    lacking = [name for name in BLOCK_NAME if name not in rows.columns]
+    if lacking:
+        raise NoRequestsError(
+            f"expected the columns {', '.join(RAW_SCHEMA)}; it lacks {', '.join(lacking)} "
+            f"and has {', '.join(rows.columns) or 'none of them'}"
+        )
+    return as_requests(rows).select(list(RAW_SCHEMA)).cast(RAW_SCHEMA)
 
 
 def _of_blocks(rows: pl.DataFrame, file: RawFile) -> pl.DataFrame:

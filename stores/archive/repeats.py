@@ -31,7 +31,7 @@ def winners(
     """
     suspects = _hashes_seen_twice(frames, ids // ids_a_pass + 1)
     if suspects.is_empty():
-        return _no_winners()
+        return no_winners()
     copies = [
         frame.filter("has_balancer_id").filter(_HASH.is_in(suspects.implode()))
         for frame in frames()
@@ -85,7 +85,8 @@ def _hashes_seen_twice(frames: Callable[[], Iterator[pl.DataFrame]], passes: int
     return pl.concat(twice)
 
 
-def _no_winners() -> pl.DataFrame:
+def no_winners() -> pl.DataFrame:
+    """What ``winners`` gives where no request was repeated."""
     return pl.DataFrame(
         schema={
             "request_id": pl.String,

@@ -1,6 +1,7 @@
 """The composites end to end on the DirectRunner: requests in, cells out, streamed or replayed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -146,6 +147,33 @@ def test_what_cannot_be_counted_lies_with_the_dead_letters(
     assert len(reasons) == unknown + 1
     known = [block for block in blocks if block.payload]
     assert world.cells() == expected(known, settings)
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "replayed"])
+def test_blocks_of_other_columns_stop_nothing(
+    world: World, shops: list[str], streamed: bool
+) -> None:
+    def sent(frame: pl.DataFrame) -> bytes:
+        return frame.write_ipc_stream(None).getvalue()
+
+    whole = request_blocks(shops, requests=120)
+    first, second, third = [at for at, block in enumerate(whole) if block.payload][:3]
+    blocks = list(whole)
+    # One of an older collector, one of a newer, and one of which nobody can tell what it holds.
+    old, new = whole[first].frame().drop("country_hint"), whole[second].frame()
+    blocks[first] = replace(whole[first], payload=sent(old))
+    blocks[second] = replace(whole[second], payload=sent(new.with_columns(more=pl.lit(1))))
+    blocks[third] = replace(whole[third], payload=sent(pl.DataFrame({"query": ["v=2"]})))
+    settings = world.settings(shards=2)
+    count(blocks, world, settings, streamed)
+
+    letters = DeadLetters(world.objects).read(settings.lineage)
+    assert letters.select("step", "reason").rows() == [("block", "unreadable_block")]
+    if streamed:
+        assert "it lacks request_id, received_at and has query" in letters["detail"].item()
+    nothing = replace(whole[third], payload=b"", requests=0)
+    kept = [nothing if at == third else block for at, block in enumerate(whole)]
+    assert world.cells() == expected(kept, settings)
 
 
 @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "replayed"])

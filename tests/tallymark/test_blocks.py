@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tallymark.blocks import Block, block_of_message, encode_requests
-from tallymark.requests import REQUEST_SCHEMA, empty_requests
+from tallymark.requests import REQUEST_SCHEMA, NoRequestsError, as_requests, empty_requests
 from tallymark.slots import HOUR_US
 from tests.strategies import examples
 
@@ -83,6 +83,34 @@ def test_a_message_with_a_wrong_attribute_is_refused(name: str, value: str) -> N
 
 def test_an_empty_payload_is_no_requests() -> None:
     assert_frame_equal(block().frame(), empty_requests())
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (lambda frame: frame.drop("request_id"), "it lacks request_id and has received_at, has_"),
+        (lambda frame: frame.clear().select(), "it lacks request_id, received_at and has none"),
+        (lambda frame: frame.with_columns(received_at=pl.lit("noon")),
+         "expected received_at as Int64, got String"),
+        (lambda frame: frame.with_columns(query=pl.lit(1), has_balancer_id=pl.lit(1)),
+         "expected has_balancer_id as Boolean, got Int32; query as String, got Int32"),
+    ],
+)  # fmt: skip
+def test_what_is_no_frame_of_requests_is_said_with_what_was_expected(made, says) -> None:
+    with pytest.raises(NoRequestsError, match=says):
+        as_requests(made(pl.DataFrame([{}], schema=REQUEST_SCHEMA)))
+
+
+def test_columns_that_a_frame_lacks_are_empty_and_others_stay_behind() -> None:
+    found = as_requests(
+        pl.DataFrame({"more": [1.5], "received_at": [7], "request_id": ["a"]}).with_columns(
+            pl.col("received_at").cast(pl.Int32)
+        )
+    )
+    assert found.schema == pl.Schema([*REQUEST_SCHEMA.items(), ("more", pl.Float64)])
+    assert found.select("request_id", "received_at", "query", "do_not_track", "more").rows() == [
+        ("a", 7, "", False, 1.5)
+    ]
 
 
 @pytest.mark.parametrize(
