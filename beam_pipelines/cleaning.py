@@ -7,7 +7,7 @@ asked for, an hour's parts are the same.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import orjson
 import polars as pl
@@ -17,9 +17,8 @@ from stores.archive.clean import CleanHits, CleanManifest, CleanPart
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.hours import hour_name
 from stores.archive.raw_hours import RawHour, RawSlice
-from stores.archive.threads import at_once
 from tallymark.conservation import Conservation
-from tallymark.hits import DEAD_LETTER_SCHEMA, HIT_SCHEMA, request_id_of
+from tallymark.hits import DEAD_LETTER_SCHEMA, request_id_of
 from tallymark.processing import process_requests
 from tallymark.replays import Span
 from tallymark.requests import requests_naming
@@ -278,23 +277,8 @@ class Cleaner:
         event_hour = pl.col("event_at") // HOUR_US * HOUR_US
         placed = hits.with_columns(event_hour=event_hour)
         held = placed.filter(~pl.col("event_hour").is_in(self._settings.not_held))
-        of_hours = held.partition_by(_HOUR, "event_hour", as_dict=True, include_key=False)
-
-        def write(item: tuple[tuple[Any, ...], pl.DataFrame]) -> tuple[int, CleanPart]:
-            (received_hour, event_hour), of_hour = item
-            return received_hour, self._clean.write_part(
-                self._settings.lineage,
-                received_hour,
-                event_hour,
-                name,
-                of_hour.select(list(HIT_SCHEMA)),
-                late_us=self._settings.late_us,
-            )
-
-        parts: dict[int, list[CleanPart]] = {}
-        for hour, part in at_once(write, sorted(of_hours.items(), key=lambda item: item[0])):
-            parts.setdefault(hour, []).append(part)
-        return parts
+        settings = self._settings
+        return self._clean.write_parts(settings.lineage, name, held, late_us=settings.late_us)
 
 
 @dataclass(frozen=True)
@@ -364,15 +348,14 @@ def _of_bounded_size(requests: pl.DataFrame) -> Iterator[pl.DataFrame]:
     )
 
 
-def commit_hour(
-    settings: CleanSettings, notes: Sequence[CleanNote], clean: CleanHits
+def hour_done(
+    settings: CleanSettings, notes: Sequence[CleanNote]
 ) -> tuple[CleanManifest, pl.DataFrame]:
-    """Let the parts of all tasks of a received hour be its clean hits.
+    """What makes the parts of all tasks of a received hour its clean hits, once it is committed.
 
     Args:
         settings: How they were decoded.
         notes: Of all these tasks, at least one.
-        clean: Where the parts are.
 
     Returns:
         The manifest, and the dead letters (``DEAD_LETTER_SCHEMA``) of unreadable blocks.
@@ -390,11 +373,12 @@ def commit_hour(
         )
     lost = len(hour.unreadable)
     conservation += Conservation(hits_in=lost, dead_lettered=lost)
-    parts = sorted((part for note in notes for part in note.parts), key=lambda part: part.name)
+    parts = sorted(
+        (part for note in notes for part in note.parts), key=lambda part: (part.name, part.rows)
+    )
     manifest = replace(
         settings.manifest(hour.hour_us), parts=tuple(parts), conservation=conservation
     )
-    clean.commit(manifest)
     return manifest, _unreadable(hour)
 
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-from stores.archive.clean import CleanHits, CleanPart, hash_range
+from stores.archive.clean import CleanHits, CleanPart
+from stores.archive.clean_files import hash_range
 from stores.archive.counted_touches import CountedTouches
 from stores.archive.counts import Counts, SessionPart, Sessions
 from stores.archive.port import Objects
-from stores.archive.threads import at_once
 from stores.wide_rows.client_touches import pinned_touches
 from stores.wide_rows.port import WideRows
 from tallymark import pointer_map
@@ -29,8 +29,11 @@ from tallymark.touches import TOUCH_SCHEMA
 
 CLIENTS_A_READ: Final = 20_000
 """Clients whose older touches are read at a time."""
-HITS_TOGETHER: Final = 200_000
+HITS_TOGETHER: Final = 50_000
 """Hits that are taken in at a time: small frames are dear, large ones large."""
+FRAMES_TOGETHER: Final = 64
+"""And of so many row groups at most: what is kept of one may keep the whole of it in memory, and
+the more passes there are, the less of each is wanted."""
 MERGE_BYTES: Final = 64 * 1024 * 1024
 """Rows that may wait until they are merged."""
 
@@ -60,9 +63,10 @@ class CountSettings:
 
 @dataclass(frozen=True)
 class InventoryEntry:
-    """A part to be read, and of which properties: ``only`` those, or all but ``without``."""
+    """Parts of one file to be read, and of which properties: ``only`` those, or all but
+    ``without``."""
 
-    part: CleanPart
+    parts: tuple[CleanPart, ...]
     only: tuple[int, ...] | None
     without: tuple[int, ...]
 
@@ -73,6 +77,17 @@ class InventoryEntry:
         if self.without:
             hits = hits.filter(~pl.col("property_id").is_in(self.without))
         return hits
+
+
+def by_file(entries: Sequence[InventoryEntry]) -> list[InventoryEntry]:
+    """The same, what is read of a file for the same properties as one."""
+    files: dict[tuple[Any, ...], list[CleanPart]] = {}
+    for entry in entries:
+        key = (entry.parts[0].name, entry.only, entry.without)
+        files.setdefault(key, []).extend(entry.parts)
+    return [
+        InventoryEntry(tuple(parts), only, without) for (_, only, without), parts in files.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,7 @@ def decode_inventory(content: bytes) -> Inventory:
     document = orjson.loads(content)
     entries = [
         InventoryEntry(
-            CleanPart(**entry["part"]),
+            tuple(map(CleanPart.of, entry["parts"])),
             None if entry["only"] is None else tuple(entry["only"]),
             tuple(entry["without"]),
         )
@@ -172,12 +187,12 @@ class ClientCounter:
         waiting: list[pl.DataFrame] = []
         held = 0
         for entry in self._inventory.entries:
-            for frame in self._clean.read(entry.part, HIT_COLUMNS, hashes):
+            for frame in self._clean.read(entry.parts, HIT_COLUMNS, hashes):
                 wanted = entry.of_properties(frame)
                 if wanted.height:
                     waiting.append(wanted)
                     held += wanted.height
-                if held >= HITS_TOGETHER:
+                if held >= HITS_TOGETHER or len(waiting) == FRAMES_TOGETHER:
                     yield pl.concat(waiting)
                     waiting, held = [], 0
         if waiting:
@@ -199,15 +214,11 @@ class ClientCounter:
     def _write_sessions(self, number: int, facts: Counted) -> list[SessionPart]:
         rows = session_rows(facts, self._settings.targets)
         hour = pl.col("session_start") // HOUR_US * HOUR_US
-        parts = rows.with_columns(event_hour=hour).partition_by(
+        of_hours = rows.with_columns(event_hour=hour).partition_by(
             "event_hour", as_dict=True, maintain_order=True, include_key=False
         )
-
-        def write(item: tuple[tuple[Any, ...], pl.DataFrame]) -> SessionPart:
-            (event_hour,), of_hour = item
-            return self._sessions.write_part(self._settings.lineage, event_hour, number, of_hour)
-
-        return at_once(write, parts.items())
+        by_hour = {int(str(event_hour)): of_hour for (event_hour,), of_hour in of_hours.items()}
+        return self._sessions.write_parts(self._settings.lineage, number, by_hour)
 
 
 def merged_group(counts: Counts, passes: int, group: int) -> Iterator[tuple[Rollup, pl.DataFrame]]:

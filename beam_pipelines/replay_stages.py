@@ -20,12 +20,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipelines import faults, progress, workers
 from beam_pipelines.candidates import CellSettings
-from beam_pipelines.cleaning import CleanNote, CleanSettings, commit_hour, tasks_of
+from beam_pipelines.cleaning import CleanNote, CleanSettings, hour_done, tasks_of
 from beam_pipelines.client_buckets import (
     CountNote,
     CountSettings,
     Inventory,
     InventoryEntry,
+    by_file,
     encode_inventory,
 )
 from beam_pipelines.control import ShardWriter
@@ -38,7 +39,6 @@ from stores.archive.counts import Counts, CountsManifest, Sessions
 from stores.archive.dead_letters import DeadLetters
 from stores.archive.hours import hour_name
 from stores.archive.raw_hours import RawHour
-from stores.archive.threads import at_once
 from stores.failpoints import reach
 from stores.pointers import PointerStore
 from tallymark.replays import Span, hour_text
@@ -47,7 +47,7 @@ IN_PROCESS: Final = "FnApiRunner"
 """What the DirectRunner is for batch; named outright, else it looks for Prism, a download."""
 
 
-HOURS_AT_ONCE: Final = 64
+HOURS_AT_ONCE: Final = 512
 """Manifests that are written at once."""
 
 
@@ -219,15 +219,18 @@ class CommitHourFn(beam.DoFn):
 
     def finish_bundle(self) -> None:
         waiting, self._waiting = self._waiting, []
-        with faults.noted():
-            at_once(self._commit, waiting)
+        if waiting:
+            with faults.noted():
+                self._commit(waiting)
 
-    def _commit(self, notes: list[CleanNote]) -> None:
-        url = self._settings.archive_url
-        manifest, letters = commit_hour(self._settings, notes, CleanHits(workers.objects(url)))
-        if letters.height:
-            name = f"{hour_name(manifest.received_hour)}-unreadable-blocks"
-            workers.dead_letters(url).write(self._settings.lineage, name, letters)
+    def _commit(self, waiting: list[list[CleanNote]]) -> None:
+        url, lineage = self._settings.archive_url, self._settings.lineage
+        done = [hour_done(self._settings, notes) for notes in waiting]
+        CleanHits(workers.objects(url)).commit(*(manifest for manifest, _ in done))
+        for manifest, letters in done:
+            if letters.height:
+                name = f"{hour_name(manifest.received_hour)}-unreadable-blocks"
+                workers.dead_letters(url).write(lineage, name, letters)
 
 
 class CommitCountsFn(beam.DoFn):
@@ -337,7 +340,7 @@ def _inventory(job: Replay) -> tuple[list[InventoryEntry], int]:
     for owner, hour, _ in request.overrides:
         overridden.setdefault(hour, []).append(owner)
     entries = [
-        InventoryEntry(part, job.property_ids, tuple(overridden.get(part.event_hour, ())))
+        InventoryEntry((part,), job.property_ids, tuple(overridden.get(part.event_hour, ())))
         for lineage, hours in sorted(hours_of.items())
         for part in clean.parts(lineage, hours)
     ]
@@ -346,8 +349,8 @@ def _inventory(job: Replay) -> tuple[list[InventoryEntry], int]:
         if job.property_ids is None or owner in job.property_ids:
             overriding.setdefault((owner, lineage), set()).add(hour)
     for (owner, lineage), hours in sorted(overriding.items()):
-        entries += [InventoryEntry(part, (owner,), ()) for part in clean.parts(lineage, hours)]
-    return entries, sum(entry.part.counted for entry in entries)
+        entries += [InventoryEntry((part,), (owner,), ()) for part in clean.parts(lineage, hours)]
+    return by_file(entries), sum(part.counted for entry in entries for part in entry.parts)
 
 
 def _passes(hits: int, hits_a_pass: int) -> int:

@@ -2,25 +2,35 @@
 
 ``clean/LINEAGE/received_hour=…/event_hour=…/PART.parquet`` holds hits (``HIT_SCHEMA``, excluded,
 late and too old ones too), ordered by client hash in many row groups, so that the clients of a
-range of hashes are read alone. ``manifest.json`` of the received hour names the parts and is
-written last: without it there is nothing. A part's name ends in a digest of its content, so a
-reader of an earlier manifest never finds another content under a name.
+range of hashes are read alone. Parts of so few hits that one row group holds them lie together in
+``clean/LINEAGE/together/``, hour after hour, as a file an hour costs more than its hits: such a
+part is some rows of a file. ``manifest.json`` of the received hour names the parts and is written
+last: without it there is nothing. A file's name ends in a digest of its content, so a reader of an
+earlier manifest never finds another content under a name. A file of hours together goes with its
+lineage; rows that no manifest names any more are not read.
 """
 
-import io
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import BinaryIO, Final
+from typing import Any, Final
 
 import orjson
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
+from stores.archive.clean_files import (
+    HASHES,
+    MIN_ROWS_A_GROUP,
+    MissingColumnsError,
+    Rows,
+    encode_hits,
+    read_hits,
+)
 from stores.archive.damage import ArchiveDamageError, OlderSchemaError
 from stores.archive.hours import hour_name, hour_of
 from stores.archive.port import Objects
+from stores.archive.threads import at_once
 from stores.failpoints import reach
 from tallymark.conservation import Conservation
 from tallymark.hits import HIT_SCHEMA
@@ -31,24 +41,23 @@ from tallymark.slots import HOUR_US, LATE_US
 CLEAN: Final = "clean/"
 SCHEMA: Final = 1
 """Raise it when ``HIT_SCHEMA`` or the form of the manifests changes."""
-ROW_GROUPS: Final = 64
-MIN_ROWS_A_GROUP: Final = 2_048
-HASHES: Final = 2**64
-"""Client hashes lie below it."""
+PART_HOURS: Final = ("received_hour", "event_hour")
+_ORDER: Final = ("client_hash", "event_at", "hit_id")
 _MANIFEST: Final = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanPart:
-    """One file of clean hits.
+    """A file of clean hits, or some rows of one.
 
     Attributes:
-        name: Object name.
+        name: Object name of the file.
         event_hour: UTC µs of the hour in which its hits happened.
         hits: How many, and ``counted`` of them count.
         counted: Hits that no filter tagged and that are not too old.
         late: Those of ``counted`` that are late.
-        size_bytes: Of the object.
+        size_bytes: Of the file.
+        rows: Those of the file that are its hits; None means all.
     """
 
     name: str
@@ -57,6 +66,13 @@ class CleanPart:
     counted: int
     late: int
     size_bytes: int
+    rows: Rows | None = None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "CleanPart":
+        """From what ``asdict`` made of it and JSON has carried."""
+        rows = facts.get("rows")
+        return cls(**{**facts, "rows": None if rows is None else (rows[0], rows[1])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +131,43 @@ class CleanHits:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
+    def write_parts(
+        self, lineage: str, number: str, hits: pl.DataFrame, *, late_us: int = LATE_US
+    ) -> dict[int, list[CleanPart]]:
+        """Store hits of received and event hours; the parts exist once manifests name them.
+
+        Args:
+            lineage: Who decoded them.
+            number: Tells parts of the same hours apart; the same content under the same number is
+                the same part.
+            hits: ``HIT_SCHEMA`` and ``PART_HOURS`` (UTC µs).
+            late_us: D.
+
+        Returns:
+            The parts of each received hour.
+
+        Raises:
+            OSError: when the store does not take them.
+        """
+        size = pl.len().over(PART_HOURS)
+        few = hits.filter(size < MIN_ROWS_A_GROUP)
+        if few.n_unique(PART_HOURS) < 2:
+            few = few.clear()
+        else:
+            hits = hits.filter(size >= MIN_ROWS_A_GROUP)
+        of_hours = hits.partition_by(PART_HOURS, as_dict=True, include_key=False)
+
+        def write(item: tuple[tuple[Any, ...], pl.DataFrame]) -> tuple[int, CleanPart]:
+            (received_hour, event_hour), of_hour = item
+            place = {"received_hour": received_hour, "event_hour": event_hour, "number": number}
+            return received_hour, self.write_part(lineage, **place, hits=of_hour, late_us=late_us)
+
+        written = at_once(write, sorted(of_hours.items(), key=lambda item: item[0]))
+        parts: dict[int, list[CleanPart]] = {}
+        for hour, part in [*written, *self._write_together(lineage, number, few, late_us)]:
+            parts.setdefault(hour, []).append(part)
+        return parts
+
     def write_part(
         self,
         lineage: str,
@@ -125,35 +178,12 @@ class CleanHits:
         *,
         late_us: int = LATE_US,
     ) -> CleanPart:
-        """Store hits of one received and event hour as a part; it exists once a manifest names it.
-
-        Args:
-            lineage: Who decoded them.
-            received_hour: UTC µs.
-            event_hour: UTC µs.
-            number: Tells parts of the two hours apart; the same content under the same number is
-                the same part.
-            hits: ``HIT_SCHEMA``.
-            late_us: D.
-
-        Raises:
-            OSError: when the store does not take it.
-        """
-        ordered = hits.select(list(HIT_SCHEMA)).sort("client_hash", "event_at", "hit_id")
-        content = io.BytesIO()
-        ordered.write_parquet(
-            content,
-            compression="zstd",
-            compression_level=1,
-            row_group_size=max(MIN_ROWS_A_GROUP, -(-ordered.height // ROW_GROUPS)),
-        )
-        data = content.getvalue()
+        """Store hits of one received and event hour in a file of their own; see ``write_parts``."""
+        data = encode_hits(hits.sort(_ORDER))
         folder = f"{_folder(lineage, received_hour)}event_hour={hour_name(event_hour)}/"
         name = f"{folder}{number}-{xxhash.xxh3_64_hexdigest(data)}.parquet"
         self._objects.put(name, data)
-        counts = pl.col("excluded_by") == ""
-        is_late = pl.col("received_at") - pl.col("event_at") > late_us
-        counted, late = hits.select(counts.sum(), late=(counts & is_late).sum()).row(0)
+        counted, late = hits.select(*_ends(late_us)).row(0)
         return CleanPart(
             name=name,
             event_hour=event_hour,
@@ -163,19 +193,53 @@ class CleanHits:
             size_bytes=len(data),
         )
 
-    def commit(self, manifest: CleanManifest) -> None:
-        """Let the parts of a manifest be the clean hits of its received hour; others are removed.
+    def _write_together(
+        self, lineage: str, number: str, hits: pl.DataFrame, late_us: int
+    ) -> Iterator[tuple[int, CleanPart]]:
+        """Store hits of several hours in one file; received hours and their parts."""
+        if hits.is_empty():
+            return
+        ordered = hits.sort(*PART_HOURS, *_ORDER)
+        data = encode_hits(ordered)
+        first = hour_name(ordered.get_column("received_hour").item(0))
+        digest = xxhash.xxh3_64_hexdigest(data)
+        name = f"{CLEAN}{lineage}/together/{first}-{number}-{digest}.parquet"
+        self._objects.put(name, data)
+        begins = 0
+        sizes = ordered.group_by(PART_HOURS, maintain_order=True).agg(pl.len(), *_ends(late_us))
+        for received_hour, event_hour, count, counted, late in sizes.iter_rows():
+            yield (
+                received_hour,
+                CleanPart(
+                    name=name,
+                    event_hour=event_hour,
+                    hits=count,
+                    counted=counted,
+                    late=late,
+                    size_bytes=len(data),
+                    rows=(begins, begins + count),
+                ),
+            )
+            begins += count
+
+    def commit(self, *manifests: CleanManifest) -> None:
+        """Let the parts of each manifest be the clean hits of its received hour; files of before
+        are removed.
 
         Raises:
-            OSError: when the store does not take it; what was there stands.
+            OSError: when the store does not take it; what was there stands, hour by hour.
         """
-        folder = _folder(manifest.lineage, manifest.received_hour)
         reach("clean.parts-before-manifest")
-        self._objects.put(folder + _MANIFEST, manifest.encode())
-        kept = {folder + _MANIFEST, *(part.name for part in manifest.parts)}
-        for name in self._objects.names(folder):
-            if name not in kept:
-                self._objects.delete(name)
+        folders = [_folder(one.lineage, one.received_hour) for one in manifests]
+        self._objects.put_all(
+            (folder + _MANIFEST, one.encode())
+            for folder, one in zip(folders, manifests, strict=True)
+        )
+        for folder, one in zip(folders, manifests, strict=True):
+            kept = {folder + _MANIFEST, *(part.name for part in one.parts)}
+            for name in self._objects.names(folder):
+                if name not in kept:
+                    self._objects.delete(name)
 
     def received_hours(self, lineage: str) -> list[int]:
         """The received hours (UTC µs) that a lineage has clean hits of, ascending."""
@@ -220,14 +284,14 @@ class CleanHits:
 
     def read(
         self,
-        part: CleanPart,
+        parts: CleanPart | Sequence[CleanPart],
         columns: Sequence[str] = tuple(HIT_SCHEMA),
         hashes: tuple[int, int] = (0, HASHES),
     ) -> Iterator[pl.DataFrame]:
-        """The hits of a part, in frames of a few row groups.
+        """The hits of a part, or of several parts of one file, in frames of a row group.
 
         Args:
-            part: As a manifest names it.
+            parts: As manifests name them.
             columns: Of ``HIT_SCHEMA``.
             hashes: Only clients whose hash lies in [first, end).
 
@@ -235,13 +299,21 @@ class CleanHits:
             OlderSchemaError: when the file lacks a column.
             ArchiveDamageError: when it is missing, cut off or unreadable.
         """
+        several = [parts] if isinstance(parts, CleanPart) else parts
+        name, size_bytes = several[0].name, several[0].size_bytes
+        rows = [part.rows for part in several if part.rows is not None]
         try:
-            with self._objects.open(part.name) as content:
-                yield from _read_groups(part, content, columns, hashes)
+            with self._objects.open(name) as content:
+                size = content.seek(0, 2)
+                if size != size_bytes:
+                    raise _damaged(name, f"expected {size_bytes} bytes, it has {size}")
+                yield from read_hits(content, columns, hashes, sorted(rows) if rows else None)
         except FileNotFoundError as error:
-            raise _damaged(part.name, "its manifest names it and it is missing") from error
+            raise _damaged(name, "its manifest names it and it is missing") from error
+        except MissingColumnsError as error:
+            raise OlderSchemaError(_again(name, str(error))) from error
         except (pa.ArrowInvalid, OSError) as error:
-            raise _damaged(part.name, str(error)) from error
+            raise _damaged(name, str(error)) from error
 
     def delete(self, lineage: str) -> None:
         """Remove all clean hits of a lineage, manifests first."""
@@ -250,45 +322,11 @@ class CleanHits:
             self._objects.delete(name)
 
 
-def _read_groups(
-    part: CleanPart, content: BinaryIO, columns: Sequence[str], hashes: tuple[int, int]
-) -> Iterator[pl.DataFrame]:
-    size = content.seek(0, 2)
-    if size != part.size_bytes:
-        raise _damaged(part.name, f"expected {part.size_bytes} bytes, it has {size}")
-    parquet = pq.ParquetFile(content)
-    names = parquet.schema_arrow.names
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise OlderSchemaError(_again(part.name, f"it lacks the columns {', '.join(missing)}"))
-    first, end = hashes
-    at = next(
-        index
-        for index in range(len(parquet.schema))
-        if parquet.schema.column(index).path == "client_hash"
-    )
-    for group in range(parquet.num_row_groups):
-        spread = parquet.metadata.row_group(group).column(at).statistics
-        if spread is not None and (spread.max < first or spread.min >= end):
-            continue
-        frame = pl.from_arrow(parquet.read_row_group(group, list(columns), use_threads=False))
-        assert isinstance(frame, pl.DataFrame)
-        if hashes != (0, HASHES):
-            frame = frame.filter(in_hashes(first, end))
-        yield frame.select(columns)
-
-
-def hash_range(number: int, passes: int) -> tuple[int, int]:
-    """The client hashes, [first, end), of one of ``passes`` equal parts of all clients."""
-    size = HASHES // passes
-    return number * size, HASHES if number == passes - 1 else (number + 1) * size
-
-
-def in_hashes(first: int, end: int) -> pl.Expr:
-    """Whether a ``client_hash`` lies in [first, end)."""
-    hashes = pl.col("client_hash")
-    above = hashes >= pl.lit(first, pl.UInt64)
-    return above if end >= HASHES else above & (hashes < pl.lit(end, pl.UInt64))
+def _ends(late_us: int) -> tuple[pl.Expr, pl.Expr]:
+    """How many hits count, and how many of those are late."""
+    counts = pl.col("excluded_by") == ""
+    is_late = pl.col("received_at") - pl.col("event_at") > late_us
+    return counts.sum().alias("counted"), (counts & is_late).sum().alias("late")
 
 
 def _decoded(name: str, content: bytes) -> CleanManifest:
@@ -301,7 +339,7 @@ def _decoded(name: str, content: bytes) -> CleanManifest:
                 span=(facts["span"][0], facts["span"][1]),
                 measurement_ids=None if ids is None else tuple(ids),
                 not_held=tuple(facts.pop("not_held")),
-                parts=tuple(CleanPart(**part) for part in facts.pop("parts")),
+                parts=tuple(map(CleanPart.of, facts.pop("parts"))),
                 conservation=Conservation(**facts.pop("conservation")),
                 **{key: value for key, value in facts.items() if key != "span"},
             )
@@ -317,9 +355,10 @@ def _damaged(name: str, what: str) -> ArchiveDamageError:
 def _again(name: str, what: str) -> str:
     _, lineage, received, *_ = [*name.split("/"), "", ""]
     hour = received.partition("=")[2]
+    hours = f"received hour {hour}" if hour else "the received hours of the range"
     return (
         f"clean hits {name} cannot be read: {what}. Make them again from the raw archive: "
-        f"materialise clean_hits of received hour {hour}, or replay the lineage {lineage} again. "
+        f"materialise clean_hits of {hours}, or replay the lineage {lineage} again. "
         "Nothing that is served has changed"
     )
 

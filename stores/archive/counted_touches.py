@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 import polars as pl
 
-from stores.archive.clean import hash_range, in_hashes
+from stores.archive.clean_files import hash_range, in_hashes
 from stores.archive.counts import counts_folder, damaged_counts, span_name
 from stores.archive.hours import hour_of
 from stores.archive.port import Objects

@@ -6,7 +6,7 @@
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -17,7 +17,6 @@ import xxhash
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.hours import hour_name, hour_of
 from stores.archive.port import Objects
-from stores.archive.threads import at_once
 from stores.failpoints import reach
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.pieces import PIECE_SCHEMA
@@ -45,17 +44,21 @@ class Sessions:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
-    def write_part(
-        self, lineage: str, event_hour: int, number: int, sessions: pl.DataFrame
-    ) -> SessionPart:
-        """Store sessions (``SESSION_SCHEMA``); they exist once they are committed."""
-        content = io.BytesIO()
-        sessions.select(list(SESSION_SCHEMA)).write_parquet(content, compression="zstd")
-        data = content.getvalue()
-        digest = xxhash.xxh3_64_hexdigest(data)
-        name = f"{_hour_folder(lineage, event_hour)}{number:05d}-{digest}.parquet"
-        self._objects.put(name, data)
-        return SessionPart(name=name, event_hour=event_hour, sessions=sessions.height)
+    def write_parts(
+        self, lineage: str, number: int, sessions: Mapping[int, pl.DataFrame]
+    ) -> list[SessionPart]:
+        """Store sessions (``SESSION_SCHEMA``) by the hour (UTC µs) in which they start; they exist
+        once they are committed."""
+        parts, contents = [], []
+        for event_hour, of_hour in sessions.items():
+            content = io.BytesIO()
+            of_hour.select(list(SESSION_SCHEMA)).write_parquet(content, compression="zstd")
+            digest = xxhash.xxh3_64_hexdigest(content.getvalue())
+            name = f"{_hour_folder(lineage, event_hour)}{number:05d}-{digest}.parquet"
+            contents.append((name, content.getvalue()))
+            parts.append(SessionPart(name=name, event_hour=event_hour, sessions=of_hour.height))
+        self._objects.put_all(contents)
+        return parts
 
     def commit(self, lineage: str, hours: Span, parts: Sequence[SessionPart]) -> None:
         """Let these parts be the sessions of all the hours; what was there before is removed."""
@@ -63,13 +66,12 @@ class Sessions:
         for part in sorted(parts, key=lambda part: part.name):
             by_hour.setdefault(part.event_hour, []).append(part)
         kept = {part.name for part in parts}
-
-        def write(item: tuple[int, list[SessionPart]]) -> str:
-            name = _hour_folder(lineage, item[0]) + _MANIFEST
-            self._objects.put(name, orjson.dumps([asdict(part) for part in item[1]]))
-            return name
-
-        kept |= set(at_once(write, by_hour.items()))
+        manifests = {
+            _hour_folder(lineage, hour) + _MANIFEST: orjson.dumps([asdict(part) for part in some])
+            for hour, some in by_hour.items()
+        }
+        self._objects.put_all(manifests.items())
+        kept |= manifests.keys()
         prefix = f"sessions/{lineage}/event_hour="
         for name in self._objects.names(prefix):
             hour = hour_of(name.removeprefix(prefix).partition("/")[0])

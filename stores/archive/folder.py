@@ -1,15 +1,18 @@
 """Objects in a folder, each a file; written under another name, synced, then renamed."""
 
+import ctypes
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
 PARTIAL: Final = ".partial"
 """Folder of what is being written; of the same file system, so that a rename is one step."""
 LEFT_OVER_SECONDS: Final = 3_600
+_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+"""Of Linux; elsewhere all file systems are synced."""
 
 
 class FolderObjects:
@@ -44,6 +47,35 @@ class FolderObjects:
             Path(partial).unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+    def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Store many at once; they are on the disk, each whole or not at all.
+
+        They share two syncs of the file system, where each alone would wait for its own.
+
+        Raises:
+            ValueError: when a name would lie outside the folder.
+            OSError: when the disk does not take them; some may have been stored.
+        """
+        self._make_folder(self._folder / PARTIAL)
+        written: list[tuple[str, Path]] = []
+        try:
+            for name, content in objects:
+                path = self._path(name)
+                descriptor, partial = tempfile.mkstemp(dir=self._folder / PARTIAL)
+                written.append((partial, path))
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+            _sync_all(self._folder)
+            for folder in {path.parent for _, path in written}:
+                folder.mkdir(parents=True, exist_ok=True)
+            for partial, path in written:
+                Path(partial).replace(path)
+        except BaseException:
+            for partial, _ in written:
+                Path(partial).unlink(missing_ok=True)
+            raise
+        _sync_all(self._folder)
 
     def get(self, name: str) -> bytes:
         """The content.
@@ -116,6 +148,19 @@ def _files(folder: Path, start: str) -> Iterator[str]:
                 yield from _files(folder / entry.name, f"{start}{entry.name}/")
         else:
             yield start + entry.name
+
+
+def _sync_all(within: Path) -> None:
+    """See that whatever was written to the file system of a folder is on the disk."""
+    descriptor = os.open(within, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _syncfs is None:
+            os.sync()
+        elif _syncfs(descriptor):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(within))
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

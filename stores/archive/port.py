@@ -1,5 +1,6 @@
 """The port under the archive: named immutable objects, as in a bucket or a folder."""
 
+from collections.abc import Iterable
 from typing import BinaryIO, Protocol
 
 
@@ -8,6 +9,9 @@ class Objects(Protocol):
 
     def put(self, name: str, content: bytes) -> None:
         """Store ``content`` under ``name``, replacing what was there; durable on return."""
+
+    def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Store many at once: each durable, and whole or not at all, on return."""
 
     def get(self, name: str) -> bytes:
         """The content.

@@ -63,7 +63,7 @@ def in_passes(hits: pl.DataFrame, *, passes: int, hours: int, parts: int):
     clean = CleanHits(objects)
     entries = [
         InventoryEntry(
-            clean.write_part("gen-1", MIDNIGHT_US, MIDNIGHT_US, f"{index}", part), None, ()
+            (clean.write_part("gen-1", MIDNIGHT_US, MIDNIGHT_US, f"{index}", part),), None, ()
         )
         for index, part in enumerate(hits[at::parts] for at in range(parts))
     ]
@@ -118,7 +118,7 @@ def test_any_number_of_passes_gives_the_same_cells(seen, passes, hours, parts):
 def test_an_inventory_is_read_as_it_was_written():
     clean = CleanHits(MemoryObjects())
     part = clean.write_part("gen-1", MIDNIGHT_US, MIDNIGHT_US, "0", empty_hits())
-    entries = [InventoryEntry(part, None, (3,)), InventoryEntry(part, (1, 2), ())]
+    entries = [InventoryEntry((part,), None, (3,)), InventoryEntry((part, part), (1, 2), ())]
     pointers = {None: PointerMap.serving("live-1"), 7: PointerMap().publish(0, HOUR_US, "gen-2")}
     inventory = Inventory(entries, pointers)
     assert decode_inventory(orjson.dumps(encode_inventory(inventory))) == inventory
@@ -129,7 +129,7 @@ def test_hits_are_wanted_of_some_properties_or_of_all_but_some():
     part = CleanHits(MemoryObjects()).write_part("g", MIDNIGHT_US, MIDNIGHT_US, "0", empty_hits())
 
     def wanted(only, without):
-        return InventoryEntry(part, only, without).of_properties(hits)["property_id"].to_list()
+        return InventoryEntry((part,), only, without).of_properties(hits)["property_id"].to_list()
 
     assert wanted(None, ()) == [1, 2, 3]
     assert wanted((2,), ()) == [2]

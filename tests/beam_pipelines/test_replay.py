@@ -345,15 +345,25 @@ def test_a_store_that_takes_no_more_is_said_and_running_again_finishes(
 ):
     world.archive(request_blocks([shop], requests=REQUESTS))
     replay(world.replay_request("gen-1"))
-    put = FolderObjects.put
+    put, put_all = FolderObjects.put, FolderObjects.put_all
 
-    def full(objects, name, content):
+    def taken(name):
         if name.startswith(fails_at):
             raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    def full(objects, name, content):
+        taken(name)
         put(objects, name, content)
+
+    def all_full(objects, several):
+        several = list(several)
+        for name, _ in several:
+            taken(name)
+        put_all(objects, several)
 
     with monkeypatch.context() as broken:
         broken.setattr(FolderObjects, "put", full)
+        broken.setattr(FolderObjects, "put_all", all_full)
         code, last = ran(world.replay_request("gen-2"))
     assert (code, last["outcome"]) == (6, "no_space")
     assert "Make room and run the same again" in last["message"]

@@ -112,6 +112,70 @@ def test_ranges_of_hashes_hold_each_hit_once(clean, passes):
     assert sorted(found) == sorted(hits(9_000).get_column("hit_id"))
 
 
+def placed(frames: dict[tuple[int, int], pl.DataFrame]) -> pl.DataFrame:
+    """Hits of received and event hours, in no order."""
+    together = pl.concat(
+        frame.with_columns(
+            received_hour=pl.lit(received, pl.Int64), event_hour=pl.lit(event, pl.Int64)
+        )
+        for (received, event), frame in frames.items()
+    )
+    return together.sample(fraction=1.0, shuffle=True, seed=3)
+
+
+def hours_together(large: int = 3_000) -> dict[tuple[int, int], pl.DataFrame]:
+    """Hours of few hits, one of them with late hits of another, and one of many."""
+    sizes = {(0, 0): 5, (1, 1): 700, (1, 0): 2, (2, 2): large, (3, 3): 2_047, (4, 4): 1}
+    return {
+        (RECEIVED + received * HOUR_US, RECEIVED + event * HOUR_US): hits(size, seed=number)
+        for number, ((received, event), size) in enumerate(sizes.items())
+    }
+
+
+@pytest.mark.parametrize("passes", [1, 4])
+def test_hours_of_few_hits_share_a_file_and_are_read_apart_or_together(clean, objects, passes):
+    frames = hours_together()
+    parts = clean.write_parts("gen-1", "0", placed(frames))
+    assert len(objects.names("clean/")) == 2
+    found = {(received, part.event_hour): part for received, some in parts.items() for part in some}
+    assert found.keys() == frames.keys()
+    size = HASHES // passes
+    ranges = [(n * size, HASHES if n == passes - 1 else (n + 1) * size) for n in range(passes)]
+    for hour, part in found.items():
+        assert (part.hits, part.counted) == (frames[hour].height, frames[hour].height)
+        apart = pl.concat(frame for one in ranges for frame in clean.read(part, hashes=one))
+        assert apart.sort("hit_id").equals(frames[hour].sort("hit_id"))
+    few = [part for part in found.values() if part.rows is not None]
+    for some in (few, few[::2], few[1::3]):
+        read_at_once = [frame for one in ranges for frame in clean.read(some, hashes=one)]
+        expected = pl.concat(frames[hour] for hour, part in found.items() if part in some)
+        assert (
+            pl.concat(read_at_once)
+            .sort("hit_id", "client_hash", "event_at")
+            .equals(expected.sort("hit_id", "client_hash", "event_at"))
+        )
+
+
+def test_an_hour_that_is_decoded_again_leaves_those_it_shared_a_file_with(clean):
+    frames = hours_together()
+    parts = clean.write_parts("gen-1", "0", placed(frames))
+    clean.commit(*(manifest(*some, received_hour=hour) for hour, some in parts.items()))
+    new = put(clean, hits(4, seed=99), event_hour=RECEIVED)
+    clean.commit(manifest(new))
+    assert clean.parts("gen-1", {RECEIVED})[0] == new
+    neighbour = RECEIVED + HOUR_US
+    [of_neighbour] = clean.parts("gen-1", {neighbour})
+    assert of_neighbour == parts[neighbour][1]
+    assert read(clean, of_neighbour).height == 700
+
+
+def test_a_lineage_takes_its_shared_files_with_it(clean, objects):
+    parts = clean.write_parts("gen-1", "0", placed(hours_together()))
+    clean.commit(*(manifest(*some, received_hour=hour) for hour, some in parts.items()))
+    clean.delete("gen-1")
+    assert objects.names("clean/") == []
+
+
 def test_late_hits_of_an_hour_are_found_in_later_received_hours(clean):
     on_time = put(clean, hits(3))
     far = RECEIVED + 60 * HOUR_US

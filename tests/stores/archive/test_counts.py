@@ -102,8 +102,9 @@ def test_sessions_are_read_by_hour_once_they_are_committed(objects):
     kept = Sessions(objects)
     first, second = sessions(1, 5, 6), sessions(1, 7)
     parts = [
-        kept.write_part("gen-1", MIDNIGHT_US + HOUR_US, number, frame)
+        part
         for number, frame in enumerate((first, second))
+        for part in kept.write_parts("gen-1", number, {MIDNIGHT_US + HOUR_US: frame})
     ]
     assert list(kept.read("gen-1", MIDNIGHT_US + HOUR_US)) == []
     kept.commit("gen-1", HOURS, parts)
@@ -114,11 +115,11 @@ def test_sessions_are_read_by_hour_once_they_are_committed(objects):
 def test_sessions_committed_again_replace_those_of_their_hours_alone(objects):
     kept = Sessions(objects)
     outside = HOURS.end_us + HOUR_US
-    old = [kept.write_part("gen-1", MIDNIGHT_US + hour * HOUR_US, 0, sessions(hour, 5))
-           for hour in (1, 2)]  # fmt: skip
-    beside = kept.write_part("gen-1", outside, 0, sessions(5, 5))
-    kept.commit("gen-1", Span(HOURS.start_us, outside + HOUR_US), [*old, beside])
-    new = kept.write_part("gen-1", MIDNIGHT_US + HOUR_US, 0, sessions(1, 8, 9))
+    hours = {MIDNIGHT_US + hour * HOUR_US: sessions(hour, 5) for hour in (1, 2)}
+    old = kept.write_parts("gen-1", 0, hours | {outside: sessions(5, 5)})
+    beside = old[-1]
+    kept.commit("gen-1", Span(HOURS.start_us, outside + HOUR_US), old)
+    [new] = kept.write_parts("gen-1", 0, {MIDNIGHT_US + HOUR_US: sessions(1, 8, 9)})
     kept.commit("gen-1", HOURS, [new])
     assert kept.parts("gen-1", MIDNIGHT_US + HOUR_US) == [new]
     assert kept.parts("gen-1", MIDNIGHT_US + 2 * HOUR_US) == []

@@ -21,6 +21,25 @@ def test_what_was_put_is_got(objects: Objects) -> None:
     assert objects.get("a/b/c.bin") == b"\x00content"
 
 
+def test_many_are_put_at_once(objects: Objects, tmp_path: Path) -> None:
+    objects.put("a/b", b"old")
+    objects.put_all([("a/b", b"new"), ("a/c/d", b""), ("e", b"content")])
+    assert [objects.get(name) for name in objects.names("")] == [b"new", b"", b"content"]
+    assert objects.names("") == ["a/b", "a/c/d", "e"]
+    assert list((tmp_path / "archive" / PARTIAL).iterdir()) == []
+    objects.put_all([])
+
+
+def test_of_many_that_cannot_all_be_put_nothing_half_done_is_left(
+    objects: Objects, tmp_path: Path
+) -> None:
+    objects.put("a", b"old")
+    with pytest.raises(ValueError, match="expected parts between single slashes"):
+        objects.put_all([("a", b"new"), ("../b", b"")])
+    assert objects.get("a") == b"old"
+    assert list((tmp_path / "archive" / PARTIAL).iterdir()) == []
+
+
 def test_a_put_replaces_what_was_there(objects: Objects) -> None:
     objects.put("a", b"long content")
     objects.put("a", b"")
