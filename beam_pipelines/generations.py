@@ -33,6 +33,7 @@ from stores.publication import Publisher
 from stores.reviews import Report as ReviewReport
 from stores.reviews import Review, review
 from stores.rules_cache.file import FileRulesCache
+from stores.source_changes import changed_sources
 from stores.stale_touches import StaleTouches, is_covered
 from stores.sweeping import Sweeper
 from stores.wide_rows.opening import open_wide_rows
@@ -413,11 +414,15 @@ def reviewed(
         property_ids = [lineage.property_id]
     if property_ids is None:
         property_ids = [owner.property_id for owner in places.properties()]
+    property_ids = list(property_ids)
     return review(
         places.wide_rows,
         lineage.name,
         spans,
         property_ids,
+        sources=changed_sources(
+            places.wide_rows, places.objects, lineage.name, spans, property_ids, against=against
+        ),
         counts={one.received_hour: one.conservation for one in manifests},
         against=against,
         bounds=bounds,

@@ -1,8 +1,10 @@
 """Reviews: everything that is to be known of a candidate before it is published, in one reading."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import polars as pl
 
 from stores.cell_pairs import CellPairs, batches, days_of
 from stores.pointers import PointerStore
@@ -69,6 +71,7 @@ def review(
     bounds: Bounds | None = None,
     is_acknowledged: bool = False,
     live_audit: LiveAudit | None = None,
+    sources: pl.DataFrame | None = None,
     report: Report | None = None,
 ) -> Review:
     """Hold a candidate against what is served, and against itself.
@@ -86,6 +89,7 @@ def review(
         bounds: How far it may be from what is served; ``None`` takes the default.
         is_acknowledged: Whether a change beyond the bounds is meant.
         live_audit: Holds the hours that live lineages serve against it; ``None`` leaves it out.
+        sources: ``SOURCE_CHANGE_SCHEMA``, to be told with the differences.
         report: Told how far it is.
 
     Raises:
@@ -114,6 +118,8 @@ def review(
         done += len(batch.property_ids)
     tell(done, len(wanted))
     differences = merged(parts, candidate=candidate, against=against, spans=spans)
+    if sources is not None:
+        differences = replace(differences, sources=sources)
     change = change_within_bounds(differences, bounds or Bounds(), is_acknowledged=is_acknowledged)
     conserved = () if counts is None else (conservation(counts),)
     return Review(

@@ -1,6 +1,6 @@
 """Publications compare touches: what later hours depend on and has changed is announced."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 import orjson
@@ -98,32 +98,12 @@ class StaleTouches:
 
     def _stale(self, owners: list[int], old: PointerMap, new: PointerMap) -> pl.DataFrame:
         found = [STALE_SCHEMA.to_frame()]
-        for clients in self._clients(owners, old, new):
+        for clients in clients_between(self._wide_rows, self._objects, owners, old, new):
             for some in clients.iter_slices(CLIENTS_A_READ):
                 keys = with_client_keys(some).get_column("row_key").to_list()
                 touches = decode_touches(self._wide_rows.read_rows(keys, (FAMILY,)))
                 found.append(stale_hours(touches, old, new, self._lookback_days))
         return pl.concat(found).unique().sort("property_id", "hour")
-
-    def _clients(
-        self, owners: list[int], old: PointerMap, new: PointerMap
-    ) -> Iterator[pl.DataFrame]:
-        """The clients that may have touches, in the past or now, in hours whose lineage changed."""
-        spans = changed_spans(old, new)
-        names = {name for span in spans for name in (span.before, span.after) if name}
-        inside = pl.any_horizontal(
-            pl.lit(value=False),
-            *(pl.col("hour").is_between(one.start_us, one.end_us, closed="left") for one in spans),
-        )
-        for name in sorted(names):
-            for noted in noted_touches(self._objects, name):
-                mine = noted.filter(pl.col("property_id").is_in(owners) & inside)
-                yield mine.select(CLIENT).unique()
-        # A stream notes nothing; sealing counts all that it has counted and hits that were late.
-        if any(_needs_all(span.before, span.after) for span in spans):
-            for first, end in (part for owner in owners for part in client_ranges(owner)):
-                touches = decode_touches(self._wide_rows.read([(first, end)], (FAMILY,)))
-                yield touches.filter(inside).select(CLIENT).unique()
 
     def _announce(self, hours: pl.DataFrame, documents: _Documents) -> None:
         self._write(
@@ -135,6 +115,27 @@ class StaleTouches:
         frame = pl.DataFrame(list(cells), schema=CELL_SCHEMA, orient="row")
         if not frame.is_empty():
             self._wide_rows.write(frame)
+
+
+def clients_between(
+    wide_rows: WideRows, objects: Objects, owners: Collection[int], old: PointerMap, new: PointerMap
+) -> Iterator[pl.DataFrame]:
+    """The clients that may have touches, in the past or now, in hours whose lineage changed."""
+    spans = changed_spans(old, new)
+    names = {name for span in spans for name in (span.before, span.after) if name}
+    inside = pl.any_horizontal(
+        pl.lit(value=False),
+        *(pl.col("hour").is_between(one.start_us, one.end_us, closed="left") for one in spans),
+    )
+    for name in sorted(names):
+        for noted in noted_touches(objects, name):
+            mine = noted.filter(pl.col("property_id").is_in(owners) & inside)
+            yield mine.select(CLIENT).unique()
+    # A stream notes nothing; sealing counts all that it has counted and hits that were late.
+    if any(_needs_all(span.before, span.after) for span in spans):
+        for first, end in (part for owner in owners for part in client_ranges(owner)):
+            touches = decode_touches(wide_rows.read([(first, end)], (FAMILY,)))
+            yield touches.filter(inside).select(CLIENT).unique()
 
 
 def name_of(documents: _Documents, owner: int) -> bytes:

@@ -268,6 +268,8 @@ def change_within_bounds(
         "beyond": beyond.height,
         "largest": float(largest) if isinstance(largest, float) else 0.0,
         "allowed": bounds.relative,
+        "clients with another first source": int(differences.sources["first_source"].sum()),
+        "clients with another last source": int(differences.sources["last_source"].sum()),
     }
     reason = (
         f"{totals.height} totals looked at; the largest change is {numbers['largest']:.1%}, "

@@ -5,7 +5,7 @@ keeps what the whole range needs: numbers by property, and the rows whose keys o
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from tallymark.decoded_cells import DecodedCells
 from tallymark.lineages import Span
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.slots import HOUR_US
+from tallymark.stale_touches import SOURCE_CHANGE_SCHEMA
 from tallymark.uniques import estimates, least_hashes
 
 SIDES: Final = ("served", "candidate")
@@ -68,6 +69,7 @@ class Differences:
         metrics: ``METRIC_SCHEMA``: the whole range for every metric, an hour where it differs.
         rows: ``ROW_SCHEMA``: the rows that differ, at most ``ROWS_KEPT`` a property and rollup.
         row_counts: ``ROW_COUNT_SCHEMA``: how many do.
+        sources: ``SOURCE_CHANGE_SCHEMA``: clients whose later sessions are attributed otherwise.
     """
 
     candidate: str
@@ -76,11 +78,17 @@ class Differences:
     metrics: pl.DataFrame
     rows: pl.DataFrame
     row_counts: pl.DataFrame
+    sources: pl.DataFrame = field(default_factory=SOURCE_CHANGE_SCHEMA.to_frame)
 
     @property
     def is_empty(self) -> bool:
-        """Whether reports would show the same in every hour."""
-        return self.row_counts.is_empty() and self.metrics.filter(pl.col("change") != 0).is_empty()
+        """Whether reports would show the same in every hour, later ones too."""
+        same = self.metrics.filter(pl.col("change") != 0).is_empty()
+        return self.row_counts.is_empty() and same and self.changed_sources().is_empty()
+
+    def changed_sources(self) -> pl.DataFrame:
+        """``sources`` of the properties in which one changes."""
+        return self.sources.filter((pl.col("first_source") > 0) | (pl.col("last_source") > 0))
 
     def whole_range(self) -> pl.DataFrame:
         """``metrics`` of the whole range."""
@@ -101,6 +109,7 @@ class Differences:
             "hours": self.by_hour().with_columns(hour).to_dicts(),
             "rows": self.rows.to_dicts(),
             "row_counts": self.row_counts.to_dicts(),
+            "sources": self.sources.to_dicts(),
         }
 
     def text(self, names: Mapping[int, str] | None = None) -> str:
@@ -112,7 +121,13 @@ class Differences:
         spans = ", ".join(f"{_hour_text(start)}..{_hour_text(end)}" for start, end in self.spans)
         head = f"{self.candidate} against {self.against or 'what is served'}, {spans} (UTC)"
         changed = self.metrics.filter(pl.col("change") != 0)
-        owners = sorted({*changed["property_id"], *self.row_counts["property_id"]})
+        owners = sorted(
+            {
+                *changed["property_id"],
+                *self.row_counts["property_id"],
+                *self.changed_sources()["property_id"],
+            }
+        )
         if not owners:
             compared = self.metrics["property_id"].n_unique()
             return f"{head}\n\nNothing would change, in any hour of {compared} properties."
@@ -386,6 +401,13 @@ def _property_text(differences: Differences, owner: int, name: str) -> str:
         more = sum(counts[what] for what in _VERBS) - _ROWS_SHOWN
         if more > 0:
             lines.append(f"  and {more} more with smaller changes")
+    for sources in differences.changed_sources().filter(mine).iter_rows(named=True):
+        lines.append(
+            f"  clients: of {sources['clients']:,} the first source changes for "
+            f"{sources['first_source']:,}, the last that is not direct for "
+            f"{sources['last_source']:,}; what depends on them later is announced when it is "
+            "published"
+        )
     return "\n".join(lines)
 
 

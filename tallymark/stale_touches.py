@@ -13,6 +13,15 @@ from tallymark.touches import SOURCE
 
 STALE_SCHEMA: Final = pl.Schema({"property_id": pl.Int64(), "hour": pl.Int64()})
 """Hours of properties, UTC µs."""
+SOURCE_CHANGE_SCHEMA: Final = pl.Schema(
+    {
+        "property_id": pl.Int64(),
+        "clients": pl.Int64(),  # that have touches on either side
+        "first_source": pl.Int64(),  # of them: whose first touch has another source
+        "last_source": pl.Int64(),  # whose last touch that is not direct has
+    }
+)
+"""What later sessions are attributed by, counted in clients."""
 _TOLD: Final = ("first", "last", "is_returning")
 _SESSION: Final = [*CLIENT, "start", "lineage"]
 
@@ -48,6 +57,46 @@ def stale_hours(
     reached = changed.select("property_id", "hour").unique().join(steps, how="cross")
     hour = pl.col("hour") + pl.col("step") * SESSION_ALIGNMENT_US
     return reached.select("property_id", hour).unique().sort("property_id", "hour")
+
+
+def source_changes(
+    touches: pl.DataFrame, before: PointerMap, after: PointerMap, end_us: int
+) -> pl.DataFrame:
+    """How many clients (``SOURCE_CHANGE_SCHEMA``) begin later sessions with other sources.
+
+    Args:
+        touches: ``touch_cells.HELD_SCHEMA``: all of some clients.
+        before: What served their properties.
+        after: What is to serve them.
+        end_us: UTC µs; touches from then on are left out.
+    """
+    owners = touches.get_column("property_id").unique()
+    earlier = touches.filter(pl.col("start") < end_us)
+    old, new = (
+        _sources(served(earlier, dict.fromkeys(owners, pointers))) for pointers in (before, after)
+    )
+    both = old.join(new, on=list(CLIENT), how="full", coalesce=True, suffix="_after")
+    return both.group_by("property_id").agg(
+        pl.len().cast(pl.Int64).alias("clients"),
+        *(
+            pl.col(name).ne_missing(pl.col(f"{name}_after")).sum().cast(pl.Int64)
+            for name in ("first_source", "last_source")
+        ),
+    )
+
+
+def _sources(touches: pl.DataFrame) -> pl.DataFrame:
+    """The source of each client's first touch, and of its last one that is not direct."""
+    source = pl.concat_str(SOURCE, separator="\0")
+    is_named = pl.any_horizontal(pl.col(name) != "" for name in SOURCE)
+    return (
+        touches.sort(*CLIENT, "start")
+        .group_by(CLIENT, maintain_order=True)
+        .agg(
+            source.first().alias("first_source"),
+            source.filter(is_named).last().alias("last_source"),
+        )
+    )
 
 
 def _told(touches: pl.DataFrame, lookback_days: Mapping[int, int]) -> pl.DataFrame:
