@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from beam_pipelines import workers
 from stores.archive.clean import CleanHits
 from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
@@ -58,6 +57,9 @@ def received_hours_with_late_hits(
 def _announced_blocks(
     wide_rows_url: str, span: Span, property_ids: Collection[int] | None
 ) -> set[str]:
+    # What only workers need (the bus, decoding) is not loaded for a command's help.
+    from beam_pipelines import workers  # noqa: PLC0415
+
     announced = workers.wide_rows(wide_rows_url).read(
         [announcement_range(span.start_us, span.end_us)], ("c",)
     )
