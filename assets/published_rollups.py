@@ -10,7 +10,10 @@ from assets.rollup_candidate import KEY as CANDIDATE
 from assets.runs import WHO, generation_of, report_beyond
 from assets.settings import ReplaySettings, bounds_of
 from assets.stores import Stores
-from beam_pipelines.generations import Generation, Places, answer_announcements, reviewed
+from beam_pipelines.answering import answer_announcements
+from beam_pipelines.generations import Generation
+from beam_pipelines.places import Places
+from beam_pipelines.reviewing import reviewed
 from tallymark.due import spans_of
 from tallymark.lineages import Lineage
 from tallymark.publication import RefusedError

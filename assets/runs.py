@@ -9,9 +9,10 @@ import dagster as dg
 from assets.hours import hours_of, key_of
 from assets.settings import ReplaySettings
 from assets.stores import Stores
-from beam_pipelines.generations import Generation, Stage, Wish, open_generation
+from beam_pipelines.generations import Generation, open_generation
 from beam_pipelines.replay_process import ReplayFailedError, Report
 from beam_pipelines.replay_request import IncompleteHoursError
+from beam_pipelines.wishes import Stage, Wish
 from tallymark.publication import RefusedError
 from tallymark.replays import UnsealedError
 from tallymark.slots import HOUR_US

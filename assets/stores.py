@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from beam_pipelines.generations import Places
+from beam_pipelines.places import Places
 from stores.archive.opening import open_objects
 from stores.archive.port import Objects
 from stores.archive.raw import RawArchive

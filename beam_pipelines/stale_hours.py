@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from beam_pipelines.code_version import code_version
-from beam_pipelines.generations import Places
+from beam_pipelines.places import Places
 from stores.archive.clean import CleanHits
 from stores.archive.raw import RawArchive
 from stores.clock import utc_us

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from beam_pipelines.generations import Places
+from beam_pipelines.places import Places
 from beam_pipelines.replay_process import ReplayFailedError
 from beam_pipelines.replay_request import IncompleteHoursError
 from cli.data_folder import DataFolder, data_option

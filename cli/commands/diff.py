@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from beam_pipelines.generations import Places, reviewed
+from beam_pipelines.places import Places
+from beam_pipelines.reviewing import reviewed
 from cli.hour_range import HourRange
 from cli.places import (
     explained,

@@ -10,14 +10,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from beam_pipelines.generations import (
-    Cost,
-    Generation,
-    Wish,
-    open_generation,
-    planned_generation,
-)
+from beam_pipelines.generations import Generation, open_generation, planned_generation
 from beam_pipelines.replay_process import Report
+from beam_pipelines.wishes import Cost, Wish
 from cli.hour_range import HourRange
 from cli.places import explained, place_options, places_of, property_id_of, property_option, who
 from cli.review_text import progress, told

@@ -5,7 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from beam_pipelines.generations import Places, Wish, open_generation
+from beam_pipelines.generations import open_generation
+from beam_pipelines.places import Places
+from beam_pipelines.wishes import Wish
 from stores.clock import utc_us
 from stores.live_audits import AuditNotes
 from stores.reviews import Review

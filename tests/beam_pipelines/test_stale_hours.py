@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipelines import stale_hours
-from beam_pipelines.generations import Places
+from beam_pipelines.places import Places
 from beam_pipelines.stale_hours import stale_spans
 from stores.archive.clean import CleanHits, CleanManifest
 from stores.archive.raw import RawArchive

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from beam_pipelines import workers
-from beam_pipelines.generations import Places, answer_announcements
+from beam_pipelines.answering import answer_announcements
+from beam_pipelines.places import Places
 from beam_pipelines.replay import replay
 from stores.announcements import STALE, Announcements
 from stores.publication import Publisher

@@ -1,0 +1,77 @@
+"""Places: where a replay finds everything, and what it is opened as."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from stores.archive.opening import open_objects
+from stores.archive.port import Objects
+from stores.clock import utc_us
+from stores.publication import Publisher
+from stores.rules_cache.file import FileRulesCache
+from stores.stale_touches import StaleTouches
+from stores.sweeping import Sweeper
+from stores.wide_rows.opening import open_wide_rows
+from stores.wide_rows.port import WideRows
+from tallymark.properties import Property
+from tallymark.slots import LATE_US
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where everything is.
+
+    Attributes:
+        archive_url: For ``stores.archive.opening``.
+        wide_rows_url: For ``stores.wide_rows.opening``.
+        rules_path: The file that ``stores.rules_cache`` reads.
+        late_us: D.
+    """
+
+    archive_url: str
+    wide_rows_url: str
+    rules_path: str
+    late_us: int = LATE_US
+
+    @cached_property
+    def wide_rows(self) -> WideRows:
+        """What reports read."""
+        return open_wide_rows(self.wide_rows_url)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The archive."""
+        return open_objects(self.archive_url)
+
+    def publisher(self, who: str) -> Publisher:
+        """What changes the pointers in somebody's name."""
+        return Publisher(self.wide_rows, utc_us, who=who, follow_up=self.announce_stale)
+
+    def sweeper(self) -> Sweeper:
+        """What deletes lineages that nobody needs."""
+        owners = [owner.property_id for owner in self.properties()]
+        return Sweeper(self.wide_rows, self.objects, utc_us, owners)
+
+    def announce_stale(self) -> int:
+        """Announce the hours that depend on touches which the pointers have changed; how many."""
+        return StaleTouches(self.wide_rows, self.objects, self.properties()).catch_up()
+
+    def properties(self) -> list[Property]:
+        """All of them."""
+        return FileRulesCache(Path(self.rules_path)).properties()
+
+    def property_named(self, text: str) -> Property:
+        """The property of a number or a measurement id.
+
+        Raises:
+            ValueError: naming some of those that there are.
+        """
+        known = self.properties()
+        for owner in known:
+            if text in (str(owner.property_id), owner.measurement_id):
+                return owner
+        some = ", ".join(f"{owner.property_id} ({owner.measurement_id})" for owner in known[:5])
+        raise ValueError(
+            f"property: expected a number or a measurement id, got {text!r}; "
+            f"there are {len(known)}: {some or 'none'}"
+        )
