@@ -13,6 +13,8 @@ from .cells_reader import LAYOUTS, Cells
 from .stack import Site, Stack
 
 Answer = dict[tuple[str, ...], tuple[float, ...]]
+Report = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""Rollup, dimensions, metrics."""
 
 METRICS = {
     "eventCount": ("events", "", 1),
@@ -54,7 +56,7 @@ OF_SESSIONS = (
     "eventCount", "screenPageViews", "keyEvents", "purchaseRevenue", "sessions",
     "engagedSessions", "engagementRate", "totalUsers", "activeUsers", "newUsers",
 )  # fmt: skip
-REPORTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+REPORTS: tuple[Report, ...] = (
     ("totals", (), OF_SESSIONS),
     ("totals", ("date",), OF_SESSIONS),
     ("totals", ("date",), ("userEngagementDuration", "averageSessionDuration")),
@@ -73,7 +75,7 @@ REPORTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     ("events", ("eventName",), ("eventCount", "keyEvents", "purchaseRevenue", "totalUsers")),
 )  # fmt: skip
-"""Rollup, dimensions and metrics of the reports that are compared."""
+"""The reports that are compared."""
 
 
 def ask(
@@ -111,7 +113,7 @@ def expected_answer(
     cells: Cells,
     site: Site,
     zone: ZoneInfo,
-    report: tuple[str, tuple[str, ...], tuple[str, ...]],
+    report: Report,
 ) -> Answer:
     """The same report, added up from the cells that the oracle expects."""
     rollup, dimensions, metrics = report

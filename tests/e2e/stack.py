@@ -69,6 +69,8 @@ class Stack:
         options: Further options of ``tallymark up``.
         clock: What the stack and the simulations against it take for the time.
         dagster: Whether Dagster is part of it; most of what is tested does not need it.
+        code: A folder that holds the packages which the stack runs; ``None`` for those of the
+            working copy.
     """
 
     def __init__(
@@ -77,9 +79,11 @@ class Stack:
         *options: str,
         clock: ScaledClock | None = None,
         dagster: bool = False,
+        code: Path | None = None,
     ) -> None:
         self.folder = folder
         self.clock = clock
+        self.code = code
         self.data = folder / "data"
         self.failpoints = folder / "failpoints"
         self.log_path = folder / "up.log"
@@ -122,6 +126,7 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self.environment(),
+                cwd=self.code,
                 start_new_session=True,
             )
         try:
@@ -150,8 +155,21 @@ class Stack:
         return self.clock_environment() | {"TALLYMARK_FAILPOINTS": str(self.failpoints)}
 
     def clock_environment(self) -> dict[str, str]:
-        """What a process sees that only shares the clock."""
-        return os.environ | (self.clock.environment() if self.clock else {})
+        """What a process sees that only shares clock and code."""
+        code = {"PYTHONPATH": str(self.code)} if self.code else {}
+        return os.environ | (self.clock.environment() if self.clock else {}) | code
+
+    def run(self, *words: str, within_seconds: float = 600.0) -> subprocess.CompletedProcess[str]:
+        """Run a command on the data folder to its end, as whoever works on this machine does."""
+        return subprocess.run(
+            [*tallymark(*words), f"--data={self.data}"],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=within_seconds,
+            env=self.environment(),
+            cwd=self.code,
+        )
 
     def stop(self) -> None:
         """Ask it to stop in order; everything accepted is counted when this returns."""
@@ -280,6 +298,7 @@ class Simulation:
             stdout=subprocess.DEVNULL,
             stderr=(stack.folder / f"{name}-stderr.txt").open("wb"),
             env=stack.clock_environment(),
+            cwd=stack.code,
         )
 
     def wait(self, within_seconds: float) -> None:
@@ -306,10 +325,14 @@ def tallymark(command: str, *arguments: object) -> list[str]:
 
 @contextmanager
 def running(
-    folder: Path, *options: str, clock: ScaledClock | None = None, dagster: bool = False
+    folder: Path,
+    *options: str,
+    clock: ScaledClock | None = None,
+    dagster: bool = False,
+    code: Path | None = None,
 ) -> Iterator[Stack]:
     """A stack that is up, and gone afterwards; its logs stay in ``folder``."""
-    stack = Stack(folder, *options, clock=clock, dagster=dagster)
+    stack = Stack(folder, *options, clock=clock, dagster=dagster, code=code)
     stack.start()
     try:
         yield stack
