@@ -47,6 +47,30 @@ class Settings:
     session_gap_seconds: int = 1800
     engagement_threshold_ms: int = 10_000
     attribution_lookback_days: int = 90
+    key_events: tuple[str, ...] = ("purchase",)
+    change: "Change | None" = None
+
+    def at(self, event_at: int) -> "Settings":
+        """Those of sessions and slots, by when something happened (UTC µs)."""
+        return self.change.settings if self.change and event_at >= self.change.cut_at else self
+
+    def received(self, received_at: int) -> "Settings":
+        """Those that judge a hit by itself, by when it was received (UTC µs)."""
+        is_new = self.change is not None and received_at >= self.change.effective_at
+        return self.change.settings if self.change and is_new else self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Other settings that a property has from an instant on."""
+
+    effective_at: int
+    settings: Settings
+
+    @property
+    def cut_at(self) -> int:
+        """UTC µs of the multiple of L at which sessions are cut for it."""
+        return -(-self.effective_at // ALIGNMENT_US) * ALIGNMENT_US
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +91,7 @@ class OracleHit:
     is_first_visit: bool = False
     device: tuple[str, str, str] = ("", "", "")
     value_micros: int = 0
+    key_events: tuple[str, ...] = ("purchase",)
 
     @property
     def is_view(self) -> bool:
@@ -75,8 +100,8 @@ class OracleHit:
 
     @property
     def is_key_event(self) -> bool:
-        """Key events are purchases unless a property says otherwise; ours do not."""
-        return self.event_name == "purchase"
+        """By its property's rules."""
+        return self.event_name in self.key_events
 
     @property
     def client_hash(self) -> int:
@@ -91,9 +116,10 @@ class OracleHit:
 
 @dataclass
 class Session:
-    """A session: the hits that made it, and those that joined it."""
+    """A session: the hits that made it, and those that joined it; never past ``end_by``."""
 
     gap_us: int
+    end_by: float
     chain_start: int
     opening: list[OracleHit]
     joined: list[OracleHit] = field(default_factory=list)
@@ -114,12 +140,12 @@ class Session:
         return self.opening[-1].event_at
 
     @property
-    def reach(self) -> int:
+    def reach(self) -> float:
         """UTC µs before which hits join it: a gap after its end, or where its chain is cut next."""
         multiple = (self.start // ALIGNMENT_US + 1) * ALIGNMENT_US
         while self.chain_start > multiple - ALIGNMENT_US:
             multiple += ALIGNMENT_US
-        return min(self.end + self.gap_us, multiple)
+        return min(self.end + self.gap_us, multiple, self.end_by)
 
     @property
     def duration_ms(self) -> int:
@@ -156,20 +182,23 @@ class Session:
         )
 
 
-def sessions_of(hits: list[OracleHit], gap_us: int) -> tuple[list[Session], list[OracleHit]]:
+def sessions_of(hits: list[OracleHit], settings: Settings) -> tuple[list[Session], list[OracleHit]]:
     """Sessions of one client of one property, and the hits that belong to none."""
     opening = sorted((hit for hit in hits if hit.opens_session), key=_in_order)
     sessions: list[Session] = []
     chain_start = 0
+    changes_at = settings.change.cut_at if settings.change else float("inf")
     for hit in opening:
         last = sessions[-1] if sessions else None
-        if last is None or hit.event_at - last.end >= gap_us:
+        gap_us = settings.at(hit.event_at).session_gap_seconds * SECOND_US
+        end_by = changes_at if hit.event_at < changes_at else float("inf")
+        if last is None or hit.event_at - last.end >= gap_us or hit.event_at >= last.end_by:
             chain_start = hit.event_at
-            sessions.append(Session(gap_us, chain_start, [hit]))
+            sessions.append(Session(gap_us, end_by, chain_start, [hit]))
             continue
         multiple = hit.event_at // ALIGNMENT_US * ALIGNMENT_US
         if last.end < multiple and chain_start <= multiple - ALIGNMENT_US:
-            sessions.append(Session(gap_us, chain_start, [hit]))
+            sessions.append(Session(gap_us, end_by, chain_start, [hit]))
         else:
             last.opening.append(hit)
     outside = []
@@ -221,13 +250,15 @@ def expected_cells(
     by_client: dict[tuple[int, str], list[OracleHit]] = defaultdict(list)
     for hit in hits:
         if not live or hit.counts_live:
-            by_client[hit.property_id, hit.client_id].append(hit)
+            key_events = settings[hit.property_id].received(hit.received_at).key_events
+            mine = by_client[hit.property_id, hit.client_id]
+            mine.append(replace(hit, key_events=key_events))
     counter = _Counter(settings)
     for (property_id, _), mine in by_client.items():
-        gap_us = settings[property_id].session_gap_seconds * SECOND_US
-        lookback_us = settings[property_id].attribution_lookback_days * DAY_US
-        sessions, outside = sessions_of(mine, gap_us)
+        sessions, outside = sessions_of(mine, settings[property_id])
         for index, session in enumerate(sessions):
+            held = settings[property_id].at(session.start)
+            lookback_us = held.attribution_lookback_days * DAY_US
             counter.count_session(session, Standing.of(session, sessions[:index], lookback_us))
         # Hits of one instant are of one device: that of the first by id.
         devices = {hit.event_at: hit.device for hit in reversed(outside)}
@@ -247,8 +278,7 @@ class _Counter:
 
     def count_session(self, session: Session, standing: Standing) -> None:
         first = session.opening[0]
-        threshold_ms = self._settings[first.property_id].engagement_threshold_ms
-        engaged = session.is_engaged(threshold_ms)
+        engaged = self._is_engaged(session)
         slot = self._slot(first.property_id, session.start)
         for rollup, keys in _piece_keys(session, first, standing):
             self._add(rollup, slot, keys, "sessions", 1)
@@ -264,8 +294,7 @@ class _Counter:
 
     def count_hit(self, hit: OracleHit, session: Session | None, standing: Standing) -> None:
         slot = self._slot(hit.property_id, hit.event_at)
-        threshold_ms = self._settings[hit.property_id].engagement_threshold_ms
-        engaged = session is not None and session.is_engaged(threshold_ms)
+        engaged = session is not None and self._is_engaged(session)
         active = engaged or hit.is_first_visit or hit.engagement_ms > 0
         minute = f"{hit.event_at // MINUTE_US % 60:02d}"
         for rollup, keys in (
@@ -296,8 +325,12 @@ class _Counter:
             rows[keys] = {name: row.get(name, 0) for name in layout.sums} | sets
         return cells
 
+    def _is_engaged(self, session: Session) -> bool:
+        settings = self._settings[session.opening[0].property_id].at(session.start)
+        return session.is_engaged(settings.engagement_threshold_ms)
+
     def _slot(self, property_id: int, at: int) -> Slot:
-        minutes = self._settings[property_id].slot_minutes
+        minutes = self._settings[property_id].at(at).slot_minutes
         return property_id, at // (minutes * MINUTE_US) * minutes * MINUTE_US, minutes
 
     def _add(self, rollup: str, slot: Slot, keys: tuple[str, ...], name: str, amount: int) -> None:

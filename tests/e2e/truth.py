@@ -20,13 +20,19 @@ Key = tuple[str, str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """A request in the raw archive."""
+    """A request in the raw archive; ``balanced_at`` is the time (UTC µs) a balancer gave it."""
 
     request_id: str
     received_at: int
     path: str
     query: str
     body: str
+    balanced_at: int | None = None
+
+    @property
+    def happened_at(self) -> int:
+        """UTC µs, where the hit says none: a balancer's time if it came through one."""
+        return self.received_at if self.balanced_at is None else self.balanced_at
 
 
 @dataclass
@@ -45,7 +51,8 @@ class Truth:
 
 
 def archived(archive: Path) -> list[Recorded]:
-    """All requests in the raw archive; a block that was archived twice counts once.
+    """All requests in the raw archive. A block that was archived twice counts once, and of the
+    copies that a balancer made of a request the one received first.
 
     Raises:
         AssertionError: when two different requests have one id.
@@ -54,16 +61,27 @@ def archived(archive: Path) -> list[Recorded]:
     if not files:
         return []
     rows = duckdb.execute(
-        "SELECT DISTINCT request_id, received_at, path, query, body, body_encoding"
-        " FROM read_parquet(?) ORDER BY received_at, request_id",
+        """
+        WITH recorded AS (
+            SELECT DISTINCT request_id, received_at, path, query, body, body_encoding,
+                   has_balancer_id
+            FROM read_parquet(?))
+        SELECT * FROM recorded
+        QUALIFY NOT has_balancer_id
+             OR row_number() OVER (PARTITION BY request_id ORDER BY received_at) = 1
+        ORDER BY received_at, request_id
+        """,
         [files],
     ).fetchall()
     assert len({row[0] for row in rows}) == len(rows), "two requests with one id in the archive"
     return [
-        Recorded(request_id=row[0], received_at=row[1], path=row[2], query=row[3], body=row[4])
-        for row in rows
-        if row[5] == "utf-8"
-    ]
+        Recorded(
+            request_id=request_id, received_at=received_at, path=path, query=query, body=body,
+            balanced_at=int(request_id[:12], 16) * 1_000 if is_balanced else None,
+        )
+        for request_id, received_at, path, query, body, encoding, is_balanced in rows
+        if encoding == "utf-8"
+    ]  # fmt: skip
 
 
 def truth_of(simulations: Iterable[Simulation], sites: list[Site], archive: Path) -> Truth:
@@ -140,16 +158,16 @@ def _hit(
 ) -> OracleHit:
     hit = visit["hits"][index]
     is_web = hit["protocol"] == "web"
-    event_at = request.received_at
+    event_at = request.happened_at
     if not is_web:
-        event_at = min(json.loads(request.body).get("timestamp_micros", event_at), event_at)
+        event_at = json.loads(request.body).get("timestamp_micros", event_at)
     device = (visit["device_category"], visit["browser"], visit["operating_system"])
     return OracleHit(
         hit_id=f"{request.request_id}-{place:04d}",
         property_id=property_id,
         client_id=visit["client_id"],
         received_at=request.received_at,
-        event_at=event_at,
+        event_at=min(event_at, request.received_at),
         event_name=hit["event_name"],
         opens_session=is_web or hit["names_session"],
         host=hit["host"],
