@@ -8,8 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from collector.bodies import BodyCutShortError, BodyTooLargeError, read_body
 from collector.cors import answer_headers, preflight_headers
-from tallymark.protocols.validation.measurement_protocol import validation_messages
-from tallymark.protocols.validation.universal_analytics import hit_parsing_result
+from tallymark.validation.measurement_protocol import validation_messages
+from tallymark.validation.universal_analytics import hit_parsing_result
 
 METHODS: Final = ["GET", "POST", "OPTIONS"]
 

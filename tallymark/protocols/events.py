@@ -10,8 +10,8 @@ import xxhash
 from tallymark.dead_letters import REJECTION_SCHEMA
 from tallymark.distinct import mapped, with_looked_up
 from tallymark.hits import HIT_SCHEMA, ITEM, PARAM
+from tallymark.protocol_limits import MAX_AGE_US
 from tallymark.protocols.pages import pages
-from tallymark.slots import HOUR_US
 
 EVENT_SCHEMA: Final = pl.Schema(
     {
@@ -68,8 +68,6 @@ DECODED_SCHEMA: Final = pl.Schema(
 """Columns of decoded hits: those of ``HIT_SCHEMA`` that enrichment and rules do not make, and what
 enrichment reads."""
 
-MAX_AGE_US: Final = 72 * HOUR_US
-"""A hit whose event is older than this when it is received is tagged ``too_old``."""
 SALES: Final = ("purchase", "in_app_purchase", "ecommerce_purchase")
 REFUNDS: Final = ("refund", "in_app_refund", "app_store_refund")
 FIRST_VISITS: Final = ("first_visit", "first_open")

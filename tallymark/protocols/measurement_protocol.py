@@ -11,6 +11,7 @@ import orjson
 import polars as pl
 
 from tallymark.dead_letters import REJECTION_SCHEMA
+from tallymark.protocol_limits import MAX_EVENTS
 from tallymark.protocols.events import (
     EVENT_SCHEMA,
     DecodedEvents,
@@ -21,10 +22,6 @@ from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.numbers import MAX_ENGAGEMENT_MS, exact_micros
 from tallymark.protocols.query_pairs import columns_of, pairs_of
 
-__all__ = ["MAX_EVENTS", "decode"]
-
-MAX_EVENTS: Final = 25
-"""Events of one request; one with more is rejected whole, as it is not what was agreed."""
 _ID: Final = {"id": ("measurement_id",)}
 _KEYS: Final = KnownKeys(["measurement_id"])
 _MAX_TIME_US: Final = 2**62

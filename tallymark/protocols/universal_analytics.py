@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from tallymark.protocol_limits import MAX_PAYLOADS
 from tallymark.protocols.events import DecodedEvents
 from tallymark.protocols.ga4_params import without_params
 from tallymark.protocols.known_keys import KnownKeys
@@ -21,8 +22,6 @@ from tallymark.protocols.payloads import (
 )
 from tallymark.protocols.universal_params import TRANSPORT, with_params_of
 
-MAX_LINES: Final = 20
-"""Payloads of a batch, as the protocol says."""
 MAX_QUEUE_MS: Final = 14 * 24 * 3_600_000
 """A longer time in a queue (``qt``) is taken for a mistake, and the hit happens when received."""
 
@@ -91,7 +90,7 @@ def decode(requests: pl.DataFrame, with_params: bool) -> DecodedEvents:
         with_params: Whether items, parameters and user properties are wanted; else they are empty.
     """
     keys = _KEYS_BESIDE_PARAMS if with_params else _KEYS
-    payloads = payloads_of(requests, keys, others=with_params, most_lines=MAX_LINES)
+    payloads = payloads_of(requests, keys, others=with_params, most_lines=MAX_PAYLOADS)
     sent = _with_meaning(payloads.columns(COLUMNS))
     events = _with_lists(sent, payloads) if with_params else without_params(sent)
     actions = sent.get_column("product_action").replace_strict(

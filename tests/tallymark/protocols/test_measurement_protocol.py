@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tallymark.protocol_limits import MAX_EVENTS
 from tallymark.protocols import decode
-from tallymark.protocols.measurement_protocol import MAX_EVENTS
 from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, server
 
 HOUR_US = 3_600_000_000

@@ -5,8 +5,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tallymark.protocol_limits import MAX_PAYLOADS
 from tallymark.protocols import decode
-from tallymark.protocols.universal_analytics import MAX_LINES, MAX_QUEUE_MS
+from tallymark.protocols.universal_analytics import MAX_QUEUE_MS
 from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, processed, web
 
 BASE = f"v=1&tid={SHOP}&cid=35009a79-1a05-49d7-b876-2b884d0f825b"
@@ -157,7 +158,7 @@ def test_a_longer_batch_than_agreed_is_a_dead_letter() -> None:
 
     decoded = decode(frame(full, crowded))
 
-    assert decoded.hits.height == MAX_LINES
+    assert decoded.hits.height == MAX_PAYLOADS
     assert decoded.dead_letters["reason"].to_list() == ["too_many_lines"]
 
 

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from tallymark.protocols.events import MAX_AGE_US
-from tallymark.protocols.measurement_protocol import MAX_EVENTS
+from tallymark.protocol_limits import MAX_AGE_US, MAX_EVENTS
 
 Message = dict[str, str]
 """``fieldPath``, ``description`` and ``validationCode``."""

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from tallymark.protocols.universal_analytics import EVENT_NAMES, MAX_LINES
+from tallymark.protocol_limits import MAX_PAYLOADS
 
-HIT_TYPES: Final = (*EVENT_NAMES, "event", "social")
+HIT_TYPES: Final = (
+    "pageview", "screenview", "appview", "event", "transaction", "item", "social", "timing",
+    "exception",
+)  # fmt: skip
 REQUIRED: Final = {
     "event": ("ec", "ea"),
     "transaction": ("ti",),
@@ -35,8 +38,8 @@ def hit_parsing_result(method: str, path: str, query: str, body: str) -> dict[st
     results = [_result(_payload(query, line), method, path) for line in lines]
     said = f"Found {len(lines)} hit{'s' if len(lines) > 1 else ''} in the request."
     parser = [_message("INFO", said)]
-    if len(lines) > MAX_LINES:
-        parser.append(_message("ERROR", f"At most {MAX_LINES} hits are allowed in a request."))
+    if len(lines) > MAX_PAYLOADS:
+        parser.append(_message("ERROR", f"At most {MAX_PAYLOADS} hits are allowed in a request."))
     return {"hitParsingResult": results, "parserMessage": parser}
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallymark.protocols.validation.measurement_protocol import validation_messages
-from tallymark.protocols.validation.universal_analytics import hit_parsing_result
+from tallymark.validation.measurement_protocol import validation_messages
+from tallymark.validation.universal_analytics import hit_parsing_result
 from tests.tallymark.recorded import RECEIVED_AT
 
 HOUR_US = 3_600_000_000
