@@ -110,7 +110,9 @@ class Generation:
         if stage == "sessions" and self._lacks_clean_hits():
             self.compute("clean_hits", report)
         began = time.monotonic()
-        outcome = run_stage(stage, self.request, report)
+        # Late hits may come in between two stages: those that follow read the hours of the first.
+        pinned = replace(self.request, late_hours=tuple(self.replay.received_hours))
+        outcome = run_stage(stage, pinned, report)
         seconds = time.monotonic() - began
         self.register.update(
             self.lineage.name,

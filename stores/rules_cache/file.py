@@ -59,8 +59,9 @@ class FileRulesCache:
         return self._current().by_measurement_id.get(measurement_id)
 
     def by_property_id(self, property_id: int) -> Property | None:
-        """The property of this id."""
-        return self._current().by_property_id.get(property_id)
+        """The property of this id; an unknown one makes the cache look at the file at once."""
+        found = self._current().by_property_id.get(property_id)
+        return found or self._at_once().by_property_id.get(property_id)
 
     def frame(self, measurement_ids: Iterable[str]) -> pl.DataFrame:
         """All versions of the properties named, as ``PROPERTY_SCHEMA``.
@@ -71,10 +72,7 @@ class FileRulesCache:
         names = list(measurement_ids)
         copy = self._current()
         if not all(name in copy.by_measurement_id for name in names):
-            with self._lock:
-                self._looked_at = self._clock()
-                self._look_again()
-            copy = self._copy
+            copy = self._at_once()
         wanted = pl.Series(names, dtype=pl.String).implode()
         return copy.frame.filter(pl.col("measurement_id").is_in(wanted))
 
@@ -86,6 +84,12 @@ class FileRulesCache:
         """UTC µs through which no change can exist that this cache does not know."""
         self._current()
         return int((self._good_at + RULES_DELAY_SECONDS) * 1_000_000)
+
+    def _at_once(self) -> _Copy:
+        with self._lock:
+            self._looked_at = self._clock()
+            self._look_again()
+        return self._copy
 
     def _current(self) -> _Copy:
         now = self._clock()

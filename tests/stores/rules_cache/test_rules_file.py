@@ -65,8 +65,14 @@ def test_the_file_is_looked_at_once_a_second_at_most(path, clock):
     cache = FileRulesCache(path, clock=clock)
     shop = made(path)
     clock.seconds += 0.9
-    assert cache.by_property_id(shop.property_id) is None
+    assert cache.properties() == []
     clock.seconds += 0.1
+    assert cache.properties() == [shop]
+
+
+def test_a_property_made_a_moment_ago_is_found_by_its_number(path, clock):
+    cache = FileRulesCache(path, clock=clock)
+    shop = made(path)
     assert cache.by_property_id(shop.property_id) == shop
 
 
