@@ -110,7 +110,7 @@ class Generation:
         if stage == "sessions" and self._lacks_clean_hits():
             self.compute("clean_hits", report)
         began = time.monotonic()
-        # Late hits may come in between two stages: those that follow read the hours of the first.
+        # Late hits may come in between two stages, which are to read the same hours all the same.
         pinned = replace(self.request, late_hours=tuple(self.replay.received_hours))
         outcome = run_stage(stage, pinned, report)
         seconds = time.monotonic() - began

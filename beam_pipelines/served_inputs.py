@@ -7,6 +7,7 @@ from beam_pipelines.places import Places
 from beam_pipelines.replay_request import Replay, ReplayRequest
 from beam_pipelines.wishes import Wish
 from stores.archive.clean import CleanHits
+from stores.archive.raw import RawArchive
 from stores.lineages import LineageRegister
 from stores.pointers import PointerStore
 from tallymark.lineages import Input, clean_sources
@@ -34,7 +35,10 @@ def merged_inputs(inputs: Iterable[Input]) -> tuple[Input, ...]:
 def request_of(
     places: Places, wish: Wish, lineage: str, register: LineageRegister
 ) -> ReplayRequest:
-    """What a replay into a lineage is told: what somebody asks for, and what lies around it."""
+    """What a replay into a lineage is told: what somebody asks for, and what lies around it.
+
+    What is sealed now is sealed for all its stages, however long they take.
+    """
     owner = None if wish.property_id is None else places.property_named(str(wish.property_id))
     bare = ReplayRequest(
         lineage=lineage,
@@ -47,6 +51,7 @@ def request_of(
         measurement_ids=None if owner is None else (owner.measurement_id,),
         rules=wish.rules,
         late_us=places.late_us,
+        clock_us=RawArchive(places.objects).clock(),
         runner=wish.runner,
         runner_options=wish.runner_options,
     )

@@ -193,7 +193,9 @@ def _names_exactly_what_was_touched(world: World, name: str, *, until: str) -> N
     expected = expected_changes(served, between(cells["right"], *edges))
     touched = {world.sites[name].property_id for name in ("Shop", "Berlin")}
     assert {(one[0], one[1]) for one in expected} == set(product(touched, AFFECTED))
-    assert {one[3] for one in expected} >= {"appears", "changes"}
+    assert {(one[0], one[1]) for one in expected if BLOG in one[2]} == set(
+        product(touched, AFFECTED)
+    )
 
     assert told_changes(told) == expected
     assert told_counts(told) == Counter((one[0], one[1], one[3]) for one in expected)
