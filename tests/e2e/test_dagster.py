@@ -1,6 +1,5 @@
 """History replayed as a data engineer does it: through real webserver, daemon and code server."""
 
-import json
 import os
 import signal
 import time
@@ -144,16 +143,6 @@ def test_the_page_shows_the_flow_a_backfill_and_what_a_check_found(
         stack.stop()
     finally:
         stack.kill()
-
-
-def _cut_sessions_at_five_minutes(stack: Stack) -> None:
-    """Let a shorter gap hold from the beginning, as nobody should."""
-    path = stack.data / "rules" / "properties.json"
-    document = json.loads(path.read_text())
-    for owner in document["properties"]:
-        for version in owner["versions"]:
-            version["session_gap_seconds"] = 300
-    path.write_text(json.dumps(document))
 
 
 def shows(browser: webdriver.Chrome, text: str) -> None:
