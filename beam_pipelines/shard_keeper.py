@@ -38,11 +38,8 @@ RETRY_SECONDS = 2.0
 CLIENTS_A_READ = 20_000
 TOUCHES_A_WRITE = 20_000
 """Of many clients together, so that neither memory nor other writers suffer."""
-MAX_FLUSH_SHARE = 0.25
-"""At most this share of a process's time goes to flushes: a costly flush puts the next one off.
-
-All shards of a lineage may share a process and its thread, so that each has its part of the share.
-"""
+MAX_FLUSH_SHARE = 0.4
+"""At most this share of the time goes to flushes: a costly flush puts the next one off."""
 PROGRESS_SECONDS = 10.0
 """A shard that owes no cells tells so often which blocks its cells include all the same."""
 
@@ -218,7 +215,7 @@ class ShardKeeper:
             return RETRY_SECONDS
         took = self._now() - started
         self._unwritten_since = None
-        self._not_before = self._now() + took * (self._settings.shards / MAX_FLUSH_SHARE - 1)
+        self._not_before = self._now() + took * (1 / MAX_FLUSH_SHARE - 1)
         self.counts.flushes += 1
         self.counts.cells += written
         self.counts.flush_seconds += took

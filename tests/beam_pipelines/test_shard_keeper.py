@@ -83,7 +83,7 @@ def test_blocks_without_hits_make_no_flush(world: World) -> None:
 
 
 def test_a_costly_flush_puts_the_next_one_off(world: World) -> None:
-    keeper = started(world, flush_seconds=1.0, shards=2)
+    keeper = started(world, flush_seconds=1.0)
     one, two = minute_blocks(2)
     keeper.take(frame_of([one]))
     world.clock.seconds += 1
@@ -97,7 +97,7 @@ def test_a_costly_flush_puts_the_next_one_off(world: World) -> None:
     assert keeper.flush_when_due() is None
     keeper.take(frame_of([two]))
     wait = keeper.flush_when_due()
-    assert wait == pytest.approx(30 * (2 / shard_keeper.MAX_FLUSH_SHARE - 1))
+    assert wait == pytest.approx(30 * (1 / shard_keeper.MAX_FLUSH_SHARE - 1))
 
 
 def test_a_store_that_is_away_costs_no_hit(world: World) -> None:
