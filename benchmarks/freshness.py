@@ -26,7 +26,7 @@ from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
 from tallymark.slots import DAY_US, HOUR_US
 from tests.e2e.reports import ask
-from tests.e2e.stack import Site, Stack, running, tallymark
+from tests.e2e.stack import Site, Stack, eventually, running, tallymark
 
 BAR_SECONDS = 15.0
 PAUSE_SECONDS = 0.7
@@ -76,6 +76,13 @@ def _record_history(stack: Stack, site: Site) -> str:
 @contextmanager
 def _replays(stack: Stack, hours: str) -> Iterator[None]:
     """Replay a range again and again meanwhile."""
+    dry = [*tallymark("replay", hours), f"--data={stack.data}", "--dry-run"]
+    eventually(
+        lambda: subprocess.run(dry, check=False, capture_output=True).returncode == 0,
+        within_seconds=150,
+        what="the archive to reach beyond the history, so that it is sealed",
+        pause_seconds=2,
+    )
     ending = threading.Event()
     ended: list[subprocess.CompletedProcess[str]] = []
 
