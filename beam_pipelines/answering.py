@@ -9,6 +9,7 @@ from stores.archive.counted_touches import pinned_versions
 from stores.archive.raw import RawArchive
 from stores.clock import utc_us
 from stores.stale_touches import is_covered
+from tallymark.blocks import block_name
 from tallymark.lineages import Lineage
 from tallymark.replays import LONGEST_LATE_US, Span
 
@@ -31,7 +32,7 @@ def answer_announcements(
         if not told:
             continue
         blocks = {
-            f"{spool}-{number:010d}".encode()
+            block_name(spool, number).encode()
             for hour in decoded
             if first_us <= hour < end_us + 2 * LONGEST_LATE_US
             for spool, number in archive.blocks(hour).select("spool_id", "number").iter_rows()

@@ -6,6 +6,7 @@ from typing import Final
 from stores.archive.clean import CleanHits
 from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
+from tallymark.blocks import block_name
 from tallymark.replays import Span, late_hours
 from tallymark.row_keys import announced_property, announcement_range
 from tallymark.slots import HOUR_US, LATE_US
@@ -49,7 +50,7 @@ def received_hours_with_late_hits(
         for hour_us in archive.hours():
             if hour_us in candidates and hour_us not in found:
                 names = archive.blocks(hour_us).select("spool_id", "number").rows()
-                if any(f"{spool}-{number:010d}" in blocks for spool, number in names):
+                if any(block_name(*name) in blocks for name in names):
                     found.add(hour_us)
     return found
 

@@ -18,12 +18,12 @@ import polars as pl
 from beam_pipelines.control import ReplacedError, ShardWriter
 from beam_pipelines.holes import HoleWatch
 from beam_pipelines.options import ShardSettings
+from stores.announcements import Announcements
 from stores.archive.snapshots import SnapshotStore
 from stores.failpoints import reach
 from stores.wide_rows.client_touches import served_touches
-from stores.wide_rows.port import CELL_SCHEMA, WideRows, WideRowsUnavailableError
-from tallymark.blocks import Block
-from tallymark.row_keys import announcement_key
+from stores.wide_rows.port import WideRows, WideRowsUnavailableError
+from tallymark.blocks import Block, block_name
 from tallymark.shard_frames import ShardFrame
 from tallymark.shards import Delta, Shard, Taken, decode_delta, encode_delta
 from tallymark.vectors import Vector
@@ -277,18 +277,11 @@ class ShardKeeper:
 
     def _announce(self, late: pl.DataFrame) -> None:
         """Tell who replays which hours of which property a late block touches."""
-        if late.is_empty():
-            return
-        cells = pl.DataFrame(
-            [
-                (announcement_key(hour, owner), "c", f"{spool}-{number:010d}".encode(), 1, b"")
-                for owner, hour, spool, number in late.iter_rows()
-            ],
-            schema=CELL_SCHEMA,
-            orient="row",
-        )
         try:
-            self._wide_rows.write(cells)
+            Announcements(self._wide_rows).announce(
+                (owner, hour, block_name(spool, number).encode())
+                for owner, hour, spool, number in late.iter_rows()
+            )
         except WideRowsUnavailableError as error:
             # The block is in the archive with its received hour: the audit finds it there.
             LOG.warning("late hits could not be announced: %s", error)

@@ -20,6 +20,7 @@ from stores.archive.imports import ImportLedger, Spill, write_import
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
 from stores.wide_rows.opening import open_wide_rows
+from tallymark.blocks import block_name
 from tallymark.slots import HOUR_US
 
 UNFINISHED: Final = ".unfinished"
@@ -145,7 +146,7 @@ class Importer:
         wide_rows = open_wide_rows(self._wide_rows_url)
         try:
             Announcements(wide_rows, LATE).announce(
-                (self._property_id, number * HOUR_US, f"{spool}-{block:010d}".encode())
+                (self._property_id, number * HOUR_US, block_name(spool, block).encode())
                 for number in hours
                 for spool, block in self._archive.blocks(number * HOUR_US)
                 .filter((pl.col("spool_id") == spool_id) & (pl.col("requests") > 0))

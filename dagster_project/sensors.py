@@ -55,11 +55,7 @@ def sealing(
     if _is_busy(context, "sealing"):
         yield dg.SkipReason("a run that seals is under way")
         return
-    archive = stores.raw_archive()
-    received, through = archive.hours(), sealed_through(archive.clock())
-    standing = LineageRegister(stores.wide_rows(), utc_us).all().get(STANDING)
-    computed = standing.targets if standing else ()
-    due = due_blocks(received, through, computed)
+    _, through, due = _to_seal(stores)
     if not due:
         yield dg.SkipReason(f"all hours before {key_of(through)} are computed")
         return
@@ -75,16 +71,13 @@ def late_hits(
     if _is_busy(context, "mending"):
         yield dg.SkipReason("a run that counts late hits in is under way")
         return
-    archive = stores.raw_archive()
-    received, through = archive.hours(), sealed_through(archive.clock())
+    received, through, to_seal = _to_seal(stores)
     first_us = received[0] - EARLIER_US if received else through
     announced = [
         where
         for kind in (LATE, STALE)
         for where in Announcements(stores.wide_rows(), kind).outstanding(first_us, through)
     ]
-    standing = LineageRegister(stores.wide_rows(), utc_us).all().get(STANDING)
-    to_seal = due_blocks(received, through, standing.targets if standing else ())
     served = PointerStore(stores.wide_rows()).held().document.pointers
     due = due_replays(
         (where for where in announced if not _will_be_sealed(where[1], to_seal, served)), through
@@ -96,6 +89,14 @@ def late_hits(
     context.update_cursor(str(first.property_id))
     config = run_config(property=str(first.property_id), only_range=True, why="late or stale")
     yield _request(first.span, f"late-{first.property_id}", config)
+
+
+def _to_seal(stores: Stores) -> tuple[list[int], int, list[Span]]:
+    """The received hours, the end of what is sealed, and the spans that sealing has to compute."""
+    archive = stores.raw_archive()
+    received, through = archive.hours(), sealed_through(archive.clock())
+    standing = LineageRegister(stores.wide_rows(), utc_us).all().get(STANDING)
+    return received, through, due_blocks(received, through, standing.targets if standing else ())
 
 
 def _will_be_sealed(hour_us: int, to_seal: list[Span], served: PointerMap) -> bool:

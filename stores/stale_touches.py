@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 import polars as pl
 
-from stores.announcements import STALE
+from stores.announcements import STALE, Announcements
 from stores.archive.counted_touches import noted_touches
 from stores.archive.port import Objects
 from stores.pointers import PointerStore
@@ -16,7 +16,7 @@ from tallymark.pieces import CLIENT
 from tallymark.pointer_map import PointerMap, changed_spans
 from tallymark.properties import Property
 from tallymark.publication import PointerDocument
-from tallymark.row_keys import COMPARED_KEY, announcement_key
+from tallymark.row_keys import COMPARED_KEY
 from tallymark.stale_touches import STALE_SCHEMA, stale_hours
 from tallymark.touch_cells import (
     FAMILY,
@@ -67,7 +67,8 @@ class StaleTouches:
             self._announce(hours, after)
             count += hours.height
         versions = {str(owner or ""): held.version for owner, held in after.items()}
-        self._write([(COMPARED_KEY, "c", _QUALIFIER, after[None].version, orjson.dumps(versions))])
+        cell = (COMPARED_KEY, "c", _QUALIFIER, after[None].version, orjson.dumps(versions))
+        self._wide_rows.write(pl.DataFrame([cell], schema=CELL_SCHEMA, orient="row"))
         return count
 
     def _compared(self, now: _Documents) -> dict[int | None, PointerDocument]:
@@ -106,15 +107,10 @@ class StaleTouches:
         return pl.concat(found).unique().sort("property_id", "hour")
 
     def _announce(self, hours: pl.DataFrame, documents: _Documents) -> None:
-        self._write(
-            (announcement_key(hour, owner, STALE), "c", name_of(documents, owner), 1, b"")
+        Announcements(self._wide_rows, STALE).announce(
+            (owner, hour, name_of(documents, owner))
             for hour, owner in hours.select("hour", "property_id").iter_rows()
         )
-
-    def _write(self, cells: Iterable[tuple[bytes, str, bytes, int, bytes]]) -> None:
-        frame = pl.DataFrame(list(cells), schema=CELL_SCHEMA, orient="row")
-        if not frame.is_empty():
-            self._wide_rows.write(frame)
 
 
 def clients_between(

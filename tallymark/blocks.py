@@ -32,6 +32,11 @@ __all__ = [
 ]
 
 
+def block_name(spool_id: str, number: int) -> str:
+    """``spool-number``, sortable and safe in a file name."""
+    return f"{spool_id}-{number:010d}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """One block and what its consumers need to know without decoding it.
@@ -57,8 +62,8 @@ class Block:
 
     @property
     def name(self) -> str:
-        """``spool-number``, sortable and safe in a file name."""
-        return f"{self.spool_id}-{self.number:010d}"
+        """See ``block_name``."""
+        return block_name(self.spool_id, self.number)
 
     @property
     def received_hour(self) -> int:

@@ -9,6 +9,7 @@ import xxhash
 
 from stores.archive.hours import hour_name
 from stores.archive.spool_runs import Run, runs_of
+from tallymark.blocks import block_name
 
 BLOCK_LIST_SCHEMA: Final = pl.Schema(
     {
@@ -80,8 +81,6 @@ class Manifest:
 
 def manifest_name(hour_us: int, blocks: pl.DataFrame) -> str:
     """A name that the list of blocks alone decides, so that writing it again replaces it."""
-    names = [
-        f"{spool}-{number:010d}" for spool, number in blocks.select("spool_id", "number").rows()
-    ]
+    names = [block_name(*name) for name in blocks.select("spool_id", "number").iter_rows()]
     digest = xxhash.xxh3_64_hexdigest("\n".join(names).encode())
     return f"{hour_prefix(hour_us)}{names[0]}-{digest}{SUFFIX}"

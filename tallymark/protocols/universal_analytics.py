@@ -15,7 +15,6 @@ from tallymark.protocols.ga4_params import without_params
 from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.numbers import micros_of
 from tallymark.protocols.payloads import (
-    Payloads,
     client_or_visitor,
     mobile_of_headers,
     payloads_of,
@@ -92,15 +91,14 @@ def decode(requests: pl.DataFrame, with_params: bool) -> DecodedEvents:
     keys = _KEYS_BESIDE_PARAMS if with_params else _KEYS
     payloads = payloads_of(requests, keys, others=with_params, most_lines=MAX_PAYLOADS)
     sent = _with_meaning(payloads.columns(COLUMNS))
-    events = _with_lists(sent, payloads) if with_params else without_params(sent)
+    if with_params:
+        events = with_params_of(sent, payloads.pairs(without=TRANSPORT))
+    else:
+        events = without_params(sent)
     actions = sent.get_column("product_action").replace_strict(
         PRODUCT_ACTIONS, default="", return_dtype=pl.String
     )
     return payloads.decoded(_with_actions(events, sent, actions))
-
-
-def _with_lists(sent: pl.DataFrame, payloads: Payloads) -> pl.DataFrame:
-    return with_params_of(sent, payloads.pairs(without=TRANSPORT))
 
 
 def _with_meaning(sent: pl.DataFrame) -> pl.DataFrame:
