@@ -1,5 +1,6 @@
 """History replayed as a data engineer does it: through real webserver, daemon and code server."""
 
+import json
 import os
 import signal
 import time
@@ -78,6 +79,25 @@ def backfill(stack: Stack, first_us: int, end_us: int) -> str:
     return str(answer["backfillId"])
 
 
+def shorten_session_gaps(stack: Stack, seconds: int) -> None:
+    """Change the rules in force, as if they had always been so."""
+    rules = stack.data / "rules" / "properties.json"
+    document = json.loads(rules.read_text())
+    for owner in document["properties"]:
+        for version in owner["versions"]:
+            version["session_gap_seconds"] = seconds
+    rules.write_text(json.dumps(document))
+
+
+def wait_for(stack: Stack, backfill_id: str, status: str) -> None:
+    """Until a backfill has ended so."""
+    eventually(
+        lambda: status_of(stack, backfill_id) == status,
+        within_seconds=RUN_SECONDS,
+        what=f"the backfill {backfill_id} {status}",
+    )
+
+
 def status_of(stack: Stack, backfill_id: str) -> str:
     """Of a backfill."""
     text = f'{{ partitionBackfillOrError(backfillId: "{backfill_id}") {{ __typename ... on \
@@ -100,11 +120,7 @@ def test_sealed_hours_are_served_by_themselves_and_a_backfill_replaces_them(
         assert serving(stack, midnight + 2 * DAY_US) == "live-1"
 
         started = backfill(stack, midnight + L, midnight + 2 * L)
-        eventually(
-            lambda: status_of(stack, started) == "COMPLETED_SUCCESS",
-            within_seconds=RUN_SECONDS,
-            what=f"the backfill {started}",
-        )
+        wait_for(stack, started, "COMPLETED_SUCCESS")
         assert serving(stack, midnight + L) == serving(stack, midnight + 4 * L - 1) == "gen-1"
         assert serving(stack, midnight + 4 * L) != "gen-1"
         stack.stop()
@@ -122,17 +138,18 @@ def test_the_page_shows_the_flow_a_backfill_and_what_a_check_found(
     stack.start()
     try:
         started = backfill(stack, midnight + L, midnight + 2 * L)
-        eventually(
-            lambda: status_of(stack, started) == "COMPLETED_SUCCESS",
-            within_seconds=RUN_SECONDS,
-            what=f"the backfill {started}",
-        )
+        wait_for(stack, started, "COMPLETED_SUCCESS")
+        shorten_session_gaps(stack, 300)
+        wait_for(stack, backfill(stack, midnight + L, midnight + 2 * L), "COMPLETED_FAILED")
+        assert serving(stack, midnight + L) == "gen-1"
         with chromium(tmp_path / "profile", window="1600,1000") as browser:
             for name, path, texts in (
                 ("flow", "/asset-groups", ("raw_hits", *LAYERS)),
                 ("backfill", f"/runs/b/{started}", ("Succeeded", *LAYERS)),
                 ("check", "/assets/rollup_candidate?view=checks&checkDetail=conservation",
                  ("conservation", "add up")),
+                ("failed check", "/assets/rollup_candidate?view=checks&checkDetail="
+                 "change_within_bounds", ("Failed", "of property", "change by more than 20%")),
                 ("hour", f"/assets/published_rollups?view=partitions&partition="
                  f"{key_of(midnight + L).replace(':', '%3A')}", ("lineage", "gen-1")),
             ):  # fmt: skip
