@@ -12,9 +12,11 @@ from collector.header_text import header_text, query_text
 from collector.known_properties import KnownProperties
 from collector.masking import masked_query, may_hold_masked
 from collector.peers import TrustedProxies, country_hint
-from collector.request_ids import balancer_request_id
+from collector.request_ids import named_request_id
 from collector.spools import Spool
 
+_HIT_KEY: Final = re.compile(r"&_tk=([0-9]{13})\.([0-9]{6,40})&_ta=[0-9]{1,9}$")
+"""What our tracker ends a query with: time and name of the hit, by which a copy is known, age."""
 _MEASUREMENT_ID: Final = re.compile(r"(?:^|[&\n])(?:tid|measurement_id)=([^&\r\n]*)")
 
 
@@ -55,10 +57,12 @@ class Recorder:
         if not self._proxies.are_none and self._proxies.trusts(address):
             address = self._proxies.client_address(environ)
             country = country_hint(environ)
-            request_id = balancer_request_id(
+            request_id = named_request_id(
                 environ.get("HTTP_X_REQUEST_ID", ""), environ.get("HTTP_X_REQUEST_START", "")
             )
         query = environ["QUERY_STRING"]
+        if key := _HIT_KEY.search(query):
+            request_id = named_request_id(key[2], key[1])
         if not query.isascii():
             query = query_text(query)
         text, encoding, secret = "", "utf-8", ""

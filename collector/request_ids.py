@@ -23,24 +23,25 @@ class RequestIds:
         return b"%012x7%03x%b" % (received_at // 1_000, received_at % 1_000, self._suffix)
 
 
-def balancer_request_id(balancer_id: str, balancer_time: str) -> bytes | None:
-    """The id that every copy of a request carries which a balancer ran more than once.
+def named_request_id(name: str, time: str) -> bytes | None:
+    """The id that every copy of a request carries which was sent more than once.
 
-    The time part is the balancer's (milliseconds), the rest a hash of what the balancer said.
-    ``None`` when the time cannot be read.
+    A balancer names the requests that it runs, our tracker the hits that it may send again. The
+    time part is the one told (milliseconds), the rest a hash of what was told. ``None`` when the
+    time cannot be read.
     """
-    milliseconds = _milliseconds(balancer_time)
-    if not balancer_id or milliseconds is None:
+    milliseconds = _milliseconds(time)
+    if not name or milliseconds is None:
         return None
-    told = f"{balancer_time}\0{balancer_id}".encode("utf-8", "surrogatepass")
+    told = f"{time}\0{name}".encode("utf-8", "surrogatepass")
     digest = int.from_bytes(hashlib.blake2b(told, digest_size=10).digest(), "big")
     tail = _VARIANT | (digest & _RANDOM_BITS)
     return b"%012x7%03x%016x" % (milliseconds, digest >> 68, tail)
 
 
-def _milliseconds(balancer_time: str) -> int | None:
+def _milliseconds(time: str) -> int | None:
     """UTC ms from ``t=1700000000.123``, or from plain seconds, milliseconds or microseconds."""
-    whole, _, fraction = balancer_time.strip().removeprefix("t=").partition(".")
+    whole, _, fraction = time.strip().removeprefix("t=").partition(".")
     if not (whole.isascii() and whole.isdigit() and len(whole) <= 20):
         return None
     if fraction and not (fraction.isascii() and fraction.isdigit()):

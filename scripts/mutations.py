@@ -132,8 +132,8 @@ MUTATIONS = (
     Mutation(
         "copies that a balancer made are counted",
         "tallymark/shards.py",
-        'known = hits.join(self.ids.select("hit_order"), on="hit_order", how="anti")',
-        "known = hits",
+        'fresh = hits.filter(~self.ids.known_among(hits.get_column("hit_order")))',
+        "fresh = hits",
         (SHARDS,),
     ),
     Mutation(

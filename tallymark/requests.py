@@ -9,7 +9,7 @@ REQUEST_SCHEMA: Final = pl.Schema(
     {
         "request_id": pl.String,  # UUIDv7, 32 hex digits; ascending within a spool
         "received_at": pl.Int64,  # UTC microseconds; ascending within a spool
-        "has_balancer_id": pl.Boolean,  # id and time came from a trusted balancer: may exist twice
+        "has_balancer_id": pl.Boolean,  # named by a balancer or our tracker: may exist twice
         "method": pl.String,
         "path": pl.String,
         "query": pl.String,  # raw and percent-encoded; secrets and addresses already masked

@@ -26,6 +26,7 @@ from tallymark.pieces import (
     merge_pieces,
     tables_of,
 )
+from tallymark.seen_ids import ID_SCHEMA, SeenIds
 from tallymark.sessions import (
     JOINED_SCHEMA,
     PAGE_SESSION_SCHEMA,
@@ -63,7 +64,6 @@ from tallymark.vectors import BlockMark, Vector
 IDS_KEPT_US: Final = 600_000_000
 """How long ids of requests that a balancer may have run twice are remembered: ten minutes."""
 HELD_SINCE_EVER: Final = -(2**62)
-ID_SCHEMA: Final = pl.Schema({"hit_order": pl.UInt128, "received_at": pl.Int64})
 _TEXT_KEY: Final = ("property_id", "text_id")
 LATE_SCHEMA: Final = pl.Schema(
     {"property_id": pl.Int64, "event_hour": pl.Int64, "spool_id": pl.String, "number": pl.Int64}
@@ -80,7 +80,7 @@ class Delta:
         blocks: The blocks that were new.
         hits: Their hits (``SHARD_HIT_SCHEMA``) that count.
         tables: In a base, the tables of all hits before; else only ``texts``, those of ``hits``.
-        ids: Ids of hits that a balancer may send again (``ID_SCHEMA``).
+        ids: Ids of hits that may be sent again (``ID_SCHEMA``).
         held_from: In a base, UTC µs; hours before it have been let go.
     """
 
@@ -152,7 +152,7 @@ class Shard:
     tables: Tables = field(default_factory=empty_tables)
     joined: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTED_SCHEMA))
     pages: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAGE_SESSION_SCHEMA))
-    ids: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ID_SCHEMA))
+    ids: SeenIds = field(default_factory=SeenIds)
     pending: list[pl.DataFrame] = field(default_factory=list)
     restored: list[Tables] = field(default_factory=list)
     dirty: pl.DataFrame = field(
@@ -205,8 +205,7 @@ class Shard:
             self.restored.append(delta.tables)
         if delta.hits.height:
             self.pending.append(delta.hits)
-        if delta.ids.height:
-            self.ids = pl.concat([self.ids, delta.ids])
+        self.ids.add(delta.ids)
 
     def settle(self) -> None:
         """Merge what was taken in; slots whose rows changed become dirty."""
@@ -303,7 +302,7 @@ class Shard:
         self.pages = self.pages.filter(pl.col("slot_start") >= needed)
         self.dirty = self.dirty.filter(still)
         self.dirty_touches = self.dirty_touches.filter(pl.col("hour") >= first)
-        self.ids = self.ids.filter(pl.col("received_at") >= self.vector.clock - IDS_KEPT_US)
+        self.ids.forget(self.vector.clock - IDS_KEPT_US)
 
     def base(self) -> Delta:
         """The whole state as one log entry, as small as it can be; equal states, equal rows."""
@@ -312,9 +311,8 @@ class Shard:
         self.tables = compact(replace(self.tables, texts=self._texts_in_use(with_others=True)))
         pages = self.pages.select(list(PAGE_SCHEMA)).sort(list(PAGE_SCHEMA))
         hits = pl.DataFrame(schema=SHARD_HIT_SCHEMA)
-        ids = self.ids.sort("received_at", "hit_order")
         tables = replace(self.tables, pages=pages, texts=self._texts_in_use())
-        return Delta(self.vector, (), hits, tables, ids, self.held_from)
+        return Delta(self.vector, (), hits, tables, self.ids.frame(), self.held_from)
 
     def _texts_in_use(self, *, with_others: bool = False) -> pl.DataFrame:
         """The dictionary without the texts of pages and sources that nobody held has seen.
@@ -415,11 +413,11 @@ class Shard:
         return blocks, frame.hits.join(new, on="block", how="semi"), keep.count(False)
 
     def _without_repeated_ids(self, hits: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-        """Hits of requests that a balancer ran twice, once."""
+        """Hits of requests that came twice, once."""
         if not hits.select(pl.col("has_balancer_id").any()).item():
             return hits, 0
-        known = hits.join(self.ids.select("hit_order"), on="hit_order", how="anti")
-        once = known.sort("hit_order", "received_at").unique("hit_order", keep="first")
+        fresh = hits.filter(~self.ids.known_among(hits.get_column("hit_order")))
+        once = fresh.sort("hit_order", "received_at").unique("hit_order", keep="first")
         return once, hits.height - once.height
 
 

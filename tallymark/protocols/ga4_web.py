@@ -10,6 +10,8 @@ from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.numbers import engagement_ms_of, micros_of
 from tallymark.protocols.payloads import client_or_visitor, mobile_of_headers, payloads_of
 
+MAX_AGE_MS: Final = 30 * 86_400_000
+"""A hit that waited longer in a browser is as old as this."""
 MAX_LINES: Final = 1_000
 """Events of one request; browsers send some twenty at most."""
 
@@ -35,6 +37,7 @@ COLUMNS: Final = {
     "language": ("ul",),
     "screen_resolution": ("sr",),
     "mobile": ("uamb",),
+    "age_ms": ("_ta",),
 }
 """The parameters that become columns; of several for one column the first that was sent counts."""
 
@@ -59,12 +62,13 @@ def decode(requests: pl.DataFrame, with_params: bool) -> DecodedEvents:
 
 def _with_meaning(events: pl.DataFrame) -> pl.DataFrame:
     """What the texts of numbers and marks mean."""
+    age_ms = pl.col("age_ms").str.to_integer(strict=False).clip(0, MAX_AGE_MS)
     hint = pl.when(pl.col("mobile").is_in(["0", "1"])).then("mobile")
     return events.with_columns(
         engagement_ms_of(events.get_column("engagement")).alias("engagement_ms"),
         micros_of(events.get_column("value")).fill_null(0).alias("value_micros"),
         client_id=client_or_visitor(),
-        sent_at=pl.lit(None, pl.Int64),
+        sent_at=pl.col("received_at") - age_ms * 1_000,
         opens_session=pl.lit(value=True),
         is_first_visit=pl.col("first_visit").str.contains("^[1-9]"),
         mobile_hint=hint.otherwise(mobile_of_headers()),

@@ -168,6 +168,28 @@ def test_copies_of_a_balanced_request_carry_the_same_id_and_the_balancers_time(t
     assert int(ids[0][:12], 16) == 1_767_268_799_500
 
 
+def test_a_hit_that_is_sent_again_carries_the_id_and_time_that_its_page_gave_it(tmp_path: Path):
+    named = f"{GA4_HIT}&_tk=1767268799500.17672687990001234561"
+    with worker_at(tmp_path, trusted_proxies=("203.0.113.0/24",)) as collector:
+        for age_ms, balancer in ((3, "r1"), (60_000, "r2")):
+            told = {"HTTP_X_REQUEST_ID": balancer, "HTTP_X_REQUEST_START": "t=1767268799.9"}
+            collector.ask("/g/collect", f"{named}&_ta={age_ms}", **told)
+        first, again = collector.rows()
+    assert first["has_balancer_id"]
+    assert first["request_id"] == again["request_id"]
+    assert int(first["request_id"][:12], 16) == 1_767_268_799_500
+
+
+@pytest.mark.parametrize("end", [
+    "&_tk=1767268799500.123456", "&_tk=abc.123456&_ta=1", "&_tk=1767268799500.12&_ta=1",
+    "&_tk=1767268799500.123456&_ta=x", "&_tk=1767268799500.123456&_ta=1&cid=2",
+])  # fmt: skip
+def test_what_only_looks_like_a_name_of_a_hit_is_none(tmp_path: Path, end: str):
+    with worker_at(tmp_path) as collector:
+        collector.ask("/g/collect", GA4_HIT + end)
+        assert not collector.row()["has_balancer_id"]
+
+
 REASONS = {
     "known property": ("/g/collect", "tid=G-SHOP", ""),
     "unknown property": ("/g/collect", "tid=G-OTHER", "unknown_measurement_id"),

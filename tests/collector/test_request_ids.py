@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.request_ids import RequestIds, balancer_request_id
+from collector.request_ids import RequestIds, named_request_id
 
 INSTANTS = st.integers(min_value=0, max_value=4_000_000_000_000_000)
 
@@ -35,19 +35,19 @@ TIMES = {
 
 @pytest.mark.parametrize(("told", "milliseconds"), TIMES.values(), ids=TIMES)
 def test_the_time_part_is_the_balancers(told, milliseconds):
-    request_id = balancer_request_id("r1", told)
+    request_id = named_request_id("r1", told)
     assert request_id is not None
     parsed = UUID(request_id.decode())
     assert parsed.version == 7
     assert parsed.int >> 80 == milliseconds
-    assert request_id == balancer_request_id("r1", told)
-    assert request_id != balancer_request_id("r2", told)
+    assert request_id == named_request_id("r1", told)
+    assert request_id != named_request_id("r2", told)
 
 
 @pytest.mark.parametrize("told", ["", "now", "-1", "1e9", "1.x", "9" * 20, "9" * 40, "١٢٣"])
 def test_a_time_that_cannot_be_read_makes_no_id(told):
-    assert balancer_request_id("r1", told) is None
+    assert named_request_id("r1", told) is None
 
 
 def test_a_time_without_an_id_makes_no_id():
-    assert balancer_request_id("", "1767268799") is None
+    assert named_request_id("", "1767268799") is None

@@ -23,6 +23,13 @@ pytestmark = [
     needs_chromium,
 ]
 
+AGAIN = """
+    // Send once more all that this page has sent, as if no answer had come, some time later.
+    const [ageMs, done] = arguments;
+    const isHit = entry => entry.name.includes('/g/collect') && entry.name.includes('_tk=');
+    Promise.all(performance.getEntriesByType('resource').filter(isHit).map(entry =>
+        fetch(entry.name.replace(/_ta=.*/, '_ta=' + ageMs), {method: 'POST'}))).then(done)"""
+
 PAGE = """<!doctype html><title>Page of a shop</title>
 <script async src="{collector}/t.js" data-measurement-id="{measurement_id}"></script>
 <h1>Shoes</h1>"""
@@ -69,6 +76,39 @@ def test_views_and_events_of_a_real_page_arrive_in_the_reports(
         assert by_browser == {("HeadlessChrome", "desktop"): (1,)}
     severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert [entry for entry in severe if "favicon" not in entry["message"]] == []
+
+
+def test_a_visit_over_two_domains_with_hits_sent_again_is_reported_as_it_went(
+    tmp_path: Path, browser: webdriver.Chrome, shop: tuple[Path, str]
+) -> None:
+    folder, address = shop
+    paying = address.replace("127.0.0.1", "localhost")
+    with running(tmp_path / "stack", "--flush-seconds=1") as stack:
+        site = stack.create_property("Shop of two domains")
+        tag = f"""<!doctype html><title>Shop</title><script src="{stack.collector_url}/t.js"
+            data-measurement-id="{site.measurement_id}" data-domains="localhost 127.0.0.1">
+            </script>"""
+        (folder / "shoes.html").write_text(f'{tag}<a id=pay href="{paying}/pay.html">Pay</a>')
+        (folder / "pay.html").write_text(tag)
+
+        browser.get(f"{address}/shoes.html?utm_source=letter&utm_medium=email")
+        _wait_for_tracker(browser)
+        browser.execute_script("history.pushState({}, '', '/shoes/red')")
+        browser.find_element(By.ID, "pay").click()
+        _wait_for_tracker(browser)
+        browser.execute_script(
+            "tallymark('event', 'purchase', {value: 12.5, currency: 'USD', transaction_id: 'T1'})"
+        )
+        browser.execute_async_script(AGAIN, 2_500)
+        browser.execute_async_script(AGAIN, 5_000)
+        browser.back()
+        _arrives(stack, site, ("pagePath",), ("screenPageViews",), {
+            ("/shoes.html",): (1,), ("/shoes/red",): (2,), ("/pay.html",): (1,)})  # fmt: skip
+        _arrives(stack, site, ("sessionSource", "sessionMedium"),
+                 ("sessions", "newUsers", "totalUsers", "purchaseRevenue", "screenPageViews"),
+                 {("letter", "email"): (1, 1, 1, 12.5, 4)})  # fmt: skip
+        by_name = ask(stack, site, ("eventName",), ("eventCount",))
+        assert by_name["purchase",] == (1,)
 
 
 def test_the_demo_shows_moving_numbers_soon_after_it_is_ready(

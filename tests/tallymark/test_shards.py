@@ -426,10 +426,10 @@ def test_ids_are_forgotten_after_ten_minutes() -> None:
     marked = SentBlock(first.mark, first.hits.with_columns(has_balancer_id=True))
     taken_all(shard, marked, block(2, 10 * MINUTE_US))
     shard.prune()
-    assert shard.ids.height == 1
+    assert shard.ids.frame().height == 1
     taken_all(shard, block(3, 10 * MINUTE_US + 1))
     shard.prune()
-    assert shard.ids.is_empty()
+    assert shard.ids.frame().is_empty()
 
 
 def test_only_slots_that_changed_are_owed() -> None:
