@@ -98,7 +98,7 @@ def _or(text: pl.Expr, other: pl.Expr) -> pl.Expr:
 def _tags(queries: pl.Series) -> pl.DataFrame:
     """The ``utm_`` parameters and the click id of the queries of pages."""
     sent = pl.DataFrame(columns_of(pairs_of(queries, _KEYS), _COLUMNS, len(queries)))
-    return sent.with_columns(pl.all().fill_null("")).select(_tag_columns())
+    return sent.select(_tag_columns())
 
 
 @lru_cache(maxsize=1)

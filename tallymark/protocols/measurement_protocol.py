@@ -50,7 +50,7 @@ def decode(requests: pl.DataFrame, with_params: bool) -> DecodedEvents:
     """
     trusted, rejected = _trusted(requests)
     pairs = pairs_of(trusted.get_column("query"), _KEYS)
-    ids = columns_of(pairs, _ID, trusted.height)["id"].fill_null("")
+    ids = columns_of(pairs, _ID, trusted.height)["id"]
     rows: list[_Row] = []
     refused: list[tuple[str, str, str]] = []
     bodies = trusted.select("request_row", "request_id", "body").iter_rows()

@@ -69,17 +69,10 @@ class Octets:
         views[:, 1] = np.where(lengths <= _INLINE_BYTES, rest, outside)
         return views
 
-    def texts(self, views: Views, is_held: NDArray[np.bool_] | None = None) -> pl.Series:
-        """Views as text; what has more than twelve bytes is not copied.
-
-        Args:
-            views: As ``views`` gives them.
-            is_held: False where the text is null; None where none is.
-        """
-        validity = (
-            None if is_held is None else pa.py_buffer(np.packbits(is_held, bitorder="little"))
-        )
-        buffers = [validity, pa.py_buffer(np.ascontiguousarray(views)), *self._buffers()]
+    def texts(self, views: Views) -> pl.Series:
+        """Views as text, empty where they are zero; what has more than twelve bytes is not
+        copied."""
+        buffers = [None, pa.py_buffer(np.ascontiguousarray(views)), *self._buffers()]
         return pl.Series(pa.Array.from_buffers(pa.string_view(), len(views), buffers))
 
     def _buffers(self) -> Iterator[pa.Buffer]:

@@ -14,7 +14,7 @@ from tallymark.dead_letters import REJECTION_SCHEMA
 from tallymark.geography import countries_of
 from tallymark.protocols.events import DecodedEvents, rejections, without_client_and_name
 from tallymark.protocols.known_keys import KnownKeys
-from tallymark.protocols.query_pairs import PAIR_SCHEMA, Pairs, columns_of, pairs_of
+from tallymark.protocols.query_pairs import PAIR_SCHEMA, Pairs, first_places, pairs_of, values_at
 
 REQUEST_FACTS = ("received_at", "visitor_hash", "client_hints", "user_agent", "referer")
 """What a payload takes from the request around it, beside the country."""
@@ -28,16 +28,14 @@ class Payloads:
         requests: ``REQUEST_SCHEMA`` and ``request_row``: those that have payloads.
         owners: The row in ``requests`` of each payload.
         indices: Its number within the request.
-        shared: Pairs of the requests' queries.
-        own: Pairs of the lines.
+        sent: Pairs of the requests' queries; behind these rows, those of the lines.
         rejected: ``REJECTION_SCHEMA``; what was sent and cannot be read.
     """
 
     requests: pl.DataFrame
     owners: pl.Series
     indices: pl.Series
-    shared: Pairs
-    own: Pairs
+    sent: Pairs
     rejected: pl.DataFrame
 
     def columns(self, columns: Mapping[str, tuple[str, ...]]) -> pl.DataFrame:
@@ -47,23 +45,20 @@ class Payloads:
         Args:
             columns: The keys of a column; the first of them that was sent counts.
         """
-        sent = {
-            name: self._of_owners(values)
-            for name, values in columns_of(self.shared, columns, self.requests.height).items()
+        height, owners = self.requests.height, self.owners.to_numpy()
+        places = first_places(self.sent, height + len(owners))
+        texts = {
+            column: values_at(
+                self.sent,
+                [places[name][height:] for name in names]
+                + [places[name][:height][owners] for name in names],
+            )
+            for column, names in columns.items()
         }
-        if len(self.own.codes):
-            for name, values in columns_of(self.own, columns, len(self.owners)).items():
-                if values.null_count() < len(values):
-                    sent[name] = values.zip_with(values.is_not_null(), sent[name])
-        texts = pl.DataFrame({name: values.fill_null("") for name, values in sent.items()})
         facts = self.requests.select(*REQUEST_FACTS, _country(self.requests))[self.owners]
-        return pl.concat([texts, facts], how="horizontal").with_columns(
+        return pl.concat([pl.DataFrame(texts), facts], how="horizontal").with_columns(
             request_row=self.owners, hit_index=self.indices
         )
-
-    def _of_owners(self, values: pl.Series) -> pl.Series:
-        # Each request has one payload at least: with as many as requests, each has its own.
-        return values if len(values) == len(self.owners) else values.gather(self.owners)
 
     def pairs(self, *, without: Collection[str]) -> pl.DataFrame:
         """``PAIR_SCHEMA`` of each payload (``row``): those of its line, then those shared.
@@ -71,15 +66,19 @@ class Payloads:
         Args:
             without: Known keys that are left out.
         """
+        height = self.requests.height
         rows = pl.int_range(len(self.owners), dtype=pl.UInt32, eager=True)
+        sent = self.sent.frame(without=without)
+        is_shared = pl.col("row") < height
         payloads = pl.DataFrame({"row": self.owners, "payload": rows})
         inherited = payloads.join(
-            self.shared.frame(without=without),
+            sent.filter(is_shared),
             on="row",
             how="inner",
             maintain_order="left_right",
         ).select(pl.col("payload").alias("row"), "key", "value")
-        return pl.concat([self.own.frame(without=without), inherited.cast(PAIR_SCHEMA)])
+        own = sent.filter(~is_shared).with_columns(pl.col("row") - height)
+        return pl.concat([own, inherited.cast(PAIR_SCHEMA)])
 
     def decoded(self, events: pl.DataFrame) -> DecodedEvents:
         """``events`` (``EVENT_SCHEMA``, ``request_row`` of ``requests``) that are complete."""
@@ -106,12 +105,12 @@ def payloads_of(
         readable, crowded = _uncrowded(readable, lines, most_lines)
         rejected.append(crowded)
         lines = _lines(readable)
+    sent = pl.concat([readable.get_column("query"), lines.get_column("line").alias("query")])
     return Payloads(
         requests=readable,
         owners=lines.get_column("owner"),
         indices=lines.get_column("hit_index"),
-        shared=pairs_of(readable.get_column("query"), keys, others=others),
-        own=pairs_of(lines.get_column("line"), keys, others=others),
+        sent=pairs_of(sent, keys, others=others),
         rejected=pl.concat([REJECTION_SCHEMA.to_frame(), *rejected]),
     )
 

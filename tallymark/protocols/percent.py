@@ -32,8 +32,7 @@ def percent_decoded(values: pl.Series) -> pl.Series:
     The escapes of ASCII characters do not overlap and none can arise from another, so all are
     replaced in one pass; only distinct values with others are decoded one by one.
     """
-    is_escaped = values.str.contains("[%+]")
-    return mapped(values, _decoded) if is_escaped.any() else values
+    return mapped(values, _decoded)
 
 
 def _decoded(values: pl.Series) -> pl.Series:

@@ -16,7 +16,7 @@ from tallymark.protocols.percent import percent_decoded
 PAIR_SCHEMA: Final = pl.Schema({"row": pl.UInt32, "key": pl.String, "value": pl.String})
 """A pair of a query string: of which row, the decoded key, the value as it was sent."""
 _AND, _IS, _PERCENT, _PLUS = b"&=%+"
-_NOWHERE: Final = -1
+NOWHERE: Final = -1
 _WINDOW_BYTES: Final = 1 << 19
 """Bytes that are cut at a time: these and what is found in them stay in a processor's cache."""
 
@@ -130,36 +130,40 @@ def _cutting(kinds: NDArray[np.uint8], firsts: Places) -> Places:
 def columns_of(
     pairs: Pairs, columns: Mapping[str, tuple[str, ...]], height: int
 ) -> dict[str, pl.Series]:
-    """The decoded value of each column in each of ``height`` rows, null where it was not sent.
+    """The decoded value of each column in each of ``height`` rows, "" where it was not sent.
 
     Args:
         pairs: Of pairs with the same key in a row the first counts.
         columns: The keys of a column, all known; the first of them that was sent counts.
         height: How many rows the pairs are of.
     """
-    places = np.full((len(pairs.keys.names), height), _NOWHERE, dtype=np.int32)
-    known = np.flatnonzero(pairs.codes != UNKNOWN)[::-1]
-    # Of several assignments to one place the last one stays: backwards, that is the first pair.
-    places[pairs.codes[known], pairs.rows[known]] = known
-    code = {name: number for number, name in enumerate(pairs.keys.names)}
+    places = first_places(pairs, height)
     return {
-        column: _values(pairs, [places[code[name]] for name in names]).alias(column)
+        column: values_at(pairs, [places[name] for name in names]).alias(column)
         for column, names in columns.items()
     }
 
 
-def _values(pairs: Pairs, candidates: list[NDArray[np.int32]]) -> pl.Series:
-    """The values of the pairs at the first of ``candidates`` that is somewhere, else null."""
+def first_places(pairs: Pairs, height: int) -> dict[str, Places]:
+    """For each known key, which pair is the first with it in each of ``height`` rows, or
+    ``NOWHERE``."""
+    names = pairs.keys.names
+    places = np.full(len(names) * height, NOWHERE, dtype=np.int64)
+    known = np.flatnonzero(pairs.codes != UNKNOWN)[::-1]
+    # Of several assignments to one place the last one stays: backwards, that is the first pair.
+    places[pairs.codes[known] * np.int64(height) + pairs.rows[known]] = known
+    return dict(zip(names, places.reshape(len(names), height), strict=True))
+
+
+def values_at(pairs: Pairs, candidates: list[Places]) -> pl.Series:
+    """The decoded values of the pairs at the first of ``candidates`` that is somewhere, else ""."""
     place = candidates[0]
     for other in candidates[1:]:
-        place = np.where(place == _NOWHERE, other, place)
-    is_sent = place != _NOWHERE
+        place = np.where(place == NOWHERE, other, place)
+    is_sent = place != NOWHERE
     if not is_sent.any():
-        return pl.Series([None], dtype=pl.String).new_from_index(0, len(place))
-    views = pairs.values[place]
-    if is_sent.all():
-        values = pairs.octets.texts(views)
-    else:
-        views[~is_sent] = 0
-        values = pairs.octets.texts(views, is_sent)
+        return pl.Series([""]).new_from_index(0, len(place))
+    views = np.take(pairs.values, place, axis=0)
+    views[~is_sent] = 0
+    values = pairs.octets.texts(views)
     return values if (pairs.is_plain[place] | ~is_sent).all() else percent_decoded(values)
