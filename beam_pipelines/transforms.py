@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import apache_beam as beam
-from apache_beam.coders import BytesCoder
+from apache_beam.coders import BytesCoder, Coder, registry
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import (
@@ -36,7 +36,7 @@ from beam_pipelines.control import ReplacedError
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.shard_keeper import ShardKeeper
 from tallymark.blocks import Block
-from tallymark.shard_frames import decode_frame, encode_frame
+from tallymark.shard_frames import ShardFrame, decode_frame, encode_frame
 
 DEAD_LETTERS: Final = "dead_letters"
 HITS: Final = "hits"
@@ -45,7 +45,26 @@ CELLS_COUNTER: Final = "cells"
 _CELLS: Final = Metrics.counter("rollups", CELLS_COUNTER)
 
 
-@beam.typehints.with_output_types(tuple[int, bytes])
+class ShardFrameCoder(Coder):
+    """Shard frames as bytes, where a runner moves them; within a process they go as they are."""
+
+    def encode(self, value: ShardFrame) -> bytes:
+        return encode_frame(value)
+
+    def decode(self, encoded: bytes) -> ShardFrame:
+        return decode_frame(encoded)
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> type[ShardFrame]:
+        return ShardFrame
+
+
+registry.register_coder(ShardFrame, ShardFrameCoder)
+
+
+@beam.typehints.with_output_types(tuple[int, ShardFrame])
 class ProcessBlocksFn(beam.DoFn):
     """Blocks of a bundle, together, to one frame a shard. Splitting them one by one is dear."""
 
@@ -65,7 +84,7 @@ class ProcessBlocksFn(beam.DoFn):
         workers.FAILURES.add(done.requests, done.failed)
         _FAILED_REQUESTS.inc(done.failed)
         for shard, frame in enumerate(done.frames):
-            yield _globally((shard, encode_frame(frame)))
+            yield _globally((shard, frame))
         for block_name, letters in done.dead_letters:
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, _globally((block_name, letters)))
 
@@ -120,15 +139,15 @@ class ProcessHits(beam.PTransform):
 
     def expand(self, requests: beam.PCollection) -> beam.PCollection:
         work = (
-            ProcessBlocksFn(self.settings)
+            beam.ParDo(ProcessBlocksFn(self.settings)).with_output_types(
+                tuple[int, ShardFrame], dead_letters=tuple[str, Any]
+            )
             if isinstance(self.settings, ShardSettings)
-            else CleanRequestsFn(self.settings)
+            else beam.ParDo(CleanRequestsFn(self.settings)).with_output_types(
+                tuple[int, Any], dead_letters=tuple[str, Any]
+            )
         )
-        processed = requests | "Process requests" >> (
-            beam.ParDo(work)
-            .with_output_types(tuple[int, Any], dead_letters=tuple[str, Any])
-            .with_outputs(DEAD_LETTERS, main=HITS)
-        )
+        processed = requests | "Process requests" >> work.with_outputs(DEAD_LETTERS, main=HITS)
         _ = processed[DEAD_LETTERS] | "Write dead letters" >> beam.ParDo(
             WriteDeadLettersFn(self.settings)
         )
@@ -148,17 +167,17 @@ class CountShardFn(beam.DoFn):
 
     def process(
         self,
-        element: tuple[int, bytes],
+        element: tuple[int, ShardFrame],
         log: BagRuntimeState = beam.DoFn.StateParam(LOG),
         token: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(TOKEN),
         flush: RuntimeTimer = beam.DoFn.TimerParam(FLUSH),
         end: RuntimeTimer = beam.DoFn.TimerParam(END),
     ) -> None:
-        shard, payload = element
+        shard, frame = element
         keeper = workers.keeper(self._settings, shard)
         with keeper.lock:
             self._resume(keeper, log, token)
-            log.add(keeper.take(decode_frame(payload)))
+            log.add(keeper.take(frame))
             found = keeper.found_blocks()
             if found:
                 rules = workers.rules(self._settings.rules_path)

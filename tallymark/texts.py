@@ -55,14 +55,11 @@ def with_text_ids(
 def _with_text_id(
     rows: pl.DataFrame, name: str, columns: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    distinct = rows.select(columns).unique()
-    known = distinct.with_columns(
-        pl.Series(
-            name,
-            np.fromiter((text_id(*texts) for texts in distinct.iter_rows()), np.uint64),
-            dtype=pl.UInt64,
-        )
-    )
+    distinct = rows.select(columns).unique().rows()
+    # Made anew: a text may be a view into all the requests that it came with.
+    known = pl.DataFrame(distinct, schema=dict.fromkeys(columns, pl.String), orient="row")
+    ids = np.fromiter((text_id(*texts) for texts in distinct), np.uint64)
+    known = known.with_columns(pl.Series(name, ids, dtype=pl.UInt64))
     numbered = rows.join(known, on=list(columns), how="left", maintain_order="left")
     meanings = (
         numbered.select("property_id", name)

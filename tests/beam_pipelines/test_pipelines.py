@@ -8,8 +8,10 @@ from random import Random
 import apache_beam as beam
 import polars as pl
 import pytest
+from apache_beam.coders import registry
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.testing import test_stream
+from polars.testing import assert_frame_equal
 
 from beam_pipelines import workers
 from beam_pipelines.blocks import process_blocks
@@ -225,3 +227,21 @@ def test_every_shard_is_told_of_every_block(world: World, shops: list[str]) -> N
         owners = frame.hits.get_column("property_id").unique().to_list()
         assert all(shard_of(owner, 3) == shard for owner in owners)
     assert sum(frame.hits.height for frame in done.frames) == 30
+
+
+def test_a_runner_that_moves_shard_frames_moves_them_as_bytes(
+    world: World, shops: list[str]
+) -> None:
+    settings = world.settings("live-1", shards=2)
+    with beam.Pipeline() as pipeline:
+        processed = pipeline | beam.Create([], reshuffle=False) | ProcessHits(settings)
+    coder = registry.get_coder(processed.element_type)
+    blocks = request_blocks(shops, requests=30)
+    done = process_blocks(blocks, workers.rules(settings.rules_path).frame, 2)
+
+    for shard, frame in enumerate(done.frames):
+        index, moved = coder.decode(coder.encode((shard, frame)))
+
+        assert (index, moved.blocks) == (shard, frame.blocks)
+        assert_frame_equal(moved.hits, frame.hits)
+        assert_frame_equal(moved.texts, frame.texts)
