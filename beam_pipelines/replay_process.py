@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from beam_pipelines import allocators
 from beam_pipelines.replay_request import ReplayRequest, encode_request
 
 Report = Callable[[dict[str, Any]], None]
@@ -18,16 +19,9 @@ Report = Callable[[dict[str, Any]], None]
 STOP_SECONDS: Final = 10.0
 
 
-ALLOCATORS: Final = {
-    "_RJEM_MALLOC_CONF": "narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0",
-    "MIMALLOC_PURGE_DELAY": "0",
-}
-"""The allocators of Polars and Arrow give memory back soon: a seventh less at the peak."""
-
-
 def environment() -> dict[str, str]:
     """What a replay's process is started with; what is set already stays."""
-    return {**ALLOCATORS, **os.environ}
+    return {**allocators.SPARING, **os.environ}
 
 
 class ReplayFailedError(Exception):

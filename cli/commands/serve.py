@@ -141,6 +141,9 @@ def stream(
     Example:
       tallymark serve stream --bus pubsub://127.0.0.1:8085/tallymark
     """
+    from beam_pipelines import allocators  # noqa: PLC0415
+
+    allocators.keep()
     from beam_pipelines.streaming import StreamSettings, run  # noqa: PLC0415
 
     folder = DataFolder(data)
