@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 import polars as pl
 
-from beam_pipelines.cores import in_parallel
+from beam_pipelines.cores import in_parallel, shares
 from beam_pipelines.failing_requests import PropertiesOf, process_what_can_be
 from tallymark.blocks import Block
 from tallymark.hits import DEAD_LETTER_SCHEMA
 from tallymark.requests import REQUEST_SCHEMA, empty_requests
-from tallymark.shard_frames import ShardFrame, split
+from tallymark.shard_frames import ShardFrame, counted_hits, split
 from tallymark.vectors import BlockMark
+
+MIN_PART_HITS: Final = 10_000
+"""Fewer hits are not shared out among the cores."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,11 @@ def process_blocks(
     hits = processed.hits.with_columns(request_id=request_id).join(
         owners, on="request_id", how="left", maintain_order="left"
     )
+    counting, texts = zip(*in_parallel(counted_hits, shares(hits, MIN_PART_HITS)), strict=True)
     marks = [_mark(block) for block in blocks]
     letters = processed.dead_letters.join(owners, on="request_id", how="left")
     return ProcessedBlocks(
-        frames=split(hits, marks, shards),
+        frames=split(pl.concat(counting), pl.concat(texts), marks, shards),
         dead_letters=broken + _by_block(letters, blocks),
         requests=requests.height,
         failed=failed,

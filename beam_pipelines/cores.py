@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
+import polars as pl
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -18,6 +20,15 @@ _Result = TypeVar("_Result")
 def count() -> int:
     """How many cores the machine has."""
     return os.cpu_count() or 1
+
+
+def shares(rows: pl.DataFrame, least: int) -> list[pl.DataFrame]:
+    """A slice of ``rows`` for each core, none with fewer than ``least``: its calls would cost more
+    than its rows."""
+    wanted = min(count(), rows.height // least)
+    if wanted < 2:
+        return [rows]
+    return list(rows.iter_slices(-(-rows.height // wanted)))
 
 
 def in_parallel(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:

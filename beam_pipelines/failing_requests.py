@@ -13,8 +13,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 import polars as pl
 
-from beam_pipelines import cores
-from beam_pipelines.cores import in_parallel
+from beam_pipelines.cores import in_parallel, shares
 from tallymark.dead_letters import dead_letters
 from tallymark.hits import HIT_SCHEMA
 from tallymark.processing import Processed, process_requests
@@ -82,21 +81,14 @@ def process_what_can_be(
         BrokenProcessingError: when more than ``MAX_FAILED`` requests fail.
         RulesUnavailableError: when ``properties_of`` raises.
     """
-    tried = in_parallel(lambda part: _tried(part, properties_of, process), _parts(requests))
+    parts = shares(requests, MIN_PART_REQUESTS)
+    tried = in_parallel(lambda part: _tried(part, properties_of, process), parts)
     done = [processed for some, _ in tried for processed in some]
     failed = [failure for _, some in tried for failure in some]
     if len(failed) > MAX_FAILED:
         raise _too_many_failed() from failed[0][1]
     _log(failed)
     return _joined(done, failed), len(failed)
-
-
-def _parts(requests: pl.DataFrame) -> list[pl.DataFrame]:
-    """Slices for the cores, none so small that its calls cost more than its rows."""
-    wanted = min(cores.count(), requests.height // MIN_PART_REQUESTS)
-    if wanted < 2:
-        return [requests]
-    return list(requests.iter_slices(-(-requests.height // wanted)))
 
 
 def _tried(

@@ -16,12 +16,11 @@ import orjson
 import polars as pl
 
 from beam_pipelines.control import ReplacedError, ShardWriter
+from beam_pipelines.flushes import Flushes, Submit
 from beam_pipelines.holes import HoleWatch
 from beam_pipelines.options import ShardSettings
 from stores.announcements import Announcements
 from stores.archive.snapshots import SnapshotStore
-from stores.failpoints import reach
-from stores.wide_rows.client_touches import served_touches
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark.blocks import Block, block_name
 from tallymark.shard_frames import ShardFrame
@@ -33,15 +32,6 @@ COMPACT_BYTES = 128 * 1024 * 1024
 """A log over this, and over three times the whole state, is replaced by one entry."""
 INCREMENTS = 20
 """After so many increments a snapshot starts anew from a base."""
-RETRY_SECONDS = 2.0
-"""Pause before the next flush when the wide rows did not answer."""
-CLIENTS_A_READ = 20_000
-TOUCHES_A_WRITE = 20_000
-"""Of many clients together, so that neither memory nor other writers suffer."""
-MAX_FLUSH_SHARE = 0.4
-"""At most this share of the time goes to flushes: a costly flush puts the next one off."""
-PROGRESS_SECONDS = 10.0
-"""A shard that owes no cells tells so often which blocks its cells include all the same."""
 
 
 @dataclass
@@ -52,10 +42,6 @@ class Counts:
     late_hits: int = 0
     repeated_blocks: int = 0
     repeated_hits: int = 0
-    flushes: int = 0
-    cells: int = 0
-    flush_seconds: float = 0.0
-    failed_flushes: int = 0
 
 
 @dataclass
@@ -76,6 +62,7 @@ class ShardKeeper:
         snapshots: Store of the snapshots.
         holes: Finds missing blocks again.
         now: Seconds of a clock; only for pacing.
+        submit: Runs a flush, in another thread or at once.
     """
 
     def __init__(
@@ -87,13 +74,14 @@ class ShardKeeper:
         snapshots: SnapshotStore,
         holes: HoleWatch,
         now: Callable[[], float],
+        submit: Submit,
     ) -> None:
         self.lock = threading.RLock()
         self.counts = Counts()
         self.shard = self._empty(settings)
         self._settings = settings
         self._index = index
-        self._wide_rows = wide_rows
+        self._announcements = Announcements(wide_rows)
         self._snapshots = snapshots
         self._holes = holes
         self._now = now
@@ -103,23 +91,24 @@ class ShardKeeper:
         self._log_bytes = 0
         self._compact_at = COMPACT_BYTES
         self._unsaved = Unsaved()
-        self._unwritten_since: float | None = None
-        self._not_before = 0.0
         self._saved_at = now()
-        self._told_at, self._told_through = now(), 0
-        self._writer = self._new_writer()
+        self.flushes = Flushes(
+            partial(
+                ShardWriter,
+                wide_rows,
+                settings.lineage,
+                index,
+                reads_from=settings.reads_from,
+            ),
+            wide_rows,
+            flush_seconds=settings.flush_seconds,
+            now=now,
+            submit=submit,
+        )
 
     @staticmethod
     def _empty(settings: ShardSettings) -> Shard:
         return Shard(reads_whole_from=settings.reads_whole_from, late_us=settings.late_us)
-
-    def _new_writer(self) -> ShardWriter:
-        return ShardWriter(
-            self._wide_rows,
-            self._settings.lineage,
-            self._index,
-            reads_from=self._settings.reads_from,
-        )
 
     def resume(self, token: bytes | None, log: Iterable[bytes]) -> list[bytes]:
         """Bring the folded form to what the runner's state says.
@@ -147,18 +136,18 @@ class ShardKeeper:
         self.shard.restore(map(decode_delta, entries))
         self._log_bytes = sum(map(len, entries))
         self._unsaved = Unsaved()
-        self._writer = self._new_writer()
+        self.flushes.start_anew()
         if entries:
             self.shard.mark_all_dirty()
-            self._unwritten_since = self._now()
+            self.flushes.note_hits()
 
     def take(self, frame: ShardFrame) -> bytes:
         """Count a shard frame; the entry to be added to the runner's log."""
         taken = self.shard.take(frame)
         self._announce(taken.late)
         self._note(taken)
-        if taken.hits and self._unwritten_since is None:
-            self._unwritten_since = self._now()
+        if taken.hits:
+            self.flushes.note_hits()
         entry = encode_delta(taken.delta)
         self._unsaved.entries.append(entry)
         self._log_bytes += len(entry)
@@ -184,66 +173,13 @@ class ShardKeeper:
         return whole
 
     def flush_when_due(self, *, at_once: bool = False) -> float | None:
-        """Write the owed cells if it is time.
+        """Write the owed cells if it is time, or see whether they are written.
 
         Returns:
             Seconds after which to ask again, or None when nothing is owed.
         """
         self._save_when_due()
-        now = self._now()
-        if self._unwritten_since is None:
-            is_told = self.shard.vector.published <= self._told_through
-            if is_told or not (at_once or now - self._told_at >= PROGRESS_SECONDS):
-                return None
-            self._unwritten_since = now - self._settings.flush_seconds
-        due = max(self._unwritten_since + self._settings.flush_seconds, self._not_before)
-        if now < due and not at_once:
-            return due - now
-        return self._flush(now)
-
-    def _flush(self, started: float) -> float | None:
-        try:
-            if not self._writer.is_taken_up:
-                self._writer.take_up()
-            if not self._writer.may_write(self.shard.vector):
-                return RETRY_SECONDS
-            written = self._write_owed()
-        except WideRowsUnavailableError as error:
-            self.counts.failed_flushes += 1
-            LOG.warning("wide rows unavailable, the state is kept: %s", error)
-            self._not_before = started + RETRY_SECONDS
-            return RETRY_SECONDS
-        took = self._now() - started
-        self._unwritten_since = None
-        self._not_before = self._now() + took * (1 / MAX_FLUSH_SHARE - 1)
-        self.counts.flushes += 1
-        self.counts.cells += written
-        self.counts.flush_seconds += took
-        return None
-
-    def _write_owed(self) -> int:
-        self._learn_touches()
-        owed = self.shard.owed()
-        if not owed.is_empty():
-            reach("stream.before-flush")
-        written = self._writer.write(self.shard.vector, partial(self._cells, owed))
-        self.shard.mark_written(owed)
-        self._told_at, self._told_through = self._now(), self.shard.vector.published
-        return written
-
-    def _cells(self, owed: pl.DataFrame, lineage: str, version: int) -> list[pl.DataFrame]:
-        if owed.is_empty():
-            return []
-        touches = self.shard.touch_cells(lineage=lineage, version=version)
-        rollups = self.shard.cells(owed, lineage=lineage, version=version)
-        # Reports first: touches are read only once their hour has been let go.
-        return [rollups, *touches.iter_slices(TOUCHES_A_WRITE)]
-
-    def _learn_touches(self) -> None:
-        """Ask the store for what it has of clients that the shard has not met before."""
-        for clients in self.shard.strangers().iter_slices(CLIENTS_A_READ):
-            touches = served_touches(self._wide_rows, clients, before_us=self.shard.known_from)
-            self.shard.learn(clients, touches)
+        return self.flushes.when_due(self.shard, at_once=at_once)
 
     def flush_now(self) -> None:
         """Write the owed cells without waiting for their time."""
@@ -278,7 +214,7 @@ class ShardKeeper:
     def _announce(self, late: pl.DataFrame) -> None:
         """Tell who replays which hours of which property a late block touches."""
         try:
-            Announcements(self._wide_rows).announce(
+            self._announcements.announce(
                 (owner, hour, block_name(spool, number).encode())
                 for owner, hour, spool, number in late.iter_rows()
             )
@@ -310,8 +246,9 @@ class ShardKeeper:
                 "detached": vector.detached(),
                 "holes": vector.holes()[:10],
                 "pieces": self.shard.tables.pieces.height,
-                "unwritten": self._unwritten_since is not None,
+                "unwritten": self.flushes.is_behind,
                 **vars(self.counts),
+                **vars(self.flushes.counts),
             }
         return orjson.dumps(document)
 

@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache, partial
 from pathlib import Path
 
@@ -113,9 +114,16 @@ def keeper(settings: ShardSettings, index: int) -> ShardKeeper:
                 snapshots=SnapshotStore(open_objects(settings.archive_url)),
                 holes=_hole_watch(settings, index),
                 now=time.monotonic,
+                submit=_flusher().submit,
             )
             _KEEPERS[settings, index] = found
         return found
+
+
+@cache
+def _flusher() -> ThreadPoolExecutor:
+    """Writes the flushes of all shards of this process, one after another."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="flusher")
 
 
 def _hole_watch(settings: ShardSettings, index: int) -> HoleWatch:

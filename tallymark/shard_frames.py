@@ -31,17 +31,30 @@ class ShardFrame:
     texts: pl.DataFrame
 
 
-def split(hits: pl.DataFrame, blocks: Sequence[BlockMark], shards: int) -> list[ShardFrame]:
-    """One frame a shard. Hits that a filter tagged are not counted and stay behind."""
+def counted_hits(hits: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Hits as shards count them (``SHARD_HIT_SCHEMA``), and their texts (``TEXT_SCHEMA``).
+
+    What a filter tagged is not counted and stays behind.
+
+    Args:
+        hits: ``HIT_SCHEMA``, and the ``block`` each came in.
+    """
     numbered, texts = narrow(hits.filter(pl.col("excluded_by") == ""))
-    counting = numbered.select(list(SHARD_HIT_SCHEMA)).cast(SHARD_HIT_SCHEMA)
+    return numbered.select(list(SHARD_HIT_SCHEMA)).cast(SHARD_HIT_SCHEMA), texts
+
+
+def split(
+    hits: pl.DataFrame, texts: pl.DataFrame, blocks: Sequence[BlockMark], shards: int
+) -> list[ShardFrame]:
+    """One frame a shard of what ``counted_hits`` gives; texts may be there several times."""
+    texts = texts.unique(["property_id", "text_id"])
     if shards == 1:
-        return [ShardFrame(tuple(blocks), counting, texts)]
-    hits_of = _by_shard(counting, shards)
+        return [ShardFrame(tuple(blocks), hits, texts)]
+    hits_of = _by_shard(hits, shards)
     texts_of = _by_shard(texts, shards)
     return [
         ShardFrame(
-            tuple(blocks), hits_of.get(index, counting.clear()), texts_of.get(index, texts.clear())
+            tuple(blocks), hits_of.get(index, hits.clear()), texts_of.get(index, texts.clear())
         )
         for index in range(shards)
     ]

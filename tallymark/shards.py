@@ -13,9 +13,10 @@ from typing import Final
 import orjson
 import polars as pl
 
-from tallymark.aggregates import Counted, cell_frame
+from tallymark.aggregates import Counted
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.histories import Histories
+from tallymark.owed import Owed
 from tallymark.pieces import (
     CLIENT,
     PAGE_SCHEMA,
@@ -50,8 +51,8 @@ from tallymark.slots import (
     first_unsealed_hour,
     first_whole_hour,
 )
-from tallymark.texts import with_text_ids, with_texts
-from tallymark.touch_cells import CLIENT_HOUR, encode_touches, hour_of
+from tallymark.texts import with_text_ids
+from tallymark.touch_cells import CLIENT_HOUR, hour_of
 from tallymark.touches import (
     ATTRIBUTED_SCHEMA,
     SOURCE,
@@ -143,6 +144,7 @@ class Shard:
         held_from: UTC µs; hours before it were let go, sealed and written.
         histories: The touches of its clients before ``known_from``, as far as they were told.
         dirty_touches: Hours of clients whose touches are not written yet.
+        handed_out: What is being written; it is held as what is not written yet.
     """
 
     reads_whole_from: int
@@ -158,6 +160,7 @@ class Shard:
     dirty: pl.DataFrame = field(
         default_factory=lambda: pl.DataFrame(schema={n: JOINED_SCHEMA[n] for n in SLOT_COLUMNS})
     )
+    handed_out: Owed | None = None
     histories: Histories = field(default_factory=Histories)
     dirty_touches: pl.DataFrame = field(
         default_factory=lambda: pl.DataFrame(
@@ -283,8 +286,9 @@ class Shard:
         Ids are let go after ten minutes.
         """
         first = max(self.held_from, self.first_unsealed_hour())
-        for unwritten in self.owed().get_column("slot_start").bottom_k(1):
-            first = min(first, unwritten // HOUR_US * HOUR_US)
+        unwritten = [self.owed(), *([self.handed_out] if self.handed_out else [])]
+        for slot_start in pl.concat(owed.slots for owed in unwritten)["slot_start"].bottom_k(1):
+            first = min(first, slot_start // HOUR_US * HOUR_US)
         known_from, self.held_from = self.known_from, first
         needed = first // SESSION_ALIGNMENT_US * SESSION_ALIGNMENT_US - 2 * SESSION_ALIGNMENT_US
         still = pl.col("slot_start") >= first
@@ -338,33 +342,46 @@ class Shard:
         )
         return self.tables.texts.join(used, on=["property_id", "text_id"], how="semi")
 
-    def owed(self) -> pl.DataFrame:
-        """Slots (``SLOT_COLUMNS``) whose cells are not written yet and may be.
+    def owed(self) -> Owed:
+        """Cells that are not written yet and may be.
 
         A sealed hour is owed too: it may have been sealed while the store was away.
         """
         self.settle()
-        return self.dirty.filter(self._may_be_written())
-
-    def cells(self, touched: pl.DataFrame, *, lineage: str, version: int) -> pl.DataFrame:
-        """The cells of all rollups in the touched slots, whole."""
-        facts = Counted(
-            self.joined, self.pages, self.tables.events, self.tables.minutes, self.tables.texts
+        # Of its own, since a frame that is being written into bytes is locked for all who hold it.
+        joined, pages, events, minutes, texts = (
+            table.clone()
+            for table in (
+                self.joined, self.pages, self.tables.events, self.tables.minutes, self.tables.texts,
+            )
+        )  # fmt: skip
+        return Owed(
+            slots=self.dirty.filter(self._may_be_written()),
+            client_hours=self.dirty_touches.filter(self._may_be_written("hour")),
+            facts=Counted(joined, pages, events, minutes, texts),
         )
-        return cell_frame(facts, touched, lineage=lineage, version=version)
 
-    def touch_cells(self, *, lineage: str, version: int) -> pl.DataFrame:
-        """The touches that are not written yet and may be, as cells of their clients' rows."""
-        owed = self.dirty_touches.filter(self._may_be_written("hour"))
-        touches = touches_of(self.joined).with_columns(hour_of("start"))
-        mine = touches.join(owed, on=list(CLIENT_HOUR), how="semi")
-        named = with_texts(mine, "source_id", SOURCE, self.tables.texts)
-        return encode_touches(named, owed, lineage=lineage, version=version)
+    def hand_out(self) -> Owed:
+        """What is owed, for one who writes it and then says whether it is written or not.
 
-    def mark_written(self, touched: pl.DataFrame) -> None:
-        """The cells of these slots are stored, and all touches that may be written."""
-        self.dirty = self.dirty.join(touched, on=list(SLOT_COLUMNS), how="anti")
+        It may take a while: what changes meanwhile is owed anew.
+        """
+        assert self.handed_out is None, "one flush of a shard is on its way at most"
+        owed = self.handed_out = self.owed()
+        self.dirty = self.dirty.filter(~self._may_be_written())
         self.dirty_touches = self.dirty_touches.filter(~self._may_be_written("hour"))
+        return owed
+
+    def note_written(self) -> None:
+        """What was handed out is stored."""
+        self.handed_out = None
+
+    def take_back(self) -> None:
+        """What was handed out may not be stored: it is owed again."""
+        assert self.handed_out is not None
+        self._mark_dirty(self.handed_out.slots)
+        self._mark_touches(self.handed_out.client_hours)
+        self.handed_out = None
 
     def mark_all_dirty(self) -> None:
         """Owe every cell that is held: who takes a shard up rewrites what it holds.

@@ -177,6 +177,10 @@ class Vector:
                 return False
         return True
 
+    def copy(self) -> "Vector":
+        """The same, to be kept while this one goes on."""
+        return Vector.from_json(self.to_json())
+
     def to_json(self) -> dict[str, Any]:
         """A document that ``from_json`` reads back."""
         return {

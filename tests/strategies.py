@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tallymark.hits import HIT_SCHEMA
 from tallymark.pieces import TEXT_IDS, Tables, narrow, tables_of
 from tallymark.sessions import join_sessions
-from tallymark.shard_frames import SHARD_HIT_SCHEMA, ShardFrame, split
+from tallymark.shard_frames import SHARD_HIT_SCHEMA, ShardFrame, counted_hits, split
 from tallymark.slots import HOUR_US, LATE_US, MINUTE_US, SESSION_ALIGNMENT_US
 from tallymark.touches import attributed, no_histories
 from tallymark.vectors import BlockMark
@@ -237,5 +237,5 @@ def frame_of(blocks: Sequence[SentBlock]) -> ShardFrame:
         block.hits.with_columns(block=pl.lit(index, pl.UInt32))
         for index, block in enumerate(blocks)
     ]
-    (frame,) = split(pl.concat(hits), [block.mark for block in blocks], 1)
+    (frame,) = split(*counted_hits(pl.concat(hits)), [block.mark for block in blocks], 1)
     return frame

@@ -1,6 +1,8 @@
 """A shard in a worker: paced flushes, kept state, snapshots, and no report that goes backwards."""
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,17 @@ import pytest
 
 from beam_pipelines import shard_keeper
 from beam_pipelines.control import ReplacedError, read_control
-from beam_pipelines.shard_keeper import PROGRESS_SECONDS, RETRY_SECONDS, ShardKeeper
+from beam_pipelines.flushes import (
+    LOOK_SECONDS,
+    MAX_FLUSH_SHARE,
+    PROGRESS_SECONDS,
+    RETRY_SECONDS,
+    Submit,
+    Written,
+)
+from beam_pipelines.shard_keeper import ShardKeeper
+from stores.wide_rows.port import WideRowsUnavailableError
+from tallymark.cells import version_of
 from tallymark.shard_frames import ShardFrame
 from tests.beam_pipelines.worlds import World, without_lineage
 from tests.strategies import MIDNIGHT_US, MINUTE_US, SentBlock, Visit, frame_of, hits_of
@@ -42,9 +54,9 @@ def frames(*blocks: SentBlock) -> list[ShardFrame]:
     return [frame_of([each]) for each in blocks]
 
 
-def started(world: World, **changes: object) -> ShardKeeper:
+def started(world: World, *, submit: Submit | None = None, **changes: object) -> ShardKeeper:
     """A keeper whose runner has no state."""
-    keeper = world.keeper(**changes)
+    keeper = world.keeper(submit=submit, **changes)
     keeper.resume(None, [])
     keeper.commit()
     return keeper
@@ -72,14 +84,14 @@ def test_a_flush_comes_when_the_oldest_unwritten_hit_has_waited(world: World) ->
     world.clock.seconds += 2
     assert keeper.flush_when_due() is None
     assert world.cells() == expected(blocks)
-    assert keeper.counts.flushes == 1
+    assert keeper.flushes.counts.flushes == 1
 
 
 def test_blocks_without_hits_make_no_flush(world: World) -> None:
     keeper = started(world)
     keeper.take(frame_of([block(1, MINUTE_US)]))
     assert keeper.flush_when_due() is None
-    assert keeper.counts.flushes == 0
+    assert keeper.flushes.counts.flushes == 0
 
 
 def test_a_costly_flush_puts_the_next_one_off(world: World) -> None:
@@ -97,7 +109,7 @@ def test_a_costly_flush_puts_the_next_one_off(world: World) -> None:
     assert keeper.flush_when_due() is None
     keeper.take(frame_of([two]))
     wait = keeper.flush_when_due()
-    assert wait == pytest.approx(30 * (1 / shard_keeper.MAX_FLUSH_SHARE - 1))
+    assert wait == pytest.approx(30 * (1 / MAX_FLUSH_SHARE - 1))
 
 
 def test_a_store_that_is_away_costs_no_hit(world: World) -> None:
@@ -108,12 +120,97 @@ def test_a_store_that_is_away_costs_no_hit(world: World) -> None:
         keeper.take(frame)
         world.clock.seconds += 5
         assert keeper.flush_when_due() == RETRY_SECONDS
-    assert keeper.counts.failed_flushes == 3
+    assert keeper.flushes.counts.failed_flushes == 3
     world.rows.is_away = False
     assert keeper.flush_when_due() == pytest.approx(RETRY_SECONDS)
     world.clock.seconds += RETRY_SECONDS
     assert keeper.flush_when_due() is None
     assert world.cells() == expected(blocks)
+
+
+class _Later:
+    """Keeps flushes until somebody writes them."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Callable[[], Written], Future[Written]]] = []
+
+    def __call__(self, work: Callable[[], Written]) -> Future[Written]:
+        future: Future[Written] = Future()
+        self.waiting.append((work, future))
+        return future
+
+    def write(self) -> None:
+        work, future = self.waiting.pop()
+        try:
+            future.set_result(work())
+        except WideRowsUnavailableError as error:
+            future.set_exception(error)
+
+
+def test_hits_are_taken_in_while_a_flush_is_written_and_are_owed_to_the_next(world: World) -> None:
+    later = _Later()
+    keeper = started(world, flush_seconds=1.0, submit=later)
+    one, two = minute_blocks(2)
+    keeper.take(frame_of([one]))
+    world.clock.seconds += 1
+    assert keeper.flush_when_due() == LOOK_SECONDS
+    keeper.take(frame_of([two]))
+    world.clock.seconds += 1
+    assert keeper.flush_when_due() == LOOK_SECONDS, "two flushes of a shard are on their way"
+    assert orjson.loads(keeper.status())["unwritten"]
+    later.write()
+    assert world.cells() == expected([one])
+    control, _ = read_control(world.rows, "live-1", 0)  # type: ignore[arg-type]
+    assert control is not None
+    assert [control.vector.has("a", number) for number in (1, 2)] == [True, False]
+    assert keeper.flush_when_due() == pytest.approx(1 / MAX_FLUSH_SHARE - 1)
+    world.clock.seconds += 2
+    keeper.flush_when_due()
+    later.write()
+    assert keeper.flush_when_due() is None
+    assert world.cells() == expected([one, two])
+    assert not orjson.loads(keeper.status())["unwritten"]
+
+
+def test_what_could_not_be_written_meanwhile_is_owed_again(world: World) -> None:
+    later = _Later()
+    keeper = started(world, flush_seconds=1.0, submit=later)
+    one, two = minute_blocks(2)
+    keeper.take(frame_of([one]))
+    world.clock.seconds += 1
+    keeper.flush_when_due()
+    world.rows.is_away = True
+    later.write()
+    keeper.take(frame_of([two]))
+    assert keeper.flush_when_due() == RETRY_SECONDS
+    world.rows.is_away = False
+    world.clock.seconds += RETRY_SECONDS
+    assert keeper.flush_when_due() == LOOK_SECONDS
+    later.write()
+    assert keeper.flush_when_due() is None
+    assert world.cells() == expected([one, two])
+
+
+@pytest.mark.parametrize("is_folded_again", [False, True])
+def test_who_writes_at_once_waits_for_the_flush_on_its_way(
+    world: World, is_folded_again: bool
+) -> None:
+    """A flush that ended later would be of an epoch that is over, or go back in time."""
+    with ThreadPoolExecutor(1) as thread:
+        keeper = started(world, flush_seconds=0.0, submit=thread.submit)
+        blocks = minute_blocks(2)
+        may_write = threading.Event()
+        thread.submit(may_write.wait)
+        log = [keeper.take(frame) for frame in frames(blocks[0])]
+        assert keeper.flush_when_due() == LOOK_SECONDS
+        log += [keeper.take(frame) for frame in frames(blocks[1])]
+        threading.Timer(0.2, may_write.set).start()
+        if is_folded_again:
+            keeper.resume(b"another token", log)
+        keeper.flush_now()
+        assert may_write.is_set()
+        assert world.cells() == expected(blocks)
+        assert world.versions() == {version_of(2, 1)} if is_folded_again else {version_of(1, 2)}
 
 
 def test_late_hits_are_announced_once_a_block(world: World) -> None:
@@ -297,4 +394,4 @@ def test_a_shard_that_owes_no_cells_still_tells_which_blocks_it_includes(world: 
     assert control.vector.has(told.blocks[0].spool_id, 1)
     world.clock.seconds += PROGRESS_SECONDS
     keeper.flush_when_due()
-    assert keeper.counts.flushes == 1, "nothing new is not told again"
+    assert keeper.flushes.counts.flushes == 1, "nothing new is not told again"

@@ -1,12 +1,14 @@
 """Stores in a folder, a clock of one's own, and recorded blocks of a small shop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
 import polars as pl
 
+from beam_pipelines.flushes import Submit, Written
 from beam_pipelines.holes import HoleWatch
 from beam_pipelines.options import ShardSettings
 from beam_pipelines.replay_request import ReplayRequest
@@ -70,6 +72,16 @@ class FailingWideRows:
         return call
 
 
+def in_this_thread(work: Callable[[], Written]) -> Future[Written]:
+    """Runs a flush before it returns."""
+    future: Future[Written] = Future()
+    try:
+        future.set_result(work())
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
 @dataclass
 class World:
     """The stores under a folder."""
@@ -94,7 +106,7 @@ class World:
         }
         return ShardSettings(**(values | changes))  # type: ignore[arg-type]
 
-    def keeper(self, **changes: object) -> ShardKeeper:
+    def keeper(self, *, submit: Submit | None = None, **changes: object) -> ShardKeeper:
         """A keeper in a process that has just been started."""
         return ShardKeeper(
             self.settings(**changes),  # type: ignore[arg-type]
@@ -103,6 +115,7 @@ class World:
             snapshots=self.snapshots,
             holes=HoleWatch(RawArchive(self.objects), None, self.clock),
             now=self.clock,
+            submit=submit or in_this_thread,
         )
 
     def cells(self, lineage: str = "live-1") -> dict[Name, bytes]:

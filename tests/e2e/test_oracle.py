@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tallymark.hits import HIT_SCHEMA
-from tallymark.shard_frames import split
+from tallymark.shard_frames import counted_hits, split
 from tallymark.shards import Shard
 from tallymark.vectors import BlockMark
 
@@ -120,10 +120,10 @@ def test_the_domain_and_the_oracle_count_the_same(seed: int, blocks: int, tmp_pa
             spool_id="s", number=number, kind="requests", frontier=START, published_at=START
         )
         frame = _frame(part).with_columns(block=pl.lit(0, pl.UInt32))
-        shard.take(split(frame, [mark], 1)[0])
+        shard.take(split(*counted_hits(frame), [mark], 1)[0])
         if random.random() < 0.3:
             shard.settle()
-    cells = shard.cells(shard.owed(), lineage="live-1", version=1)
+    cells = shard.owed().cells(lineage="live-1", version=1)
     path = tmp_path / "wide_rows.sqlite"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE cells (row_key, family, qualifier, version, value)")

@@ -8,6 +8,7 @@ from polars.testing import assert_frame_equal
 
 from tallymark.row_keys import shard_of
 from tallymark.shard_frames import (
+    counted_hits,
     decode_frame,
     encode_frame,
     ipc_bytes,
@@ -36,7 +37,7 @@ def in_blocks(chosen: list[Visit]) -> pl.DataFrame:
 @given(chosen=hits_of_some, shards=st.integers(1, 5))
 def test_every_hit_goes_to_the_shard_of_its_property(chosen: list[Visit], shards: int) -> None:
     hits = in_blocks(chosen)
-    frames = split(hits, MARKS, shards)
+    frames = split(*counted_hits(hits), MARKS, shards)
     assert len(frames) == shards
     assert all(frame.blocks == tuple(MARKS) for frame in frames)
     for shard, frame in enumerate(frames):
@@ -50,7 +51,7 @@ def test_every_hit_goes_to_the_shard_of_its_property(chosen: list[Visit], shards
 @examples(30)
 @given(chosen=hits_of_some, shards=st.integers(1, 3))
 def test_a_frame_survives_its_bytes(chosen: list[Visit], shards: int) -> None:
-    for frame in split(in_blocks(chosen), MARKS, shards):
+    for frame in split(*counted_hits(in_blocks(chosen)), MARKS, shards):
         read = decode_frame(encode_frame(frame))
         assert read.blocks == frame.blocks
         assert_frame_equal(read.hits, frame.hits)
@@ -63,7 +64,7 @@ def test_what_a_filter_tagged_is_not_counted() -> None:
         for client in range(3)
     ]
     hits = in_blocks(chosen).with_columns(excluded_by=pl.Series(["", "office", ""]))
-    (frame,) = split(hits, MARKS, 1)
+    (frame,) = split(*counted_hits(hits), MARKS, 1)
     assert frame.hits.height == 2
     assert frame.blocks == tuple(MARKS)
 

@@ -77,19 +77,35 @@ class Store:
 
     def flush(self, shard: Shard) -> int:
         """Write what the shard owes; how many slots."""
-        self._teach(shard)
-        owed = shard.owed()
-        if owed.height:
+        self.begin(shard)
+        return self.end(shard)
+
+    def begin(self, shard: Shard) -> None:
+        """Let the shard hand out what it owes, unless it has already."""
+        if shard.handed_out is None:
+            self._teach(shard)
             self._flush += 1
-            version = version_of(1, self._flush)
-            touches = shard.touch_cells(lineage=LINEAGE, version=version)
-            cells = shard.cells(owed, lineage=LINEAGE, version=version)
-            for key, family, at, number, value in pl.concat([cells, touches]).iter_rows():
-                self._held[key, family, at] = max(
-                    self._held.get((key, family, at), (0, b"")), (number, value)
-                )
-            shard.mark_written(owed)
-        return owed.height
+            shard.hand_out()
+
+    def end(self, shard: Shard) -> int:
+        """Write what was handed out, if anything was; how many slots."""
+        owed = shard.handed_out
+        if owed is None:
+            return 0
+        version = version_of(1, self._flush)
+        touches = owed.touch_cells(lineage=LINEAGE, version=version)
+        cells = owed.cells(lineage=LINEAGE, version=version)
+        for key, family, at, number, value in pl.concat([cells, touches]).iter_rows():
+            self._held[key, family, at] = max(
+                self._held.get((key, family, at), (0, b"")), (number, value)
+            )
+        shard.note_written()
+        return owed.slots.height
+
+    def fail(self, shard: Shard) -> None:
+        """Do not write what was handed out."""
+        if shard.handed_out is not None:
+            shard.take_back()
 
     def _teach(self, shard: Shard) -> None:
         """Tell the touches of clients that the shard does not know."""
@@ -145,13 +161,14 @@ def test_any_order_split_and_repetition_gives_the_cells_of_all_hits_at_once(
         taken = shard.take(decode_frame(encode_frame(frame)))
         counted_hits += taken.hits
         assert taken.late.is_empty()
-        step = data.draw(st.sampled_from(("nothing", "nothing", "flush", "prune", "compact")))
-        if step == "flush":
-            store.flush(shard)
-        elif step == "prune":
+        step = data.draw(st.sampled_from(("nothing", "begin", "end", "fail", "prune", "compact")))
+        if step == "prune":
             shard.prune()
         elif step == "compact":
             shard.base()
+        elif step != "nothing":
+            getattr(store, step)(shard)
+    store.end(shard)
     store.flush(shard)
     assert counted_hits == hits.height
     assert store.flush(shard) == 0
@@ -188,17 +205,21 @@ def test_a_state_folded_from_its_log_in_any_order_equals_the_live_one(
     seed=st.integers(0, 2**32 - 1),
     flush_every=st.sampled_from((3, 7, 30, 10_000)),
     restart_every=st.sampled_from((13, 30, 10_000)),
+    flush_takes=st.sampled_from((0, 1, 5)),
 )
 def test_days_of_hits_read_out_of_order_leave_whole_hours_behind(
-    seed: int, flush_every: int, restart_every: int
+    seed: int, flush_every: int, restart_every: int, flush_takes: int
 ) -> None:
-    """Hours are sealed and let go meanwhile, however rarely the store can be written."""
+    """Hours are sealed and let go meanwhile, however rarely the store can be written, however long
+    it takes, and though every third flush fails."""
     hits = _days_of_hits(seed)
     shard, store = Shard(reads_whole_from=SINCE_EVER), Store()
     for number, frame in enumerate(_half_sorted(hits, seed), start=1):
         shard.take(frame)
         if number % flush_every == 0:
-            store.flush(shard)
+            store.begin(shard)
+        if number % flush_every == flush_takes:
+            (store.fail if number % 3 == 0 else store.end)(shard)
         if number % 11 == 0:
             shard.prune()
         if number % restart_every == 0:
@@ -206,6 +227,7 @@ def test_days_of_hits_read_out_of_order_leave_whole_hours_behind(
             shard = Shard(reads_whole_from=SINCE_EVER)
             shard.restore([base])
             shard.mark_all_dirty()
+    store.end(shard)
     store.flush(shard)
     shard.prune()
     assert_same(store.cells, cells_at_once(hits))
@@ -389,7 +411,21 @@ def test_an_hour_that_was_let_go_is_never_written_again() -> None:
     taken_all(shard, block(2, 11 * HOUR_US))
     shard.prune()
     shard.mark_all_dirty()
-    assert shard.owed().is_empty()
+    assert shard.owed().slots.is_empty()
+
+
+def test_an_hour_is_held_until_what_was_handed_out_of_it_is_written() -> None:
+    shard, store = Shard(reads_whole_from=SINCE_EVER), Store()
+    taken_all(shard, block(1, HOUR_US, [visit(0), visit(20 * MINUTE_US)]))
+    store.begin(shard)
+    taken_all(shard, block(2, 11 * HOUR_US))
+    shard.prune()
+    store.fail(shard)
+    shard.prune()
+    assert store.flush(shard) == 1
+    assert events_by_hour(store) == {0: 2}
+    shard.prune()
+    assert shard.tables.events.is_empty()
 
 
 def test_hours_whose_window_was_not_read_whole_are_not_written() -> None:
@@ -437,7 +473,7 @@ def test_only_slots_that_changed_are_owed() -> None:
     taken_all(shard, block(1, HOUR_US, [visit(0), visit(0, client=1), visit(3 * HOUR_US)]))
     assert store.flush(shard) == 2
     taken_all(shard, block(2, HOUR_US, [visit(3 * HOUR_US + 1, client=1)]))
-    assert shard.owed().get_column("slot_start").to_list() == [MIDNIGHT_US + 3 * HOUR_US]
+    assert shard.owed().slots.get_column("slot_start").to_list() == [MIDNIGHT_US + 3 * HOUR_US]
 
 
 def test_a_hit_that_joins_two_sessions_makes_both_their_slots_owed() -> None:
@@ -446,7 +482,7 @@ def test_a_hit_that_joins_two_sessions_makes_both_their_slots_owed() -> None:
     taken_all(shard, block(1, HOUR_US, [visit(at * MINUTE_US) for at in minutes]))
     store.flush(shard)
     taken_all(shard, block(2, HOUR_US, [visit(70 * MINUTE_US)]))
-    owed = shard.owed().get_column("slot_start").sort().to_list()
+    owed = shard.owed().slots.get_column("slot_start").sort().to_list()
     assert owed == [MIDNIGHT_US, MIDNIGHT_US + HOUR_US]
 
 
@@ -455,7 +491,7 @@ def test_a_hit_changes_the_hour_in_which_its_session_started() -> None:
     taken_all(shard, block(1, HOUR_US, [visit(at * MINUTE_US) for at in (50, 70)]))
     store.flush(shard)
     taken_all(shard, block(2, HOUR_US, [visit(80 * MINUTE_US)]))
-    owed = shard.owed().get_column("slot_start").sort().to_list()
+    owed = shard.owed().slots.get_column("slot_start").sort().to_list()
     assert owed == [MIDNIGHT_US, MIDNIGHT_US + HOUR_US]
 
 
