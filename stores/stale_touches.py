@@ -10,6 +10,7 @@ from stores.announcements import STALE, Announcements
 from stores.archive.counted_touches import noted_touches
 from stores.archive.port import Objects
 from stores.pointers import PointerStore
+from stores.wide_rows.pages import pages
 from stores.wide_rows.port import CELL_SCHEMA, WideRows
 from tallymark.lineages import kind_of
 from tallymark.pieces import CLIENT
@@ -20,7 +21,7 @@ from tallymark.row_keys import COMPARED_KEY
 from tallymark.stale_touches import STALE_SCHEMA, stale_hours
 from tallymark.touch_cells import (
     FAMILY,
-    client_ranges,
+    clients_range,
     decode_touches,
     with_client_keys,
 )
@@ -129,9 +130,9 @@ def clients_between(
             yield mine.select(CLIENT).unique()
     # A stream notes nothing; sealing counts all that it has counted and hits that were late.
     if any(_needs_all(span.before, span.after) for span in spans):
-        for first, end in (part for owner in owners for part in client_ranges(owner)):
-            touches = decode_touches(wide_rows.read([(first, end)], (FAMILY,)))
-            yield touches.filter(inside).select(CLIENT).unique()
+        ranges = [clients_range(owner) for owner in owners]
+        for cells in pages(wide_rows, ranges, (FAMILY,), rows_a_page=CLIENTS_A_READ):
+            yield decode_touches(cells).filter(inside).select(CLIENT).unique()
 
 
 def name_of(documents: _Documents, owner: int) -> bytes:

@@ -12,6 +12,7 @@ from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
 from stores.lineages import LineageRegister
 from stores.publication import Publisher
+from stores.wide_rows.pages import pages
 from stores.wide_rows.port import WideRows
 from tallymark.cells import version_of
 from tallymark.day_cells import DAY_ROLLUPS
@@ -22,7 +23,7 @@ from tallymark.rollups import ROLLUPS
 from tallymark.row_keys import SEPARATOR, control_range, lineage_range
 from tallymark.slots import DAY_US
 from tallymark.sweeping import GRACE_US, KEPT_GENERATIONS, idle_spans, sweepable
-from tallymark.touch_cells import FAMILY, client_ranges, encode_touches
+from tallymark.touch_cells import FAMILY, clients_range, encode_touches
 from tallymark.touches import TOUCH_SCHEMA
 
 RANGES_A_DELETE: Final = 500
@@ -32,6 +33,7 @@ _FOLDERS: Final = (
 """Slots last: they say where cells are, so that a sweep that ended early can be taken up again."""
 _SWEPT_VERSION: Final = version_of(2**21 - 1, 0)
 """Of touches that are swept: above that of any replay of the lineage."""
+CLIENTS_A_READ: Final = 20_000
 TOUCHES_A_WRITE: Final = 20_000
 _LOOKS_BACK_US: Final = 4 * DAY_US
 """A stream begins with what the bus holds, two days, whose hits happened a while before."""
@@ -169,18 +171,17 @@ class Sweeper:
     def _empty_streamed_touches(self, lineage: str) -> None:
         """A stream notes nothing of its touches: all clients are looked through, in parts."""
         suffix = f"{SEPARATOR}{lineage}".encode()
-        for owner in self._property_ids:
-            for part in client_ranges(owner):
-                cells = self._wide_rows.read([part], (FAMILY,))
-                mine = cells.filter(
-                    pl.col("qualifier").bin.ends_with(suffix), pl.col("value").bin.size() > 0
-                )
-                for owed in mine.iter_slices(TOUCHES_A_WRITE):
-                    self._wide_rows.write(
-                        owed.with_columns(
-                            version=pl.lit(_SWEPT_VERSION, pl.Int64), value=pl.lit(b"", pl.Binary)
-                        )
+        ranges = [clients_range(owner) for owner in self._property_ids]
+        for cells in pages(self._wide_rows, ranges, (FAMILY,), rows_a_page=CLIENTS_A_READ):
+            mine = cells.filter(
+                pl.col("qualifier").bin.ends_with(suffix), pl.col("value").bin.size() > 0
+            )
+            for owed in mine.iter_slices(TOUCHES_A_WRITE):
+                self._wide_rows.write(
+                    owed.with_columns(
+                        version=pl.lit(_SWEPT_VERSION, pl.Int64), value=pl.lit(b"", pl.Binary)
                     )
+                )
 
     def _delete_files(self, lineage: str) -> int:
         count = 0

@@ -7,8 +7,7 @@ escaped as in all cells; the texts of a direct touch are empty. An hour that los
 written empty.
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -139,9 +138,7 @@ def _serving(touches: pl.DataFrame, pointers: PointerMap) -> pl.Series:
     return (touches.get_column("lineage") == serving).fill_null(value=False)
 
 
-def client_ranges(property_id: int) -> Iterator[tuple[bytes, bytes]]:
-    """Half-open key ranges of the rows of all clients of a property, a 256th part each."""
+def clients_range(property_id: int) -> tuple[bytes, bytes]:
+    """The half-open key range of the rows of all clients of a property."""
     prefix = rollup_prefix(property_id, ROLLUP)
-    edges = [*(f"{part:02x}" for part in range(256)), "g"]
-    for first, end in pairwise(edges):
-        yield (prefix + first).encode(), (prefix + end).encode()
+    return prefix.encode(), f"{prefix}g".encode()

@@ -18,6 +18,7 @@ from stores.wide_rows import bigtable_messages as messages
 from stores.wide_rows.limits import (
     cells_of,
     check_document,
+    check_most_rows,
     checked_cells,
     checked_families,
     merged_ranges,
@@ -80,13 +81,19 @@ class BigtableWideRows:
             self._mutate(request)
 
     def read(
-        self, ranges: list[tuple[bytes, bytes]], families: tuple[str, ...] = ()
+        self,
+        ranges: list[tuple[bytes, bytes]],
+        families: tuple[str, ...] = (),
+        *,
+        most_rows: int | None = None,
     ) -> pl.DataFrame:
-        """The newest cells of all rows in the ranges; each row as of one moment."""
+        """The newest cells of all rows, or the first, in the ranges; each row as of one moment."""
         merged, wanted = merged_ranges(ranges), checked_families(families)
+        check_most_rows(most_rows)
         if not merged:  # to Bigtable no ranges would mean the whole table
             return cells_of([])
-        return cells_of(self._read(messages.range_request(self._table, merged, wanted)))
+        request = messages.range_request(self._table, merged, wanted, most_rows=most_rows)
+        return cells_of(self._read(request))
 
     def read_rows(self, row_keys: list[bytes], families: tuple[str, ...] = ()) -> pl.DataFrame:
         """The newest cells of the named rows, ordered by key."""

@@ -63,10 +63,14 @@ def delete_requests(table: str, row_keys: Sequence[bytes]) -> Iterator[Any]:
 
 
 def range_request(
-    table: str, ranges: Iterable[tuple[bytes, bytes]], families: tuple[str, ...]
+    table: str,
+    ranges: Iterable[tuple[bytes, bytes]],
+    families: tuple[str, ...],
+    *,
+    most_rows: int | None = None,
 ) -> Any:
     """A ``ReadRowsRequest`` for the newest cells in half-open key ranges."""
-    request = _READ_ROWS(table_name=table, filter=_newest_of(families))
+    request = _READ_ROWS(table_name=table, filter=_newest_of(families), rows_limit=most_rows or 0)
     for start, end in ranges:
         request.rows.row_ranges.add(start_key_closed=start, end_key_open=end)
     return request

@@ -56,10 +56,14 @@ class BreakingWideRows:
         self._call(lambda: self._wide_rows.write(cells))
 
     def read(
-        self, ranges: list[tuple[bytes, bytes]], families: tuple[str, ...] = ()
+        self,
+        ranges: list[tuple[bytes, bytes]],
+        families: tuple[str, ...] = (),
+        *,
+        most_rows: int | None = None,
     ) -> pl.DataFrame:
         """Read ranges, unless the circuit is open."""
-        return self._call(lambda: self._wide_rows.read(ranges, families))
+        return self._call(lambda: self._wide_rows.read(ranges, families, most_rows=most_rows))
 
     def read_rows(self, row_keys: list[bytes], families: tuple[str, ...] = ()) -> pl.DataFrame:
         """Read rows, unless the circuit is open."""

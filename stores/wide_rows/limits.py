@@ -71,6 +71,16 @@ def checked_families(families: tuple[str, ...]) -> tuple[str, ...]:
     return families or FAMILIES
 
 
+def check_most_rows(most_rows: int | None) -> None:
+    """Hold a limit of rows to be read against what it may be.
+
+    Raises:
+        ValueError: when it is below 1; to Bigtable 0 would mean all.
+    """
+    if most_rows is not None and most_rows < 1:
+        raise ValueError(f"most_rows: expected 1 or more, or None for all, got {most_rows}")
+
+
 def merged_ranges(ranges: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The same keys in ascending ranges that neither overlap nor touch; empty ones are dropped."""
     merged: list[tuple[bytes, bytes]] = []

@@ -48,13 +48,18 @@ class WideRows(Protocol):
         """Write a frame of ``CELL_SCHEMA``; the cells of one row become visible together."""
 
     def read(
-        self, ranges: list[tuple[bytes, bytes]], families: tuple[str, ...] = ()
+        self,
+        ranges: list[tuple[bytes, bytes]],
+        families: tuple[str, ...] = (),
+        *,
+        most_rows: int | None = None,
     ) -> pl.DataFrame:
         """The newest cells of all rows in the half-open key ranges, ordered by key.
 
         Ranges may overlap; a row is returned once. A range whose end is not above its start holds
         nothing. Within a row the cells are ordered by family and qualifier. No ``families`` means
-        all. The answer is a frame of ``CELL_SCHEMA``.
+        all. With ``most_rows`` (1 or more) only the first so many rows that have such cells are
+        returned, whole. The answer is a frame of ``CELL_SCHEMA``.
         """
 
     def read_rows(self, row_keys: list[bytes], families: tuple[str, ...] = ()) -> pl.DataFrame:

@@ -4,8 +4,10 @@ import os
 import sqlite3
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ import polars as pl
 from stores.wide_rows.limits import (
     cells_of,
     check_document,
+    check_most_rows,
     checked_cells,
     checked_families,
     merged_ranges,
@@ -69,10 +72,16 @@ class SqliteWideRows:
             connection.executemany(_WRITE, rows)
 
     def read(
-        self, ranges: list[tuple[bytes, bytes]], families: tuple[str, ...] = ()
+        self,
+        ranges: list[tuple[bytes, bytes]],
+        families: tuple[str, ...] = (),
+        *,
+        most_rows: int | None = None,
     ) -> pl.DataFrame:
-        """The newest cells of all rows in the ranges, all as of one moment."""
-        return self._select("row_key >= ? AND row_key < ?", merged_ranges(ranges), families)
+        """The newest cells of all rows, or the first, in the ranges, all as of one moment."""
+        check_most_rows(most_rows)
+        merged = merged_ranges(ranges)
+        return self._select("row_key >= ? AND row_key < ?", merged, families, most_rows)
 
     def read_rows(self, row_keys: list[bytes], families: tuple[str, ...] = ()) -> pl.DataFrame:
         """The newest cells of the named rows, ordered by key, all as of one moment."""
@@ -125,7 +134,11 @@ class SqliteWideRows:
             made.unlink()
 
     def _select(
-        self, where: str, parameters: Sequence[tuple[bytes, ...]], families: tuple[str, ...]
+        self,
+        where: str,
+        parameters: Sequence[tuple[bytes, ...]],
+        families: tuple[str, ...],
+        most_rows: int | None = None,
     ) -> pl.DataFrame:
         wanted = checked_families(families)
         query = f"SELECT * FROM cells WHERE {where}"  # noqa: S608 - two constants of this module
@@ -135,8 +148,12 @@ class SqliteWideRows:
             wanted = ()
         rows: list[_Cell] = []
         with self._transaction("BEGIN") as connection:
-            for values in parameters:
-                rows += connection.execute(query, (*values, *wanted))
+            found = (
+                cell
+                for values in parameters
+                for cell in connection.execute(query, (*values, *wanted))
+            )
+            rows += found if most_rows is None else _of_first_rows(found, most_rows)
         return cells_of(rows)
 
     @contextmanager
@@ -187,3 +204,9 @@ class SqliteWideRows:
         ):
             connection.execute(f"PRAGMA {name} = {value}")
         return connection
+
+
+def _of_first_rows(cells: Iterable[_Cell], count: int) -> Iterator[_Cell]:
+    """The cells of the first so many rows; no further ones are asked for."""
+    for _, row in islice(groupby(cells, key=itemgetter(0)), count):
+        yield from row

@@ -291,7 +291,11 @@ class CountingReads(SqliteWideRows):
         self.ranges = 0
 
     def read(
-        self, ranges: list[tuple[bytes, bytes]], families: tuple[str, ...] = ()
+        self,
+        ranges: list[tuple[bytes, bytes]],
+        families: tuple[str, ...] = (),
+        *,
+        most_rows: int | None = None,
     ) -> pl.DataFrame:
         self.ranges += 1
-        return super().read(ranges, families)
+        return super().read(ranges, families, most_rows=most_rows)

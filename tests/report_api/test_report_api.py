@@ -156,7 +156,11 @@ class Broken(SqliteWideRows):
     """A store that cannot be reached."""
 
     def read(
-        self, ranges: list[tuple[bytes, bytes]], families: tuple[str, ...] = ()
+        self,
+        ranges: list[tuple[bytes, bytes]],
+        families: tuple[str, ...] = (),
+        *,
+        most_rows: int | None = None,
     ) -> pl.DataFrame:
         raise WideRowsUnavailableError("no", retry_after_seconds=2.4)
 

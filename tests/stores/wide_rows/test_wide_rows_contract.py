@@ -12,8 +12,11 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
+from stores.wide_rows import pages as pages_module
 from stores.wide_rows.opening import open_wide_rows
+from stores.wide_rows.pages import pages
 from stores.wide_rows.port import CELL_SCHEMA, MAX_VALUE_BYTES, MAX_VERSION, WideRows
 
 EVERYTHING = [(b"\x00", b"\xff" * 4096)]
@@ -132,6 +135,50 @@ def test_ranges_hold_what_comparing_keys_says(
     got = wide_rows.read([(prefix + start, prefix + end) for start, end in ranges])
     expected = [key for key in keys if any(start <= key < end for start, end in ranges)]
     assert got.get_column("row_key").to_list() == sorted(prefix + key for key in expected)
+
+
+@pytest.mark.parametrize(
+    ("most_rows", "families", "keys"),
+    [
+        (1, (), [b"a", b"a"]),
+        (2, (), [b"a", b"a", b"b"]),
+        (3, (), [b"a", b"a", b"b", b"d"]),
+        (9, (), [b"a", b"a", b"b", b"d", b"e"]),
+        (2, ("u",), [b"a", b"d"]),
+    ],
+)
+def test_so_many_rows_are_read_whole_that_have_cells_of_the_families(
+    wide_rows: WideRows, most_rows: int, families: tuple[str, ...], keys: list[bytes]
+) -> None:
+    cells = ((b"a", "n"), (b"a", "u"), (b"b", "n"), (b"c", "n"), (b"d", "u"), (b"e", "u"))
+    wide_rows.write(frame(*(cell(key, family=family) for key, family in cells)))
+    got = wide_rows.read([(b"d", b"z"), (b"a", b"c")], families, most_rows=most_rows)
+    assert got.get_column("row_key").to_list() == keys
+
+
+def test_a_limit_of_no_rows_is_refused(wide_rows: WideRows) -> None:
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        wide_rows.read(EVERYTHING, most_rows=0)
+
+
+@FEW
+@given(
+    keys=st.sets(st.binary(min_size=1, max_size=2), max_size=12),
+    ranges=st.lists(st.tuples(st.binary(max_size=2), st.binary(max_size=2)), max_size=4),
+    rows_a_page=st.integers(1, 5),
+)
+def test_pages_hold_what_one_read_would(
+    wide_rows: WideRows, keys: set[bytes], ranges: list[tuple[bytes, bytes]], rows_a_page: int
+) -> None:
+    prefix = b"example-%06d-" % next(_examples)
+    families = ("n", "u")
+    wide_rows.write(frame(*(cell(prefix + key, family=one) for key in keys for one in families)))
+    wanted = [(prefix + start, prefix + end) for start, end in ranges]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pages_module, "RANGES_A_READ", 2)
+        found = list(pages(wide_rows, wanted, families, rows_a_page=rows_a_page))
+    assert all(0 < page.height <= 2 * rows_a_page for page in found)
+    assert_frame_equal(pl.concat([frame(), *found]), wide_rows.read(wanted, families))
 
 
 def test_named_rows_are_read_once_and_in_order_and_missing_ones_left_out(
