@@ -12,7 +12,7 @@ lineage up again.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from beam_pipelines.control import Control, read_control
@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 WAIT_SECONDS: Final = 180.0
 """So long a job that withdrew waits for its heir to be published."""
 PAUSE_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 30.0
+"""An heir has caught up when it includes what the other had written so long ago at most."""
 
 
 def heir_of(serving: Lineage, register: LineageRegister) -> Lineage | None:
@@ -83,19 +85,65 @@ def must_withdraw(mine: str, register: LineageRegister) -> bool:
     return heir is not None and heir.state in ("candidate", "published")
 
 
-def reached(wide_rows: WideRows, heir: Lineage, serving: Lineage, *, reads_from: int) -> bool:
-    """Whether the heir's written cells include every block that the serving lineage's do.
+class Pursuit:
+    """An heir behind a job that goes on.
+
+    The shards of both write at moments of their own, so that there may never be one in which the
+    heir includes all that the other has written: it is measured by what had been written a while
+    ago.
 
     Args:
         wide_rows: Where both are.
         heir: The lineage that is to take over.
         serving: The lineage that serves.
-        reads_from: UTC µs; what was published before it is not read by the heir.
+        now: Seconds of a clock.
     """
-    theirs = [control.vector for control in controls(wide_rows, serving)]
-    mine = [control.vector for control in controls(wide_rows, heir)]
+
+    def __init__(
+        self,
+        wide_rows: WideRows,
+        heir: Lineage,
+        serving: Lineage,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wide_rows = wide_rows
+        self._heir = heir
+        self._serving = serving
+        self._now = now
+        self._aim()
+
+    def is_close(self) -> bool:
+        """Whether the heir includes what was written ``CLOSE_SECONDS`` ago, or later."""
+        if not _includes(self._wide_rows, self._heir, self._aimed_at):
+            return False
+        if self._now() - self._aimed <= CLOSE_SECONDS:
+            return True
+        self._aim()
+        return False
+
+    def _aim(self) -> None:
+        self._aimed = self._now()
+        self._aimed_at = controls(self._wide_rows, self._serving)
+
+
+def reached(wide_rows: WideRows, heir: Lineage, serving: Lineage) -> bool:
+    """Whether the heir's written cells include every block that the serving lineage's do.
+
+    Args:
+        wide_rows: Where both are.
+        heir: The lineage that is to take over.
+        serving: The lineage that serves, whose job has ended.
+    """
+    return _includes(wide_rows, heir, controls(wide_rows, serving))
+
+
+def _includes(wide_rows: WideRows, heir: Lineage, theirs: Iterable[Control]) -> bool:
+    mine = controls(wide_rows, heir)
     return len(mine) == heir.shards and all(
-        vector.reaches(other, reads_from) for vector in mine for other in theirs
+        control.vector.reaches(other.vector, heir.reads_whole_from)
+        for control in mine
+        for other in theirs
     )
 
 

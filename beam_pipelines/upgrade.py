@@ -9,7 +9,13 @@ from typing import Final
 
 from beam_pipelines import workers
 from beam_pipelines.code_version import code_version
-from beam_pipelines.handover import caught_up_candidate, controls, heir_of, reached
+from beam_pipelines.handover import (
+    Pursuit,
+    caught_up_candidate,
+    controls,
+    heir_of,
+    reached,
+)
 from stores.bus.port import HITS_TOPIC, Subscriber
 from stores.bus.pubsub import BusAddress, PubSubSubscriber
 from stores.clock import utc_us
@@ -84,7 +90,7 @@ class Upgrade:
         *,
         give_up_seconds: float,
     ) -> None:
-        """Wait until the heir includes what is served, and make it a candidate.
+        """Wait until the heir includes what was served just now, and make it a candidate.
 
         Args:
             show: Told the stage and the share that is done.
@@ -95,7 +101,7 @@ class Upgrade:
             UpgradeFailedError: when it has not caught up in time.
         """
         self._wait(
-            self._has_reached,
+            Pursuit(self.wide_rows, self.heir, self.serving).is_close,
             check,
             seconds=give_up_seconds,
             what=f"{self.heir.name} to catch up with {self.serving.name}",
@@ -117,7 +123,7 @@ class Upgrade:
             what=f"the job of {self.serving.name} to withdraw (does it run?)",
         )
         self._wait(
-            self._has_reached,
+            lambda: reached(self.wide_rows, self.heir, self.serving),
             check,
             seconds=REACH_SECONDS,
             what=f"{self.heir.name} to include the last blocks of {self.serving.name}",
@@ -146,11 +152,6 @@ class Upgrade:
         except LineageStateError:
             return  # it is published: nothing is left to be undone
         self.bus.delete_subscription(self.heir.subscription)
-
-    def _has_reached(self) -> bool:
-        return reached(
-            self.wide_rows, self.heir, self.serving, reads_from=self.heir.reads_whole_from
-        )
 
     def _share_read(self) -> float:
         begun = self.heir.reads_whole_from

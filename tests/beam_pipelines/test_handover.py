@@ -8,7 +8,9 @@ import pytest
 
 from beam_pipelines.control import ShardWriter
 from beam_pipelines.handover import (
+    CLOSE_SECONDS,
     WAIT_SECONDS,
+    Pursuit,
     caught_up_candidate,
     heir_of,
     lineage_to_go_on_with,
@@ -152,14 +154,14 @@ def test_the_newest_of_several_heirs_is_the_one(stage: Stage) -> None:
     assert found.name == "live-4"
 
 
-def test_an_heir_has_caught_up_when_all_its_shards_include_all_that_is_served(
+def test_an_heir_includes_what_is_served_when_all_its_shards_include_all_that_is_served(
     stage: Stage,
 ) -> None:
     heir = stage.heir(shards=2)
     stage.write(stage.serving, 0, [1, 2, 3], NOW_US)
 
     def has() -> bool:
-        return reached(stage.world.rows, heir, stage.serving, reads_from=0)  # type: ignore[arg-type]
+        return reached(stage.world.rows, heir, stage.serving)  # type: ignore[arg-type]
 
     assert not has()
     stage.write(heir, 0, [1, 2, 3, 4], NOW_US)
@@ -174,8 +176,48 @@ def test_what_was_published_before_it_began_to_read_is_not_asked_of_an_heir(stag
     heir = stage.heir()
     stage.write(stage.serving, 0, [1], NOW_US - 2 * DAY_US)
     stage.write(heir, 0, [], NOW_US)
-    began = NOW_US - DAY_US
-    assert reached(stage.world.rows, heir, stage.serving, reads_from=began)  # type: ignore[arg-type]
+    assert heir.reads_whole_from == NOW_US - DAY_US
+    assert reached(stage.world.rows, heir, stage.serving)  # type: ignore[arg-type]
+
+
+def test_an_heir_catches_up_though_at_no_moment_all_that_is_served_is_in_it(stage: Stage) -> None:
+    """The four shards write in turn, each all that has been published until then."""
+    serving, heir = (stage.heir("published", shards=2), stage.heir(shards=2))
+    rows, clock = stage.world.rows, stage.world.clock
+    seen: list[int] = []
+    turns = [(serving, 0), (heir, 0), (serving, 1), (heir, 1)]
+
+    def take_turn() -> None:
+        clock.seconds += 3
+        seen.append(len(seen) + 1)
+        stage.write(*turns[len(seen) % 4], seen, NOW_US)
+
+    for _ in turns:
+        take_turn()
+    pursuit = Pursuit(rows, heir, serving, now=clock)  # type: ignore[arg-type]
+    closeness = []
+    for _ in 2 * turns:
+        assert not reached(rows, heir, serving)  # type: ignore[arg-type]
+        closeness.append(pursuit.is_close())
+        take_turn()
+    assert closeness[0] is False
+    assert closeness[-1] is True
+
+
+def test_an_heir_that_reached_only_what_was_written_long_ago_has_not_caught_up(
+    stage: Stage,
+) -> None:
+    heir, rows, clock = stage.heir(), stage.world.rows, stage.world.clock
+    stage.write(stage.serving, 0, [1, 2], NOW_US)
+    pursuit = Pursuit(rows, heir, stage.serving, now=clock)  # type: ignore[arg-type]
+    clock.seconds += CLOSE_SECONDS + 1
+    stage.write(stage.serving, 0, [1, 2, 3], NOW_US)
+    stage.write(heir, 0, [1, 2], NOW_US)
+    assert not pursuit.is_close()
+    clock.seconds += 1
+    assert not pursuit.is_close(), "what it is measured by now is what was written since"
+    stage.write(heir, 0, [1, 2, 3], NOW_US)
+    assert pursuit.is_close()
 
 
 @pytest.mark.parametrize(
