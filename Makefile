@@ -1,5 +1,6 @@
 # make run    a stack on this machine with a demo shop (Ctrl-C stops it)
-# make test   the fast tests and one walk through a whole stack
+# make test   the fast tests and one walk through a whole stack; more examples of each property with
+#             HYPOTHESIS_PROFILE=thorough, as in CI
 # make check  everything that is checked before a change goes in
 # make bench  the figures of docs/benchmarks.md; make soak: ten minutes under steady visits
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
@@ -10,6 +11,8 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 INSTALLED := $(VENV)/.installed
 JOBS ?= 2
+# Services and tests start many processes: none is to compile what another has compiled already.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test check bench soak lock install clean
 

@@ -27,8 +27,6 @@ LOOK_SECONDS = 0.25
 CLIENTS_A_READ = 20_000
 TOUCHES_A_WRITE = 20_000
 """Of many clients together, so that neither memory nor other writers suffer."""
-QUIET_SECONDS = 2.0
-"""Hits need not wait for others when none have come for so long."""
 MAX_FLUSH_SHARE = 0.4
 """At most this share of the time goes to flushes: a costly flush puts the next one off."""
 PROGRESS_SECONDS = 10.0
@@ -94,7 +92,6 @@ class Flushes:
         self._writer = new_writer()
         self._flush: _Flush | None = None
         self._unwritten_since: float | None = None
-        self._newest_at = now()
         self._not_before = 0.0
         self._told_at, self._told_through = now(), 0
 
@@ -105,9 +102,8 @@ class Flushes:
 
     def note_hits(self) -> None:
         """The shard owes cells from now on."""
-        self._newest_at = self._now()
         if self._unwritten_since is None:
-            self._unwritten_since = self._newest_at
+            self._unwritten_since = self._now()
 
     def start_anew(self) -> None:
         """The shard's state is replaced: its cells are written under an epoch of their own, after
@@ -136,8 +132,7 @@ class Flushes:
             if is_told or not (at_once or now - self._told_at >= PROGRESS_SECONDS):
                 return None
             self._unwritten_since = now - self._flush_seconds
-        waits = min(self._unwritten_since + self._flush_seconds, self._newest_at + QUIET_SECONDS)
-        due = max(waits, self._not_before)
+        due = max(self._unwritten_since + self._flush_seconds, self._not_before)
         if now < due and not at_once:
             return due - now
         if not self._is_ready(shard):

@@ -82,11 +82,15 @@ class CellPairs:
     def read(self, rollup: Rollup, batch: Batch, day_us: int) -> Iterator[Pair]:
         """All cells of a rollup in the hours of a UTC day, a property's hour in one pair.
 
+        Where there are none no pair comes.
+
         Raises:
             WideRowsUnavailableError: when the store cannot be read.
         """
         keys = self._row_keys(rollup, batch, day_us)
         cells = self._wide_rows.read_rows(keys, ("n", "u")) if keys else CELL_SCHEMA.to_frame()
+        if cells.is_empty():
+            return
         for places in _parts(cells):
             yield self._pair(rollup, batch, cells, places)
 

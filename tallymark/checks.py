@@ -16,7 +16,7 @@ from tallymark.decoded_cells import DecodedCells
 from tallymark.differences import Differences
 from tallymark.metrics import NOT_ADDITIVE, TOTALS
 from tallymark.replays import hour_text
-from tallymark.rollups import Rollup
+from tallymark.rollups import ROLLUPS, Rollup
 from tallymark.uniques import estimates
 
 SIGMAS: Final = 4
@@ -117,26 +117,29 @@ class Audit:
         self._totals: list[pl.DataFrame] = []
         self._members: list[pl.DataFrame] = []
         self._parts: dict[str, list[pl.DataFrame]] = {}
-        self._rollups: dict[str, Rollup] = {}
         self._findings: dict[str, int] = {}
         self._examples: list[pl.DataFrame] = []
         self._slots = 0
 
     def add(self, rollup: Rollup, cells: DecodedCells) -> None:
-        """Take cells in, decoded with all columns; those of a slot in one call."""
+        """Take cells in, decoded with all columns; those of a slot in one call.
+
+        What has no cells need not be added.
+        """
         self._note(_negatives(rollup, cells))
         if rollup.name == TOTALS.name:
             self._totals.append(cells.numbers.select(*_SLOT, *rollup.sums))
             self._members.append(_members(cells))
             self._slots += cells.numbers.height
             return
-        self._rollups[rollup.name] = rollup
         self._parts.setdefault(rollup.name, []).append(self._summary(rollup, cells))
 
     def close(self) -> None:
         """Hold what was added since the last call against its totals."""
-        for name, parts in self._parts.items():
-            self._compare(self._rollups[name], pl.concat(parts))
+        if self._totals or self._parts:
+            for rollup in ROLLUPS:
+                if rollup is not TOTALS:
+                    self._compare(rollup)
         self._totals, self._members, self._parts = [], [], {}
 
     def results(self) -> list[CheckResult]:
@@ -173,8 +176,11 @@ class Audit:
                 slots = slots.join(counts.rename({"count": column}), on=_SLOT, how="left")
         return slots.fill_null(0)
 
-    def _compare(self, rollup: Rollup, parts: pl.DataFrame) -> None:
+    def _compare(self, rollup: Rollup) -> None:
         sums, sets = _additive(rollup), _shared_sets(rollup)
+        counts = [column for name in sets for column in (name, f"{name}_strays")]
+        nothing = pl.DataFrame(schema=dict.fromkeys((*_SLOT, *sums, *counts), pl.Int64()))
+        parts = pl.concat([nothing, *self._parts.get(rollup.name, [])])
         totals = self._total_numbers(rollup, sums, sets)
         both = totals.join(parts, on=_SLOT, how="full", coalesce=True, suffix="_got").fill_null(0)
         for name in sums:

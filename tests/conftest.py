@@ -8,22 +8,30 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 SLOW_DATA = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("fast", max_examples=25, deadline=None, suppress_health_check=SLOW_DATA)
-settings.register_profile("soak", max_examples=1000, deadline=None, suppress_health_check=SLOW_DATA)
+for name, count in (("quick", 6), ("thorough", 25), ("soak", 1000)):
+    settings.register_profile(
+        name, max_examples=count, deadline=None, suppress_health_check=SLOW_DATA
+    )
 settings.register_profile(
     "mutations",  # the same examples each time; that one fails is enough, not which is the least
-    parent=settings.get_profile("fast"),
+    parent=settings.get_profile("thorough"),
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+SERVERS = ("bigtable", "pubsub_emulator")
+"""Marks of tests that need a server; CI runs them with all that are slow."""
 _COUNTS = re.compile(r"(\d+) passing(?: examples)?, (?:and )?(\d+) failing")
 _PROPERTY = "hypothesis_examples"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A soak takes as long as it takes."""
+    """Nothing that has to be installed first is asked for while one works; a soak takes as long as
+    it takes."""
+    for item in items:
+        if any(item.get_closest_marker(server) for server in SERVERS):
+            item.add_marker(pytest.mark.slow)
     if os.environ.get("HYPOTHESIS_PROFILE") == "soak":
         for item in items:
             item.add_marker(pytest.mark.timeout(0))

@@ -69,7 +69,7 @@ def rules(_measurement_ids: list[str]) -> pl.DataFrame:
     return shop()
 
 
-@pytest.mark.parametrize("part_requests", [1, 20, 10_000])
+@pytest.mark.parametrize("part_requests", [1, pytest.param(20, marks=pytest.mark.slow), 10_000])
 @pytest.mark.parametrize(
     ("count", "poisoned"),
     [

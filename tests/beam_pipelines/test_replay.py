@@ -26,6 +26,8 @@ from tallymark.slots import HOUR_US, SESSION_ALIGNMENT_US
 from tests.beam_pipelines.worlds import World, page_view, request_blocks
 from tests.strategies import MIDNIGHT_US, MINUTE_US
 
+pytestmark = pytest.mark.slow
+
 L = SESSION_ALIGNMENT_US
 REQUESTS = 200
 """About five hours of visits."""
@@ -127,7 +129,6 @@ def test_what_is_no_request_is_said_to_be_none(content):
         decode_request(content)
 
 
-@pytest.mark.slow
 def test_rules_may_be_those_as_received_the_latest_or_a_version(world, shop, tmp_path):
     blocks = request_blocks([shop], requests=REQUESTS)
     world.archive(blocks)
@@ -186,7 +187,6 @@ def test_late_hits_are_counted_by_replay_wherever_they_were_received(world, shop
     assert world.cells("gen-3") == world.cells("gen-2")
 
 
-@pytest.mark.slow
 def test_overlapping_ranges_run_twice_are_the_cells_of_the_whole_range(world, shop):
     world.archive(request_blocks([shop], requests=2 * REQUESTS))
     for first, end in ((0, 1), (1, 2), (0, 1)):
@@ -206,7 +206,6 @@ def test_overlapping_ranges_run_twice_are_the_cells_of_the_whole_range(world, sh
     assert again.get_column("version").min() > versions.get_column("version").max()
 
 
-@pytest.mark.slow
 def test_cells_that_became_empty_are_written_empty(world):
     shops = [world.property(seed) for seed in (1, 2)]
     world.archive(request_blocks(shops, requests=REQUESTS))
@@ -305,7 +304,6 @@ def test_a_raw_file_that_cannot_be_read_is_named_with_what_to_do(served, damage,
     assert "Put it back from a copy" in last["message"]
 
 
-@pytest.mark.slow
 def test_clean_hits_that_cannot_be_read_are_named_and_made_again(world, shop):
     world.archive(request_blocks([shop], requests=REQUESTS))
     request = world.replay_request("gen-1")
@@ -338,7 +336,6 @@ def test_what_is_wrong_with_a_request_is_said(served, changes, code, outcome, sa
     assert says in last["message"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fails_at", ["clean/", "sessions/", "counts/", "slots/"])
 def test_a_store_that_takes_no_more_is_said_and_running_again_finishes(
     world, shop, monkeypatch, fails_at
@@ -384,7 +381,6 @@ def process(request: ReplayRequest, failpoints: Path | None = None) -> subproces
     )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_replay_that_is_killed_wherever_it_is_and_run_again_gives_the_same_bytes(
     world, shop, tmp_path
@@ -419,7 +415,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_full_disk_ends_a_replay_and_what_is_served_stays(small_disk):
     world = World(small_disk)

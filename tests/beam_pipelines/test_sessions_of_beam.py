@@ -78,7 +78,10 @@ def our_sessions(hits: pl.DataFrame) -> list[Session]:
     ).rows()  # fmt: skip
 
 
-@pytest.mark.parametrize(("gap_minutes", "seed"), [(30, 1), (5, 2), (90, 3)])
+@pytest.mark.parametrize(
+    ("gap_minutes", "seed"),
+    [(30, 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((5, 2), (90, 3)))],
+)
 def test_our_sessions_are_those_of_beam(gap_minutes: int, seed: int) -> None:
     gap_us = gap_minutes * MINUTE_US
     hits = hits_of(visits_of(gap_us, seed, 3_000), gap_us)

@@ -30,6 +30,8 @@ from tests.tallymark.test_shards import cells_at_once
 DAYS = 6
 L = SESSION_ALIGNMENT_US
 
+pytestmark = pytest.mark.slow
+
 
 class Shop:
     """Six days of visits that a stream has counted, which let its hours go as they were sealed."""

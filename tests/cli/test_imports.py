@@ -272,6 +272,7 @@ def test_an_import_waits_for_no_other_one(tmp_path: Path, folder: Path, property
     assert run(folder, property_id, "access-log", file).exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failpoint", KILLS)
 def test_an_import_that_is_killed_goes_on_to_the_same_archive(
     tmp_path: Path, folder: Path, property_id: int, failpoint: str

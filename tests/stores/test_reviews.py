@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,8 +28,10 @@ from tallymark.checks import (
     SUMS_OF_PARTS,
     UNIQUES_WITHIN_4_SIGMA,
     Bounds,
+    change_within_bounds,
 )
 from tallymark.decoded_cells import decode
+from tallymark.differences import Differences
 from tallymark.pieces import compact
 from tallymark.rollups import BY_NAME, ROLLUPS
 from tests.strategies import (
@@ -326,32 +329,63 @@ def test_a_breakdown_that_is_missing_does_not_add_up(store: WideRows) -> None:
     assert [result.name for result in found.failed] == [SUMS_OF_PARTS, UNIQUES_WITHIN_4_SIGMA]
 
 
+CHANGES = ((200, 240), (200, 241), (200, 159), (200, 0), (0, 200), (40, 90), (40, 110), (200, 210))
+"""Visitors of what is served and of the candidate."""
+
+
+@pytest.fixture(name="compared", scope="module")
+def _compared(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Differences]:
+    """For each change the differences of a property in which it happened."""
+    rows = opened(str(tmp_path_factory.mktemp("changes")))
+    for lineage, side in (("live-1", 0), (CANDIDATE, 1)):
+        visited = [
+            visits_of(range(change[side]), property_id=owner)
+            for owner, change in enumerate(CHANGES, 1)
+        ]
+        write(rows, hits_of(list(itertools.chain(*visited)), GAP_US), lineage)
+    found = review(rows, CANDIDATE, SPANS, range(1, 1 + len(CHANGES))).differences
+    rows.close()
+    return {
+        change: replace(found, metrics=found.metrics.filter(pl.col("property_id") == owner))
+        for owner, change in enumerate(CHANGES, 1)
+    }
+
+
 @pytest.mark.parametrize(
-    ("served", "candidate", "bounds", "passes"),
+    ("change", "bounds", "passes"),
     [
-        (200, 240, Bounds(), True),
-        (200, 241, Bounds(), False),
-        (200, 159, Bounds(), False),
-        (200, 0, Bounds(), False),
-        (0, 200, Bounds(), True),
-        (40, 90, Bounds(), True),
-        (40, 110, Bounds(), False),
-        (40, 90, Bounds(least=10), False),
-        (200, 210, Bounds(relative=0.01), False),
+        ((200, 240), Bounds(), True),
+        ((200, 241), Bounds(), False),
+        ((200, 159), Bounds(), False),
+        ((200, 0), Bounds(), False),
+        ((0, 200), Bounds(), True),
+        ((40, 90), Bounds(), True),
+        ((40, 110), Bounds(), False),
+        ((40, 90), Bounds(least=10), False),
+        ((200, 210), Bounds(relative=0.01), False),
     ],
 )
+@pytest.mark.parametrize("is_acknowledged", [False, True])
 def test_a_change_is_held_to_its_bounds_unless_it_is_acknowledged(
-    store: WideRows, served: int, candidate: int, bounds: Bounds, passes: bool
+    compared: dict, change: tuple[int, int], bounds: Bounds, passes: bool, is_acknowledged: bool
 ) -> None:
-    write(store, hits_of(visits_of(range(served)), GAP_US), "live-1")
-    write(store, hits_of(visits_of(range(candidate)), GAP_US), CANDIDATE)
-    for is_acknowledged in (False, True):
-        found = review(store, CANDIDATE, SPANS, [3], bounds=bounds, is_acknowledged=is_acknowledged)
-        check = found.checks[-1]
-        assert check.name == CHANGE_WITHIN_BOUNDS
-        assert check.passed is (passes or is_acknowledged)
-        assert ("property 3" in check.reason) is not passes
-        assert ("acknowledged" in check.reason) is (is_acknowledged and not passes)
+    check = change_within_bounds(compared[change], bounds, is_acknowledged=is_acknowledged)
+    assert check.passed is (passes or is_acknowledged)
+    assert ("of property" in check.reason) is not passes
+    assert ("acknowledged" in check.reason) is (is_acknowledged and not passes)
+
+
+@pytest.mark.parametrize("is_acknowledged", [False, True])
+def test_a_review_holds_changes_to_the_bounds_that_it_is_given(
+    store: WideRows, is_acknowledged: bool
+) -> None:
+    write(store, hits_of(visits_of(range(10)), GAP_US), "live-1")
+    write(store, hits_of(visits_of(range(11)), GAP_US), CANDIDATE)
+    bounds = Bounds(relative=0.05, least=10)
+    found = review(store, CANDIDATE, SPANS, [3], bounds=bounds, is_acknowledged=is_acknowledged)
+    check = found.checks[-1]
+    assert check == change_within_bounds(found.differences, bounds, is_acknowledged=is_acknowledged)
+    assert check.passed is is_acknowledged
 
 
 def test_bounds_below_nothing_are_refused() -> None:
