@@ -21,7 +21,7 @@ run: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
-	$(BIN)/python -m pytest tests/cli/test_smoke.py
+	$(BIN)/python -m pytest tests/cli/test_smoke.py -m "not bigtable"
 
 check: $(INSTALLED)
 	scripts/check.sh
