@@ -24,7 +24,8 @@ from stores.archive.snapshots import SnapshotStore
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark.blocks import Block, block_name
 from tallymark.shard_frames import ShardFrame
-from tallymark.shards import Delta, Shard, Taken, decode_delta, encode_delta
+from tallymark.shard_log import Delta, decode_delta, encode_delta
+from tallymark.shards import Shard, Taken
 from tallymark.vectors import Vector
 
 LOG = logging.getLogger(__name__)

@@ -117,7 +117,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the slot in which a changed session starts is not written again",
-        "tallymark/shards.py",
+        "tallymark/owed.py",
         "return pl.concat([own, begun]).unique()",
         "return own.unique()",
         (SHARDS,),

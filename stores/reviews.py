@@ -9,8 +9,8 @@ import polars as pl
 from stores.cell_pairs import CellPairs, batches, days_of
 from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows
+from tallymark.cell_audit import CellAudit
 from tallymark.checks import (
-    Audit,
     Bounds,
     CheckResult,
     adds_up,
@@ -18,8 +18,9 @@ from tallymark.checks import (
     conservation,
     failed,
 )
+from tallymark.comparison import Comparison, together
 from tallymark.conservation import Conservation
-from tallymark.differences import Comparison, Differences, merged, together
+from tallymark.differences import Differences, merged
 from tallymark.divergences import Divergences, LiveAudit, streamed_spans
 from tallymark.lineages import Span, merged_spans
 from tallymark.metrics import TOTALS
@@ -97,7 +98,7 @@ def review(
     """
     spans = merged_spans(spans)
     wanted, tell = sorted(set(property_ids)), report or _silent
-    pairs, audit = CellPairs(wide_rows, candidate, spans), Audit()
+    pairs, audit = CellPairs(wide_rows, candidate, spans), CellAudit()
     everywhere, overrides = _pointers(wide_rows, against)
     parts, done = list[Differences](), 0
     for batch in batches(wanted, everywhere, overrides):

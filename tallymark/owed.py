@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from tallymark.aggregates import Counted, cell_frame
+from tallymark.cells import SLOT_COLUMNS
+from tallymark.pieces import CLIENT
 from tallymark.texts import with_texts
 from tallymark.touch_cells import CLIENT_HOUR, encode_touches, hour_of
-from tallymark.touches import SOURCE, touches_of
+from tallymark.touches import ATTRIBUTED_SCHEMA, SOURCE, touches_of
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,23 @@ class Owed:
         mine = touches.join(self.client_hours, on=list(CLIENT_HOUR), how="semi")
         named = with_texts(mine, "source_id", SOURCE, self.facts.texts)
         return encode_touches(named, self.client_hours, lineage=lineage, version=version)
+
+
+def changed_slots(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """The slots of rows that are in one of two frames (``ATTRIBUTED_SCHEMA``) alone."""
+    columns = list(ATTRIBUTED_SCHEMA)
+    once = pl.concat([before.select(columns), after.select(columns)])
+    digest = once.hash_rows()
+    changed = once.filter(digest.is_unique())
+    own = changed.select(SLOT_COLUMNS)
+    begun = changed.filter(pl.col("session_slot").is_not_null()).select(
+        "property_id", pl.col("session_slot").alias("slot_start"), "slot_minutes"
+    )
+    return pl.concat([own, begun]).unique()
+
+
+def changed_touches(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """The clients' hours (``CLIENT_HOUR``) with touches that are in one of two frames alone."""
+    once = pl.concat([touches_of(before), touches_of(after)])
+    changed = once.filter(once.hash_rows().is_unique())
+    return changed.select(*CLIENT, hour_of("start")).unique()

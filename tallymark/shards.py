@@ -7,20 +7,18 @@ only ever went forward, may then be a little behind what it was.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
-import orjson
 import polars as pl
 
 from tallymark.aggregates import Counted
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.histories import Histories
-from tallymark.owed import Owed
+from tallymark.owed import Owed, changed_slots, changed_touches
 from tallymark.pieces import (
     CLIENT,
     PAGE_SCHEMA,
-    SCHEMAS,
     Tables,
     compact,
     empty_tables,
@@ -39,11 +37,8 @@ from tallymark.sessions import (
 from tallymark.shard_frames import (
     SHARD_HIT_SCHEMA,
     ShardFrame,
-    ipc_bytes,
-    ipc_frame,
-    pack,
-    unpack,
 )
+from tallymark.shard_log import HELD_SINCE_EVER, Delta
 from tallymark.slots import (
     HOUR_US,
     LATE_US,
@@ -64,61 +59,11 @@ from tallymark.vectors import BlockMark, Vector
 
 IDS_KEPT_US: Final = 600_000_000
 """How long ids of requests that a balancer may have run twice are remembered: ten minutes."""
-HELD_SINCE_EVER: Final = -(2**62)
 _TEXT_KEY: Final = ("property_id", "text_id")
 LATE_SCHEMA: Final = pl.Schema(
     {"property_id": pl.Int64, "event_hour": pl.Int64, "spool_id": pl.String, "number": pl.Int64}
 )
 """Announcements: blocks that hold hits which a live lineage does not count, by hour of event."""
-
-
-@dataclass(frozen=True)
-class Delta:
-    """One entry of a shard's log.
-
-    Attributes:
-        vector: The whole vector as a base, or None for an entry that only adds.
-        blocks: The blocks that were new.
-        hits: Their hits (``SHARD_HIT_SCHEMA``) that count.
-        tables: In a base, the tables of all hits before; else only ``texts``, those of ``hits``.
-        ids: Ids of hits that may be sent again (``ID_SCHEMA``).
-        held_from: In a base, UTC µs; hours before it have been let go.
-    """
-
-    vector: Vector | None
-    blocks: tuple[BlockMark, ...]
-    hits: pl.DataFrame
-    tables: Tables
-    ids: pl.DataFrame
-    held_from: int = HELD_SINCE_EVER
-
-
-def encode_delta(delta: Delta) -> bytes:
-    """Bytes of a log entry; ``decode_delta`` reads them."""
-    vector = None if delta.vector is None else delta.vector.to_json()
-    blocks = [asdict(mark) for mark in delta.blocks]
-    header = orjson.dumps({"vector": vector, "blocks": blocks, "held_from": delta.held_from})
-    tables = [ipc_bytes(getattr(delta.tables, name), "lz4") for name in SCHEMAS]
-    return pack([header, ipc_bytes(delta.hits, "lz4"), ipc_bytes(delta.ids), *tables])
-
-
-def decode_delta(payload: bytes) -> Delta:
-    """The log entry in bytes of ``encode_delta``."""
-    header, hits, ids, *tables = unpack(payload)
-    document = orjson.loads(header)
-    return Delta(
-        vector=None if document["vector"] is None else Vector.from_json(document["vector"]),
-        blocks=tuple(BlockMark(**mark) for mark in document["blocks"]),
-        hits=ipc_frame(hits, SHARD_HIT_SCHEMA),
-        tables=Tables(
-            **{
-                name: ipc_frame(part, schema)
-                for (name, schema), part in zip(SCHEMAS.items(), tables, strict=True)
-            }
-        ),
-        ids=ipc_frame(ids, ID_SCHEMA),
-        held_from=document["held_from"],
-    )
 
 
 @dataclass(frozen=True)
@@ -223,8 +168,8 @@ class Shard:
         self.histories.meet(clients)
         joined = self._attributed(join_sessions(pieces))
         pages = join_pages(pl.concat([pages_of.select(list(PAGE_SCHEMA)), fresh.pages]), joined)
-        self._mark_dirty(_changed_slots(joined_of, joined))
-        self._mark_touches(_changed_touches(joined_of, joined))
+        self._mark_dirty(changed_slots(joined_of, joined))
+        self._mark_touches(changed_touches(joined_of, joined))
         self.joined = pl.concat([other_joined, joined])
         self.pages = pl.concat([other_pages, pages])
         self.tables = Tables(
@@ -274,7 +219,7 @@ class Shard:
             SESSION_ORDER, descending=SESSION_DESCENDS
         )
         after = self._attributed(ordered)
-        self._mark_dirty(_changed_slots(before, after))
+        self._mark_dirty(changed_slots(before, after))
         self.joined = pl.concat([others, after])
 
     def _attributed(self, joined: pl.DataFrame) -> pl.DataFrame:
@@ -442,26 +387,6 @@ def _apart(rows: pl.DataFrame, clients: pl.DataFrame) -> tuple[pl.DataFrame, pl.
     """The rows of ``clients``, and the others."""
     on = list(CLIENT)
     return rows.join(clients, on=on, how="semi"), rows.join(clients, on=on, how="anti")
-
-
-def _changed_slots(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """The slots of rows that are in one of two frames (``ATTRIBUTED_SCHEMA``) alone."""
-    columns = list(ATTRIBUTED_SCHEMA)
-    once = pl.concat([before.select(columns), after.select(columns)])
-    digest = once.hash_rows()
-    changed = once.filter(digest.is_unique())
-    own = changed.select(SLOT_COLUMNS)
-    begun = changed.filter(pl.col("session_slot").is_not_null()).select(
-        "property_id", pl.col("session_slot").alias("slot_start"), "slot_minutes"
-    )
-    return pl.concat([own, begun]).unique()
-
-
-def _changed_touches(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """The clients' hours (``CLIENT_HOUR``) with touches that are in one of two frames alone."""
-    once = pl.concat([touches_of(before), touches_of(after)])
-    changed = once.filter(once.hash_rows().is_unique())
-    return changed.select(*CLIENT, hour_of("start")).unique()
 
 
 def _announcements(late: pl.DataFrame, blocks: tuple[BlockMark, ...]) -> pl.DataFrame:

@@ -353,12 +353,13 @@ def _damaged(name: str, what: str) -> ArchiveDamageError:
 
 
 def _again(name: str, what: str) -> str:
-    _, lineage, received, *_ = [*name.split("/"), "", ""]
+    received = [*name.split("/"), "", ""][2]
     hour = received.partition("=")[2]
     hours = f"received hour {hour}" if hour else "the received hours of the range"
     return (
         f"clean hits {name} cannot be read: {what}. Make them again from the raw archive: "
-        f"materialise clean_hits of {hours}, or replay the lineage {lineage} again. "
+        f"materialise clean_hits of {hours} in Dagster, or compute the range in a new lineage with "
+        "tallymark replay. "
         "Nothing that is served has changed"
     )
 

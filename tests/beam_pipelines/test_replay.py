@@ -314,7 +314,7 @@ def test_clean_hits_that_cannot_be_read_are_named_and_made_again(world, shop):
     path.write_bytes(path.read_bytes()[:-10])
     code, last = ran(request)
     assert (code, last["outcome"]) == (5, "damaged")
-    assert "replay the lineage gen-1 again" in last["message"]
+    assert "in a new lineage with tallymark replay" in last["message"]
     assert world.cells("gen-1") == before
     again = ran(changed(request, is_clean_kept=False))
     assert again[0] == 0

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from beam_pipelines import stale_hours
+from beam_pipelines.announced_hours import announced_spans
 from beam_pipelines.places import Places
 from beam_pipelines.stale_hours import stale_spans
+from stores.announcements import LATE, STALE, Announcements
 from stores.archive.clean import CleanHits, CleanManifest
 from stores.archive.raw import RawArchive
 from stores.publication import Publisher
 from tallymark.conservation import Conservation
 from tallymark.lineages import Lineage
+from tallymark.replays import Span
 from tallymark.slots import HOUR_US
 from tests.beam_pipelines.worlds import World, request_blocks
 from tests.strategies import MIDNIGHT_US
@@ -56,20 +59,24 @@ def computed(world: World, name: str, version: str, from_us: int) -> Lineage:
 
 def found(world: World) -> list[tuple[int, int, str, str, bool]]:
     """First hour, end, lineage, version and openness of what is stale."""
+    return [
+        (*hours(one.span), one.lineage, one.code_version, one.is_open)
+        for one in stale_spans(places(world))
+    ]
+
+
+def hours(span: Span) -> tuple[int, int]:
+    """Counted from midnight."""
+    return (span.start_us - MIDNIGHT_US) // HOUR_US, (span.end_us - MIDNIGHT_US) // HOUR_US
+
+
+def places(world: World) -> Places:
     settings = world.settings()
-    places = Places(
+    return Places(
         archive_url=settings.archive_url,
         wide_rows_url=settings.wide_rows_url,
         rules_path=settings.rules_path,
     )
-    return [
-        (
-            (one.span.start_us - MIDNIGHT_US) // HOUR_US,
-            (one.span.end_us - MIDNIGHT_US) // HOUR_US,
-            one.lineage, one.code_version, one.is_open,
-        )
-        for one in stale_spans(places)
-    ]  # fmt: skip
 
 
 def test_recorded_hours_of_a_stream_in_other_code_are_stale(world: World) -> None:
@@ -129,3 +136,23 @@ def test_hours_that_were_sealed_in_other_code_are_stale(world: World) -> None:
         CleanHits(world.objects).commit(manifest)
     stores.seal(at(0), at(8))
     assert found(world) == [(0, 2, "gen-0", "old", False), (3, 4, "gen-0", "old", False)]
+
+
+def test_announced_hours_are_named_by_property_and_those_that_are_not_sealed_as_open(
+    world: World,
+) -> None:
+    for kind, told in (
+        (LATE, [(7, at(5), b"block-1"), (7, at(5), b"block-2"), (8, at(1), b"block-1")]),
+        (STALE, [(7, at(8), b"pointers"), (7, at(SEALED + 1), b"pointers")]),
+    ):
+        Announcements(world.rows, kind).announce(told)  # type: ignore[arg-type]
+    assert [(one.property_id, *hours(one.span), one.is_open) for one in announced_spans(
+        places(world)
+    )] == [(8, 0, 4, False), (7, 4, 12, False), (7, 28, 32, True)]  # fmt: skip
+    late = Announcements(world.rows, LATE)  # type: ignore[arg-type]
+    late.answer(at(0), at(8), [b"block-1"], version=1)
+    assert [one.property_id for one in announced_spans(places(world))] == [7, 7]
+
+
+def test_of_an_archive_that_holds_nothing_nothing_is_announced(tmp_path: Path) -> None:
+    assert announced_spans(places(World(tmp_path))) == []

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +12,10 @@ from click.testing import CliRunner, Result
 from cli.data_folder import DataFolder
 from cli.main import main
 from cli.up_lock import UpLock
+from stores.announcements import Announcements
 from stores.archive.clean import CleanHits, CleanManifest
 from stores.archive.opening import open_objects
+from stores.archive.raw import RawArchive
 from stores.live_audits import AuditNotes
 from stores.publication import Publisher
 from stores.rules_cache.creation import create_property
@@ -24,6 +26,7 @@ from tallymark.conservation import Conservation
 from tallymark.divergences import COUNT_SCHEMA, DIVERGENCE_SCHEMA, Divergences
 from tallymark.pieces import compact
 from tallymark.slots import HOUR_US
+from tests.beam_pipelines.worlds import request_blocks
 from tests.strategies import MIDNIGHT_US, MINUTE_US, Visit, all_attributed, hits_of, tables
 
 GAP_US = 30 * MINUTE_US
@@ -207,6 +210,26 @@ def test_old_generations_are_swept(scene: Scene) -> None:
     assert rows == [{"lineage": "gen-1", "slots": 0, "files": 1}]
     assert scene.publisher.lineages.get("gen-1").state == "swept"
     assert "nothing to sweep" in scene.run("sweep", "--keep", 4).stderr
+
+
+def test_hours_that_were_announced_are_named_with_the_replay_that_counts_them_again(
+    scene: Scene,
+) -> None:
+    idle = request_blocks([scene.owner.measurement_id], requests=1)[0]
+    sealed = replace(idle, number=2, kind="heartbeat", frontier=MIDNIGHT_US + 20 * HOUR_US)
+    archive = RawArchive(open_objects(DataFolder(scene.path).archive_url))
+    archive.write([replace(idle, number=1), sealed])
+    owner = scene.owner.property_id
+    Announcements(scene.wide_rows).announce([(owner, MIDNIGHT_US, b"block")])
+    assert (
+        f"{RANGE} of property {owner}: late hits, or clients whose sources have changed: tallymark "
+        f"replay {RANGE} --property {owner} --publish\n"
+    ) in scene.run("stale").output
+    [row] = json.loads(scene.run("stale", "--json").output)["announced"]
+    assert row == {
+        "hours": RANGE, "property": owner, "open": False,
+        "mend": f"tallymark replay {RANGE} --property {owner} --publish",
+    }  # fmt: skip
 
 
 def test_hours_that_other_code_has_computed_are_named_with_what_mends_them(scene: Scene) -> None:

@@ -16,7 +16,8 @@ from tallymark.decoded_cells import decode
 from tallymark.pieces import CLIENT, Tables, compact
 from tallymark.rollups import BY_NAME
 from tallymark.shard_frames import ShardFrame, decode_frame, encode_frame
-from tallymark.shards import Delta, Shard, decode_delta, encode_delta
+from tallymark.shard_log import Delta, decode_delta, encode_delta
+from tallymark.shards import Shard
 from tallymark.slots import HOUR_US, LATE_US, MINUTE_US, sealed_at
 from tallymark.texts import with_texts
 from tallymark.touch_cells import decode_touches, encode_touches, hour_of
