@@ -64,7 +64,7 @@ class ShardWriter:
 
     def __init__(self, wide_rows: WideRows, lineage: str, shard: int, *, reads_from: int) -> None:
         self._wide_rows = wide_rows
-        self._lineage = lineage
+        self.lineage = lineage
         self._key = control_key(lineage, shard)
         self._shard = shard
         self._reads_from = reads_from
@@ -90,7 +90,7 @@ class ShardWriter:
     def take_up(self) -> None:
         """Draw the next epoch. Retries when another job draws at the same time."""
         while self._control is None:
-            held, stored = read_control(self._wide_rows, self._lineage, self._shard)
+            held, stored = read_control(self._wide_rows, self.lineage, self._shard)
             drawn = Control(
                 epoch=held.epoch + 1 if held else 1,
                 flush=0,
@@ -119,7 +119,7 @@ class ShardWriter:
         """
         assert self._control is not None, "a shard is taken up before it is written"
         following = Control(self._control.epoch, self._control.flush + 1, vector)
-        frames = encode(self._lineage, version_of(following.epoch, following.flush))
+        frames = encode(self.lineage, version_of(following.epoch, following.flush))
         if not self._put(following, expected=self._stored):
             self._learn_what_was_stored()
             return self.write(vector, encode)
@@ -132,9 +132,9 @@ class ShardWriter:
     def _learn_what_was_stored(self) -> None:
         """Our own epoch is stored where the answer to an earlier write was lost on its way."""
         assert self._control is not None
-        held, stored = read_control(self._wide_rows, self._lineage, self._shard)
+        held, stored = read_control(self._wide_rows, self.lineage, self._shard)
         if held is None or stored is None or held.epoch != self._control.epoch:
-            raise ReplacedError(f"shard {self._shard} of {self._lineage} has a newer owner")
+            raise ReplacedError(f"shard {self._shard} of {self.lineage} has a newer owner")
         self._control, self._stored = held, stored
 
     def _put(self, control: Control, expected: bytes | None) -> bool:

@@ -14,10 +14,11 @@ import polars as pl
 
 from beam_pipelines.control import ShardWriter
 from stores.failpoints import reach
-from stores.wide_rows.client_touches import served_touches
+from stores.wide_rows.client_touches import touches_for
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark.owed import Owed
 from tallymark.shards import Shard
+from tallymark.slots import first_whole_hour
 
 LOG = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
@@ -167,7 +168,10 @@ class Flushes:
     def _learn_touches(self, shard: Shard) -> None:
         """Ask the store for what it has of clients that the shard has not met before."""
         for clients in shard.strangers().iter_slices(CLIENTS_A_READ):
-            touches = served_touches(self._wide_rows, clients, before_us=shard.known_from)
+            touches = touches_for(
+                self._writer.lineage, self._wide_rows, clients,
+                counts_from=first_whole_hour(shard.reads_whole_from), before_us=shard.known_from,
+            )  # fmt: skip
             shard.learn(clients, touches)
 
     def _ended(self, shard: Shard, *, at_once: bool) -> float | None:

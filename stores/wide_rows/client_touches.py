@@ -6,20 +6,27 @@ import polars as pl
 
 from stores.wide_rows.port import WideRows
 from tallymark import pointer_map
+from tallymark.lineages import kind_of
 from tallymark.pointer_map import PointerMap
 from tallymark.row_keys import POINTER_MAP_KEY
 from tallymark.touch_cells import FAMILY, decode_touches, served, with_client_keys
 from tallymark.touches import TOUCH_SCHEMA
 
 
-def served_touches(wide_rows: WideRows, clients: pl.DataFrame, *, before_us: int) -> pl.DataFrame:
-    """The touches (``TOUCH_SCHEMA``) of clients that are served now for hours before an instant.
+def touches_for(
+    lineage: str, wide_rows: WideRows, clients: pl.DataFrame, *, counts_from: int, before_us: int
+) -> pl.DataFrame:
+    """The older touches (``TOUCH_SCHEMA``) of clients by which a live lineage goes on.
 
-    One read brings the touches and the pointers that say which of them count.
+    They are those that are served now, but where another live lineage serves hours that it has
+    counted itself, its own: an heir has another's code for its reason. One read brings the touches
+    and the pointers that say which of them count.
 
     Args:
+        lineage: The live lineage.
         wide_rows: Where both lie.
         clients: ``property_id``, ``client_hash``.
+        counts_from: UTC µs of the first hour that the lineage has counted whole.
         before_us: UTC µs, a full hour.
 
     Raises:
@@ -32,6 +39,10 @@ def served_touches(wide_rows: WideRows, clients: pl.DataFrame, *, before_us: int
     documents = found.filter(pl.col("qualifier") == pl.lit(pointer_map.QUALIFIER))
     maps = dict(documents.select("row_key", "value").iter_rows())
     everywhere = pointer_map.decode(maps.get(POINTER_MAP_KEY))
+    if counts_from < before_us:
+        everywhere = everywhere.seal(
+            counts_from, before_us, lineage, lambda name: kind_of(name) == "live"
+        )
     pointers = {
         owner: everywhere.overridden_by(pointer_map.decode(maps.get(key)))
         for owner, key in overrides.items()
