@@ -1,5 +1,6 @@
 """Dead letters: requests that could not be counted, each with the step and the reason."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import polars as pl
@@ -19,10 +20,22 @@ REASONS: Final = {
     "missing_client_id": "nothing tells one client from another",
     "missing_event_name": "an event has no name",
     "unknown_measurement_id": "no property has the measurement id",
+    "unreadable_block": "the requests of a block cannot be read, or are of other columns",
     "failed": "processing raised an error because of the request: a fault of the code",
 }
 """Why requests become dead letters in processing, and what each reason means."""
 
+SUMMARY_SCHEMA: Final = pl.Schema(
+    {
+        "reason": pl.String,
+        "step": pl.String,
+        "letters": pl.Int64,
+        "first_received_at": pl.Int64,  # UTC µs
+        "last_received_at": pl.Int64,
+        "detail": pl.String,  # of the newest
+    }
+)
+"""Letters of the same reason and step, together."""
 REJECTION_SCHEMA: Final = pl.Schema(
     {"request_id": pl.String, "reason": pl.String, "detail": pl.String}
 )
@@ -58,3 +71,31 @@ def dead_letters(rejected: pl.DataFrame, requests: pl.DataFrame, step: str) -> p
     )
     letters = reasons.join(texts, on="request_id", how="inner", maintain_order="left")
     return letters.with_columns(step=pl.lit(step)).select(list(DEAD_LETTER_SCHEMA))
+
+
+def summary(letters: pl.DataFrame) -> pl.DataFrame:
+    """How many letters (``DEAD_LETTER_SCHEMA``) there are of what (``SUMMARY_SCHEMA``)."""
+    newest = pl.col("received_at").arg_max()
+    return letters.group_by("reason", "step").agg(
+        pl.len().cast(pl.Int64).alias("letters"),
+        pl.col("received_at").min().alias("first_received_at"),
+        pl.col("received_at").max().alias("last_received_at"),
+        pl.col("detail").get(newest).alias("detail"),
+    ).select(list(SUMMARY_SCHEMA))  # fmt: skip
+
+
+def summed(summaries: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Summaries of disjoint letters as one, most letters first."""
+    newest = pl.col("last_received_at").arg_max()
+    return (
+        pl.concat([SUMMARY_SCHEMA.to_frame(), *summaries])
+        .group_by("reason", "step")
+        .agg(
+            pl.col("letters").sum(),
+            pl.col("first_received_at").min(),
+            pl.col("last_received_at").max(),
+            pl.col("detail").get(newest),
+        )
+        .select(list(SUMMARY_SCHEMA))
+        .sort("letters", "reason", "step", descending=[True, False, False])
+    )

@@ -1,7 +1,8 @@
 """Dead letters: what could not be counted, kept with its reason until it is replayed."""
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from itertools import groupby
 
 import polars as pl
 
@@ -51,6 +52,14 @@ class DeadLetters:
         names = self._names(lineage, first_us, end_us)
         parts = [pl.read_parquet(io.BytesIO(self._objects.get(name))) for name in names]
         return pl.concat([pl.DataFrame(schema=DEAD_LETTER_SCHEMA), *parts])
+
+    def by_hour(self, lineage: str, first_us: int, end_us: int) -> Iterator[pl.DataFrame]:
+        """The letters of each received hour that starts in [first, end), an hour at a time."""
+        prefix = f"dead_letters/{lineage}/"
+        names = sorted(self._names(lineage, first_us, end_us))
+        for _, of_hour in groupby(names, key=lambda name: _hour(name, prefix)):
+            files = [io.BytesIO(self._objects.get(name)) for name in of_hour]
+            yield pl.concat(map(pl.read_parquet, files))
 
     def count(self, lineage: str, first_us: int | None = None, end_us: int | None = None) -> int:
         """How many letters ``read`` would give, without keeping them."""
