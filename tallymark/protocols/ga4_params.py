@@ -14,7 +14,7 @@ LISTS: Final = {"items": pl.List(ITEM), "params": pl.List(PARAM), "user_properti
 
 TRANSPORT: Final = (
     "v", "tid", "cid", "uid", "en", "sid", "sct", "seg", "dl", "dt", "dr", "cs", "cm", "cn", "ck",
-    "ct", "cc", "ci", "cu", "ul", "sr", "_et", "_fv", "_ss", "_nsi", "_p", "_s", "_c", "_ee",
+    "ct", "ir", "cc", "ci", "cu", "ul", "sr", "_et", "_fv", "_ss", "_nsi", "_p", "_s", "_c", "_ee",
     "_dbg", "_tk", "_ta", "gtm", "gcd", "gcs", "npa", "dma", "dma_cps", "tag_exp", "pscdl", "frm",
     "are", "uaa", "uab", "uafvl", "uamb", "uam", "uap", "uapv", "uaw",
 )  # fmt: skip

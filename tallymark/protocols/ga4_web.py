@@ -24,6 +24,7 @@ COLUMNS: Final = {
     "location": ("dl",),
     "title": ("dt",),
     "referrer": ("dr",),
+    "ignores_referrer": ("ir",),
     "source": ("cs",),
     "medium": ("cm",),
     "campaign": ("cn",),
@@ -64,6 +65,7 @@ def _with_meaning(events: pl.DataFrame) -> pl.DataFrame:
     """What the texts of numbers and marks mean."""
     age_ms = pl.col("age_ms").str.to_integer(strict=False).clip(0, MAX_AGE_MS)
     hint = pl.when(pl.col("mobile").is_in(["0", "1"])).then("mobile")
+    is_ignored = pl.col("ignores_referrer").is_in(["1", "true"])
     return events.with_columns(
         engagement_ms_of(events.get_column("engagement")).alias("engagement_ms"),
         micros_of(events.get_column("value")).fill_null(0).alias("value_micros"),
@@ -72,4 +74,6 @@ def _with_meaning(events: pl.DataFrame) -> pl.DataFrame:
         opens_session=pl.lit(value=True),
         is_first_visit=pl.col("first_visit").str.contains("^[1-9]"),
         mobile_hint=hint.otherwise(mobile_of_headers()),
+        # What a site says is no source of a visit names none, as after a payment elsewhere.
+        referrer=pl.when(is_ignored).then(pl.lit("")).otherwise("referrer"),
     )
