@@ -496,6 +496,16 @@ def test_a_hit_changes_the_hour_in_which_its_session_started() -> None:
     assert owed == [MIDNIGHT_US, MIDNIGHT_US + HOUR_US]
 
 
+def test_a_page_seen_meanwhile_changes_the_hour_in_which_its_session_started() -> None:
+    """Sessions are counted where they start, by page too, though nothing else of it changes."""
+    shard, store = Shard(reads_whole_from=SINCE_EVER), Store()
+    taken_all(shard, block(1, HOUR_US, [visit(at * MINUTE_US, look=0) for at in (50, 70, 90)]))
+    store.flush(shard)
+    taken_all(shard, block(2, HOUR_US, [visit(80 * MINUTE_US, look=4)]))
+    owed = shard.owed().slots.get_column("slot_start").sort().to_list()
+    assert owed == [MIDNIGHT_US, MIDNIGHT_US + HOUR_US]
+
+
 def test_a_log_entry_survives_its_bytes() -> None:
     shard = Shard(reads_whole_from=SINCE_EVER)
     delta = shard.take(frame_of([block(1, HOUR_US, [visit(0)]), block(3, HOUR_US)])).delta
