@@ -79,8 +79,14 @@ def hits_of(property_id: int, count: int, rng: np.random.Generator) -> pl.DataFr
         value_micros=pl.Series(rng.integers(0, 99_000_000, count)),
     )
     first = pl.col("event_at") == pl.col("event_at").min().over("session")
+    is_new = pl.col("start") == pl.col("start").min().over("client_hash")
+    hits = hits.with_columns(channel=pl.concat_str(pl.lit("Channel of "), "medium"))
     return hits.with_columns(
-        channel=pl.concat_str(pl.lit("Channel of "), "medium"),
+        *(
+            pl.col(name).sort_by("start").first().over("client_hash").name.prefix("first_")
+            for name in ("source", "medium", "campaign", "channel")
+        ),
+        new_vs_returning=pl.when(is_new).then(pl.lit("new")).otherwise(pl.lit("returning")),
         landing_host=pl.lit("shop.example"),
         sessions=first.cast(pl.Int64),
         engaged_sessions=(first & pl.col("engaged")).cast(pl.Int64),

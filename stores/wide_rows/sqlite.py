@@ -6,7 +6,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -148,12 +148,12 @@ class SqliteWideRows:
             wanted = ()
         rows: list[_Cell] = []
         with self._transaction("BEGIN") as connection:
-            found = (
-                cell
-                for values in parameters
-                for cell in connection.execute(query, (*values, *wanted))
-            )
-            rows += found if most_rows is None else _of_first_rows(found, most_rows)
+            found = (connection.execute(query, (*values, *wanted)) for values in parameters)
+            if most_rows is None:
+                for cells in found:
+                    rows += cells
+            else:
+                rows += _of_first_rows(chain.from_iterable(found), most_rows)
         return cells_of(rows)
 
     @contextmanager
