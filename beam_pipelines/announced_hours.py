@@ -6,13 +6,12 @@ Where Dagster runs, the sensor ``late_hits`` counts them again by itself.
 from dataclasses import dataclass
 
 from beam_pipelines.places import Places
-from stores.announcements import LATE, STALE, Announcements
+from stores.announcements import outstanding_hours
 from stores.archive.raw import RawArchive
 from tallymark.due import due_replays, sealed_through
+from tallymark.pointer_map import FOR_EVER
 from tallymark.replays import LONGEST_LATE_US, Span
 from tallymark.slots import HOUR_US
-
-_FOR_EVER = 2**62
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -37,18 +36,14 @@ def announced_spans(places: Places) -> list[AnnouncedSpan]:
     if not received:
         return []
     first_us, end_us = received[0] - LONGEST_LATE_US, received[-1] + HOUR_US
-    outstanding = {
-        where
-        for kind in (LATE, STALE)
-        for where in Announcements(places.wide_rows, kind).outstanding(first_us, end_us)
-    }
+    outstanding = outstanding_hours(places.wide_rows, first_us, end_us)
     through_us = sealed_through(archive.clock(), places.late_us)
     still_open = [where for where in outstanding if where[1] >= through_us]
     return sorted(
         AnnouncedSpan(span=due.span, property_id=due.property_id, is_open=is_open)
         for some, until_us, is_open in (
             (outstanding, through_us, False),
-            (still_open, _FOR_EVER, True),
+            (still_open, FOR_EVER, True),
         )
         for due in due_replays(some, until_us)
     )

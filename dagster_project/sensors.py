@@ -9,7 +9,7 @@ from assets.hours import EARLIER_US, key_of
 from assets.stores import Stores
 from beam_pipelines.code_version import code_version
 from dagster_project.jobs import KIND, mend, range_tags, run_config, seal, sweep
-from stores.announcements import LATE, STALE, Announcements
+from stores.announcements import outstanding_hours
 from stores.clock import utc_us
 from stores.lineages import LineageRegister
 from stores.pointers import PointerStore
@@ -73,11 +73,7 @@ def late_hits(
         return
     received, through, to_seal = _to_seal(stores)
     first_us = received[0] - EARLIER_US if received else through
-    announced = [
-        where
-        for kind in (LATE, STALE)
-        for where in Announcements(stores.wide_rows(), kind).outstanding(first_us, through)
-    ]
+    announced = outstanding_hours(stores.wide_rows(), first_us, through)
     served = PointerStore(stores.wide_rows()).held().document.pointers
     due = due_replays(
         (where for where in announced if not _will_be_sealed(where[1], to_seal, served)), through

@@ -125,3 +125,16 @@ def _hours(first_us: int, end_us: int) -> range:
 
 def _encode(blocks: Collection[bytes]) -> bytes:
     return orjson.dumps(sorted(block.decode() for block in blocks))
+
+
+def outstanding_hours(wide_rows: WideRows, first_us: int, end_us: int) -> set[tuple[int, int]]:
+    """The (property id, hour UTC µs) in [first, end) of which anything announced is not answered.
+
+    Raises:
+        WideRowsUnavailableError: when the store does not answer.
+    """
+    return {
+        where
+        for kind in (LATE, STALE)
+        for where in Announcements(wide_rows, kind).outstanding(first_us, end_us)
+    }

@@ -12,6 +12,7 @@ from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
 from stores.lineages import LineageRegister
 from stores.publication import Publisher
+from stores.stale_touches import CLIENTS_A_READ
 from stores.wide_rows.pages import pages
 from stores.wide_rows.port import WideRows
 from tallymark.cells import version_of
@@ -33,7 +34,6 @@ _FOLDERS: Final = (
 """Slots last: they say where cells are, so that a sweep that ended early can be taken up again."""
 _SWEPT_VERSION: Final = version_of(2**21 - 1, 0)
 """Of touches that are swept: above that of any replay of the lineage."""
-CLIENTS_A_READ: Final = 20_000
 TOUCHES_A_WRITE: Final = 20_000
 _LOOKS_BACK_US: Final = 4 * DAY_US
 """A stream begins with what the bus holds, two days, whose hits happened a while before."""

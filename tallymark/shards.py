@@ -34,10 +34,7 @@ from tallymark.sessions import (
     join_pages,
     join_sessions,
 )
-from tallymark.shard_frames import (
-    SHARD_HIT_SCHEMA,
-    ShardFrame,
-)
+from tallymark.shard_frames import SHARD_HIT_SCHEMA, ShardFrame
 from tallymark.shard_log import HELD_SINCE_EVER, Delta
 from tallymark.slots import (
     HOUR_US,
@@ -48,13 +45,7 @@ from tallymark.slots import (
 )
 from tallymark.texts import with_text_ids
 from tallymark.touch_cells import CLIENT_HOUR, hour_of
-from tallymark.touches import (
-    ATTRIBUTED_SCHEMA,
-    SOURCE,
-    TOUCH_ID_SCHEMA,
-    attributed,
-    touches_of,
-)
+from tallymark.touches import ATTRIBUTED_SCHEMA, SOURCE, TOUCH_ID_SCHEMA, attributed, touches_of
 from tallymark.vectors import BlockMark, Vector
 
 IDS_KEPT_US: Final = 600_000_000
