@@ -34,10 +34,12 @@ def _parts(
     if lineage:
         yield lineage, (hours.start_us, hours.end_us)
         return
-    documents = PointerStore(places.wide_rows).everyone()
-    served = documents[None].pointers
-    if property_id in documents:
-        served = served.overridden_by(documents[property_id].pointers)
+    pointers = PointerStore(places.wide_rows)
+    served = (
+        pointers.held().document.pointers
+        if property_id is None
+        else pointers.pointers(property_id).served
+    )
     for part in served.intervals:
         start_us, end_us = max(part.start_us, hours.start_us), min(part.end_us, hours.end_us)
         if start_us + HOUR_US <= end_us:

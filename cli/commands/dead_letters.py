@@ -13,6 +13,7 @@ from beam_pipelines.places import Places
 from beam_pipelines.served_letters import served_letters
 from cli.hour_range import HourRange
 from cli.places import explained, json_option, place_options, places_of, property_option
+from cli.span_text import span_text
 from stores.clock import utc_us
 from stores.lineages import LineageRegister
 from tallymark.dead_letters import REASONS, summary, summed
@@ -120,6 +121,5 @@ def _advice(total: pl.DataFrame, hours: Span) -> str:
         return "every request of these hours was understood"
     return (
         f"{total['letters'].sum():,} in all. Once what was wrong is mended, tallymark replay "
-        f"{hour_text(hours.start_us).removesuffix('Z')}..{hour_text(hours.end_us).removesuffix('Z')}"
-        " decodes them again"
+        f"{span_text((hours.start_us, hours.end_us))} decodes them again"
     )
