@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "lineages": "cli.commands.lineages:lineages",
     "audit": "cli.commands.audit:audit",
     "sweep": "cli.commands.sweep:sweep",
+    "hit": "cli.commands.hit:hit",
     "dead-letters": "cli.commands.dead_letters:dead_letters",
     "serve": "cli.commands.serve:serve",
 }

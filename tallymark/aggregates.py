@@ -107,7 +107,7 @@ def _in_slots(rows: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
 def _piece_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
     rows = _in_slots(facts.joined, touched)
     if "new_vs_returning" in rollup.keys:
-        rows = rows.with_columns(new_vs_returning=_new_vs_returning())
+        rows = rows.with_columns(new_vs_returning=new_vs_returning())
     begins = pl.col("begins_session")
     counted_once = {
         "sessions": begins.cast(pl.Int64),
@@ -126,7 +126,7 @@ def _piece_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.Dat
     )
 
 
-def _new_vs_returning() -> pl.Expr:
+def new_vs_returning() -> pl.Expr:
     """As in GA4: clients without an earlier session are new; "" outside sessions."""
     is_returning = pl.col("is_returning")
     return (

@@ -1,7 +1,10 @@
 """A request: one HTTP request as the collector recorded it, before anybody has understood it."""
 
+import base64
+import re
 from collections.abc import Collection
 from typing import Final
+from urllib.parse import unquote_plus
 
 import polars as pl
 
@@ -112,3 +115,23 @@ def requests_naming(
         & ~body.str.contains(f"tid=|{_ENCODED_LETTER}")
     )
     return requests.filter(names_one | ~of_another)
+
+
+_NAMED_ID: Final = re.compile(r"(?:tid|measurement_id)=([^&\s\"]*)")
+
+
+def named_measurement_ids(request: pl.DataFrame) -> set[str]:
+    """Every measurement id that one recorded request names at any place where one may stand.
+
+    More than what decoding would find: a name within an address of a page is one too. So a request
+    that names one property alone can hold nothing of another.
+
+    Args:
+        request: ``REQUEST_SCHEMA``, one row.
+    """
+    query, body, encoding = request.select("query", "body", "body_encoding").row(0)
+    if encoding == "base64":
+        body = base64.b64decode(body).decode("latin-1")
+    return {
+        found for text in (query, body) for found in _NAMED_ID.findall(unquote_plus(text)) if found
+    }

@@ -13,6 +13,7 @@ from beam_pipelines.places import Places
 from beam_pipelines.served_letters import served_letters
 from cli.hour_range import HourRange
 from cli.places import explained, json_option, place_options, places_of, property_option
+from cli.printable import printable
 from cli.span_text import span_text
 from stores.clock import utc_us
 from stores.lineages import LineageRegister
@@ -97,7 +98,7 @@ def _line(row: dict[str, Any]) -> str:
     return (
         f"{row['letters']:,} {row['reason']} in {row['step']}, {span}: "
         f"{REASONS.get(row['reason'], 'a reason of other code')}; the newest: "
-        f"{_printable(row['detail'])}"
+        f"{printable(row['detail'])}"
     )
 
 
@@ -105,14 +106,7 @@ def _letter_text(letter: dict[str, Any]) -> str:
     received = datetime.fromtimestamp(letter["received_at"] / 1e6, UTC)
     return (
         f"{received:%Y-%m-%dT%H:%M:%S.%f}Z  {letter['request_id']}  {letter['reason']}: "
-        f"{_printable(letter['detail'])}\n    {_printable(letter['request'])}"
-    )
-
-
-def _printable(text: str) -> str:
-    """What visitors sent must not move the cursor of who reads it, nor turn the line around."""
-    return "".join(
-        character if character.isprintable() else f"\\u{{{ord(character):x}}}" for character in text
+        f"{printable(letter['detail'])}\n    {printable(letter['request'])}"
     )
 
 

@@ -7,6 +7,7 @@ from typing import BinaryIO, Final
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stores.archive.damage import ArchiveDamageError
@@ -142,6 +143,25 @@ class RawHour:
         except (pl.exceptions.PolarsError, OSError, NoRequestsError) as error:
             raise _damaged(name, str(error)) from error
 
+    def holding(self, request_id: str) -> pl.DataFrame:
+        """The requests of this id (``RAW_SCHEMA``), copies too, the one received first in front.
+
+        A row group is read at a time, and only where its statistics say that it may hold the id.
+
+        Raises:
+            ArchiveDamageError: when a file is missing or cannot be read.
+        """
+        found = [RAW_SCHEMA.to_frame()]
+        for file in self.files:
+            if not file.manifest.requests:
+                continue
+            try:
+                with self._opened(file) as content:
+                    found.append(_of_blocks(_rows_named(content, request_id), file))
+            except (pa.ArrowInvalid, OSError, NoRequestsError) as error:
+                raise _damaged(file.manifest.file_name, str(error)) from error
+        return pl.concat(found).sort("received_at", *BLOCK_NAME, maintain_order=True)
+
     @cached_property
     def won(self) -> pl.DataFrame:
         """Which copies count of the requests that balancers repeated in or just before the hour."""
@@ -205,6 +225,27 @@ def _read_rows(content: BinaryIO, first: int, count: int) -> pl.DataFrame:
         begins += rows
     frames = [part for part in parts if isinstance(part, pl.DataFrame)]
     return pl.concat([RAW_SCHEMA.to_frame(), *map(_recorded, frames)])
+
+
+def _rows_named(content: BinaryIO, request_id: str) -> pl.DataFrame:
+    """The rows of a Parquet file that have a request id."""
+    parquet = pq.ParquetFile(content)
+    names = parquet.schema_arrow.names
+    held = [name for name in names if name in RAW_SCHEMA]
+    found = [RAW_SCHEMA.to_frame()]
+    for group in range(parquet.num_row_groups):
+        column = parquet.metadata.row_group(group).column(names.index("request_id"))
+        told = column.statistics
+        if told is not None and told.has_min_max and not told.min <= request_id <= told.max:
+            continue
+        ids = parquet.read_row_group(group, columns=["request_id"], use_threads=False)
+        places = pc.indices_nonzero(pc.equal(ids.column(0).cast(pa.string()), request_id))
+        if len(places):
+            table = parquet.read_row_group(group, columns=held, use_threads=False).take(places)
+            rows = pl.from_arrow(table)
+            assert isinstance(rows, pl.DataFrame)
+            found.append(_recorded(rows))
+    return pl.concat(found)
 
 
 def _recorded(rows: pl.DataFrame) -> pl.DataFrame:

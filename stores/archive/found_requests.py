@@ -1,0 +1,72 @@
+"""Found requests: one recorded request, looked for in the raw archive by the time in its id."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from stores.archive.port import Objects
+from stores.archive.raw_hours import RawHour
+from tallymark.slots import HOUR_US
+
+LOOKED_HOURS: Final = 72
+"""A request that its client named may have been received so many hours after the time it told."""
+AHEAD_HOURS: Final = 1
+"""And so many before: a client's clock may be ahead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What came of looking for a request.
+
+    Attributes:
+        requests: ``RAW_SCHEMA``: the request, the copy received first in front; none if it was
+            not found.
+        first_hour: UTC µs of the first received hour that was looked through, if need be.
+        end_hour: UTC µs of the end of the last; they follow from the id and the time alone.
+        archived_through: UTC µs through which some collector is archived by the newest of these
+            hours; 0 where none of them holds anything.
+    """
+
+    requests: pl.DataFrame
+    first_hour: int
+    end_hour: int
+    archived_through: int
+
+
+def find_request(objects: Objects, request_id: str, named_at: int, now_us: int) -> Search:
+    """Look for a request in the received hours around the time in its id.
+
+    Args:
+        objects: The archive.
+        request_id: 32 hex digits.
+        named_at: UTC µs in the id: of the receipt, or as a client or a balancer told it.
+        now_us: UTC µs; later hours hold nothing yet.
+
+    Raises:
+        ArchiveDamageError: when a file is missing or cannot be read.
+    """
+    named_hour = named_at // HOUR_US * HOUR_US
+    first = max(0, named_hour - AHEAD_HOURS * HOUR_US)
+    end = min(named_hour + LOOKED_HOURS * HOUR_US, now_us // HOUR_US * HOUR_US) + HOUR_US
+    through = 0
+    for hour in _hours(objects, first, end):
+        found = hour.holding(request_id)
+        through = max(through, _frontier(hour))
+        if found.height:
+            break
+    else:
+        found = pl.DataFrame()
+    return Search(
+        requests=found, first_hour=first, end_hour=max(first, end), archived_through=through
+    )
+
+
+def _hours(objects: Objects, first_us: int, end_us: int) -> Iterator[RawHour]:
+    return (RawHour(objects, hour_us) for hour_us in range(first_us, end_us, HOUR_US))
+
+
+def _frontier(hour: RawHour) -> int:
+    newest = [file.manifest.blocks.get_column("frontier").max() for file in hour.files]
+    return max((frontier for frontier in newest if isinstance(frontier, int)), default=0)

@@ -1,0 +1,310 @@
+"""Passports of hits in an archive, held against the cells that counting them wrote."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from stores.passports import HitNotFoundError
+from tallymark import passports as domain
+from tallymark.dead_letters import REASONS
+from tallymark.hit_names import HitName
+from tallymark.requests import REQUEST_SCHEMA
+from tallymark.rollups import ROLLUPS
+from tallymark.slots import HOUR_US, MINUTE_US
+from tests.stores.passport_world import HOUR, NOW, PassportWorld, request_id
+
+BOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+OLD_MS = 73 * 3_600_000
+
+
+@pytest.fixture(name="world")
+def _world(tmp_path: Path) -> PassportWorld:
+    return PassportWorld(tmp_path)
+
+
+def of(world: PassportWorld, name: str, owner: str = "") -> dict[str, Any]:
+    return world.passports.passport(
+        HitName.parse(name), world.rules.by_measurement_id(owner) if owner else None
+    )
+
+
+def test_a_hit_that_counts_names_the_rows_that_counting_wrote(world: PassportWorld) -> None:
+    views = [world.view(HOUR + minute * MINUTE_US, minute) for minute in (1, 2)]
+    world.archive(*views)
+    world.count(*views)
+    passport = of(world, views[1]["request_id"] + "-0000")
+    assert passport["request"]["query"] == views[1]["query"]
+    assert passport["request"]["archived_in"] == "2026-01-01T00Z"
+    [hit] = passport["hits"]
+    assert (hit["decoded"]["path"], hit["counts"]) == ("/tea", True)
+    assert hit["why"] == "it counts, by version 1 of its property's rules"
+    cells = {cell["rollup"]: cell for cell in hit["cells"]}
+    assert list(cells) == [rollup.name for rollup in ROLLUPS]
+    expected = {
+        "totals": ([], {"events": 2, "views": 2, "sessions": 1}),
+        "pages": (["x.example", "/tea"], {"events": 2, "entrances": 1}),
+        "events": (["page_view"], {"events": 2, "key_events": 0}),
+        "minutes": (["02"], {"events": 1, "views": 1}),
+    }
+    for rollup, (keys, numbers) in expected.items():
+        cell = cells[rollup]
+        assert (cell["keys"], cell["is_stored"], cell["holds_client"]) == (keys, True, True)
+        assert numbers.items() <= cell["numbers"].items()
+        key = cell["row_key"].encode()
+        assert world.rows.read_rows([key], ("n",)).height == 1
+
+
+def test_a_row_that_is_not_stored_is_said_not_to_be(world: PassportWorld) -> None:
+    view = world.view(HOUR)
+    world.archive(view)
+    world.count(world.view(HOUR, query=view["query"].replace("tea", "other").replace("1.1", "2.2")))
+    cells = {cell["rollup"]: cell for cell in of(world, view["request_id"])["hits"][0]["cells"]}
+    assert (cells["pages"]["is_stored"], cells["pages"]["numbers"]) == (False, None)
+    assert (cells["totals"]["is_stored"], cells["totals"]["holds_client"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "excluded_by", "why"),
+    [
+        ({"user_agent": BOT}, "bot", "its user agent is that of a crawler"),
+        ({"path": "/collect", "query": f"v=1&tid=ID&cid=1&t=pageview&qt={OLD_MS}"}, "too_old",
+         "more than 72 hours"),
+    ],
+)  # fmt: skip
+def test_an_excluded_hit_counts_in_no_cell_and_says_why(
+    world: PassportWorld, changes: dict[str, Any], excluded_by: str, why: str
+) -> None:
+    view = world.view(HOUR) | changes
+    view["query"] = view["query"].replace("=ID&", f"={world.my_id}&")
+    world.archive(view)
+    [hit] = of(world, view["request_id"])["hits"]
+    assert (hit["excluded_by"], hit["counts"], hit["cells"]) == (excluded_by, False, [])
+    assert why in hit["why"]
+
+
+@pytest.mark.parametrize(
+    ("lineage", "counts", "why"),
+    [("live-1", False, "once the hour of its event is sealed"), ("gen-1", True, "is a replay")],
+)
+def test_a_late_hit_counts_in_a_replay_alone(
+    world: PassportWorld, lineage: str, counts: bool, why: str
+) -> None:
+    query = f"v=1&tid={world.my_id}&cid=1&t=pageview&qt={90 * 60_000}"
+    view = world.view(HOUR + 2 * HOUR_US, path="/collect", query=query)
+    world.archive(view)
+    if lineage != "live-1":
+        world.serve(lineage)
+    [hit] = of(world, view["request_id"])["hits"]
+    assert (hit["is_late"], hit["counts"], hit["lineage"]) == (True, counts, lineage)
+    assert "received 1 h 30 min after it happened" in hit["why"]
+    assert why in hit["why"]
+    assert {cell["slot_start"] for cell in hit["cells"]} == {HOUR}
+
+
+MP = {"path": "/mp/collect", "secret_verdict": "valid", "query": "measurement_id=ID&api_secret=*"}
+UNCOUNTED = {
+    "unknown_path": {"path": "/nowhere"},
+    "not_utf8": {"body": "/v8=", "body_encoding": "base64"},
+    "too_many_lines": {"body": "\n".join(["en=a"] * 100_000)},
+    "too_many_events": MP
+    | {"body": '{"client_id":"1","events":[' + '{"name":"a"},' * 999 + "{}]}"},
+    "no_json": MP | {"body": "{"},
+    "wrong_shape": MP | {"body": "[]"},
+    "invalid_secret": MP | {"secret_verdict": "invalid", "body": "{}"},
+    "missing_measurement_id": {"query": "v=2&cid=1&en=a"},
+    "missing_client_id": {"query": "v=2&tid=ID&en=a", "visitor_hash": ""},
+    "missing_event_name": {"query": "v=2&tid=ID&cid=1"},
+    "unknown_measurement_id": {"query": "v=2&tid=G-NOBODY0000&cid=1&en=a"},
+}
+"""A request that becomes a dead letter of each reason."""
+
+
+@pytest.mark.parametrize(("reason", "changes"), UNCOUNTED.items(), ids=UNCOUNTED)
+def test_a_dead_letter_is_told_with_what_its_reason_means(
+    world: PassportWorld, reason: str, changes: dict[str, Any]
+) -> None:
+    view = world.view(HOUR) | changes
+    view["query"] = view["query"].replace("=ID", f"={world.my_id}")
+    world.archive(view)
+    passport = of(world, view["request_id"])
+    assert [(one["reason"], one["meaning"]) for one in passport["dead_letters"]] == [
+        (reason, REASONS[reason])
+    ]
+    assert passport["hits"] == []
+
+
+def test_every_reason_that_a_request_can_have_is_tried() -> None:
+    assert set(UNCOUNTED) == set(REASONS) - {"unreadable_block", "failed"}
+
+
+def test_a_request_that_processing_fails_on_is_told_as_the_stream_tells_it(
+    world: PassportWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a fault of the code")
+
+    monkeypatch.setattr(domain, "process_requests", fail)
+    view = world.view(HOUR)
+    world.archive(view)
+    [letter] = of(world, view["request_id"])["dead_letters"]
+    assert (letter["step"], letter["reason"]) == ("process", "failed")
+    assert "a fault of the code" in letter["detail"]
+
+
+def test_of_a_batch_one_hit_or_all_are_told(world: PassportWorld) -> None:
+    lines = "en=page_view\nen=scroll\n\nen=click"
+    batch = world.view(HOUR, query=f"v=2&tid={world.my_id}&cid=1.1", body=lines)
+    world.archive(batch)
+    name = batch["request_id"]
+    every = of(world, name)["hits"]
+    names = [hit["decoded"]["event_name"] for hit in every]
+    assert names == ["page_view", "scroll", "click"]
+    for hit in every:
+        one = of(world, hit["hit_id"])
+        assert (one["hits"], one["hits_of_request"]) == ([hit], 3)
+    with pytest.raises(HitNotFoundError):
+        of(world, f"{name}-0099")
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1, 72])
+def test_a_request_that_its_client_named_is_found_where_it_was_received(
+    world: PassportWorld, hours: int
+) -> None:
+    named = request_id(NOW - 73 * HOUR_US + 5)
+    received = NOW - 73 * HOUR_US + hours * HOUR_US + 7
+    view = world.view(received, request_id=named, has_balancer_id=True)
+    world.archive(view)
+    assert of(world, named)["request"]["received_at"] == received
+
+
+def test_a_request_that_came_twice_counts_once(world: PassportWorld) -> None:
+    first = world.view(HOUR, has_balancer_id=True)
+    world.archive(first | {"received_at": HOUR + 9}, first)
+    request = of(world, first["request_id"])["request"]
+    assert (request["received_at"], request["copies"]) == (HOUR, 2)
+
+
+@pytest.mark.parametrize(
+    ("at_us", "told"),
+    [
+        (HOUR, "there is no hit .* 2025-12-31T23Z to 2026-01-01T05Z were looked through"),
+        (NOW - 30_000_000, "is not archived yet, if there is one.*Try again in a minute"),
+        (NOW + HOUR_US * 3, "a time that has not come yet"),
+        (2**48 * 1000 - 1000, "a time that has not come yet"),
+        (0, "there is no hit"),
+    ],
+)
+def test_a_hit_that_is_not_there_says_where_was_looked(
+    world: PassportWorld, at_us: int, told: str
+) -> None:
+    world.archive(world.view(HOUR + 1))
+    with pytest.raises(HitNotFoundError, match=told):
+        of(world, request_id(at_us, 77))
+
+
+def test_a_property_is_not_told_of_anothers_hits(world: PassportWorld) -> None:
+    theirs = world.view(HOUR, query=f"v=2&tid={world.their_id}&cid=1.1&en=a")
+    world.archive(theirs)
+    name = theirs["request_id"]
+    assert of(world, name, world.their_id)["hits"]
+    with pytest.raises(HitNotFoundError) as refused:
+        of(world, name, world.my_id)
+    nobodys = request_id(HOUR, 99)
+    with pytest.raises(HitNotFoundError) as absent:
+        of(world, nobodys, world.my_id)
+    assert str(refused.value) == str(absent.value).replace(nobodys, name)
+
+
+def shared(world: PassportWorld) -> dict[str, Any]:
+    """One request with a hit of each property, and a line of theirs that is a dead letter."""
+    lines = [
+        f"v=1&tid={world.my_id}&cid=1&t=pageview&dp=%2Fmine",
+        f"v=1&tid={world.their_id}&cid=2&t=pageview&dp=%2Ftheir-secret",
+        f"v=1&tid={world.their_id}&t=pageview&dp=%2Ftheir-secret",
+    ]
+    return world.view(HOUR, path="/batch", query="", body="\n".join(lines))
+
+
+def test_of_a_request_of_two_properties_each_sees_its_own(world: PassportWorld) -> None:
+    request = shared(world)
+    world.archive(request)
+    name = request["request_id"]
+    passport = of(world, name, world.my_id)
+    assert [hit["decoded"]["path"] for hit in passport["hits"]] == ["/mine"]
+    assert "their-secret" not in str(passport)
+    assert world.their_id not in str(passport)
+    with pytest.raises(HitNotFoundError):
+        of(world, f"{name}-0001", world.my_id)
+    assert "their-secret" in str(of(world, name))
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "is_told"),
+    [
+        ("v=2&tid=MINE&cid=1", "", True),
+        ("v=2&tid=THEIRS&cid=1", "", False),
+        ("v=2&tid=THEIRS&cid=1&dl=https%3A%2F%2Fx%2F%3Ftid%3DMINE", "", False),
+        ("v=2&%74%69%64=THEIRS&cid=1&dt=tid%3DMINE", "", False),
+        ("v=2&tid=MINE&cid=1", "tid=THEIRS&dt=%2Fsecret", False),
+        ("v=2&cid=1", "", False),
+    ],
+)
+def test_a_dead_letter_is_told_to_the_property_that_alone_is_named(
+    world: PassportWorld, query: str, body: str, is_told: bool
+) -> None:
+    names = {"MINE": world.my_id, "THEIRS": world.their_id}
+    for word, measurement_id in names.items():
+        query, body = (text.replace(word, measurement_id) for text in (query, body))
+    letter = world.view(HOUR, query=query, body=body)
+    world.archive(letter)
+    assert of(world, letter["request_id"])["dead_letters"]
+    if is_told:
+        assert of(world, letter["request_id"], world.my_id)["dead_letters"]
+        return
+    with pytest.raises(HitNotFoundError):
+        of(world, letter["request_id"], world.my_id)
+
+
+def test_an_owner_is_not_told_what_the_collector_found_out_of_the_visitor(
+    world: PassportWorld,
+) -> None:
+    view = world.view(HOUR)
+    world.archive(view)
+    told = str(of(world, view["request_id"], world.my_id))
+    assert "203.0.113.0" not in told
+    assert "0123456789abcdef" not in told
+    assert "203.0.113.0" in str(of(world, view["request_id"]))
+
+
+def test_only_row_groups_that_may_hold_the_id_are_read(
+    world: PassportWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = [world.view(HOUR + minute * MINUTE_US, minute) for minute in range(60)]
+    world.archive(views[0])
+    [name] = [n for n in world.objects.names("raw/") if n.endswith(".parquet")]
+    path = world.folder / "archive" / name
+    block = pl.read_parquet(path).select("spool_id", "number")
+    requests = pl.DataFrame(views, schema=REQUEST_SCHEMA).join(block, how="cross")
+    requests.write_parquet(path, row_group_size=10)
+    read, whole = [], pq.ParquetFile.read_row_group
+
+    def note(file: pq.ParquetFile, group: int, **named: Any) -> Any:
+        read.append(group)
+        return whole(file, group, **named)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", note)
+    found = of(world, views[31]["request_id"])
+    assert found["request"]["received_at"] == HOUR + 31 * MINUTE_US
+    assert set(read) == {3}
+
+
+def test_columns_that_an_older_collector_did_not_know_are_empty(world: PassportWorld) -> None:
+    view = world.view(HOUR)
+    world.archive(view)
+    [name] = [n for n in world.objects.names("raw/") if n.endswith(".parquet")]
+    path = world.folder / "archive" / name
+    pl.read_parquet(path).drop("country_hint").write_parquet(path)
+    assert of(world, view["request_id"])["request"]["country_hint"] == ""
