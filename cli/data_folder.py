@@ -58,9 +58,14 @@ class DataFolder:
         return f"sqlite:{self.wide_rows_path}"
 
     @property
+    def archive(self) -> Path:
+        """The folder of the archive of a stack that names no other."""
+        return self.path / "archive"
+
+    @property
     def archive_url(self) -> str:
         """The raw archive."""
-        return f"file:{self.path / 'archive'}"
+        return f"file:{self.archive}"
 
 
 data_option = click.option(

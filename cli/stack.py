@@ -100,6 +100,7 @@ def _reports(settings: StackSettings) -> Service:
             port=settings.report_port,
             host=settings.host,
             wide_rows=settings.wide_rows_url,
+            archive=settings.folder.archive_url,  # named, as nothing may be archived yet
         ),
         address=settings.report_url,
         is_ready=lambda _pid: probes.http_status(f"{settings.report_url}/healthz")[0] == 200,

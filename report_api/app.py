@@ -1,4 +1,4 @@
-"""The report API: GA4 Data API methods, the merchant's page, health."""
+"""The report API: GA4 Data API methods, passports of hits, the merchant's page, health."""
 
 import math
 import time
@@ -17,9 +17,13 @@ from report_api.errors import ApiError
 from report_api.metrics import CONTENT_TYPE, ReportMetrics
 from report_api.overview import overview_document
 from report_api.reader import Answer, ReportReader
+from stores.archive.damage import ArchiveDamageError
+from stores.archive.port import Objects
 from stores.live_audits import AuditNotes
+from stores.passports import HitNotFoundError, Passports
 from stores.rules_cache.port import RulesCache
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
+from tallymark.hit_names import HitName, HitNameError
 from tallymark.properties import Property, secret_hash
 from tallymark.reports import InvalidRequestError
 from tallymark.reports.catalogue import metadata_document
@@ -52,6 +56,7 @@ class _Parts:
     now_us: Callable[[], int]
     metrics: ReportMetrics
     audit_notes: AuditNotes
+    passports: Passports | None
     collector_url: str
 
 
@@ -60,6 +65,7 @@ def create_app(
     wide_rows: WideRows,
     rules_cache: RulesCache,
     now_us: Callable[[], int],
+    archive: Objects | None = None,
     collector_url: str = "",
 ) -> Flask:
     """The WSGI application.
@@ -68,6 +74,7 @@ def create_app(
         wide_rows: Where cells and pointers are.
         rules_cache: Properties, their keys, time zones and currencies.
         now_us: UTC µs, what "today" refers to.
+        archive: Recorded requests, for passports of hits; ``None`` where it is not here.
         collector_url: For the snippet that the page shows; "" where it is not known.
     """
     app = Flask(__name__, static_folder=None)
@@ -78,12 +85,16 @@ def create_app(
         now_us,
         ReportMetrics(),
         AuditNotes(wide_rows, now_us),
+        None if archive is None else Passports(archive, wide_rows, rules_cache, now_us),
         collector_url,
     )
     app.register_blueprint(routes)
     app.register_error_handler(ApiError, ApiError.response)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(InvalidRequestError, _invalid)
+    app.register_error_handler(HitNameError, _invalid)
+    app.register_error_handler(HitNotFoundError, _not_found)
+    app.register_error_handler(ArchiveDamageError, _damaged)
     app.register_error_handler(WideRowsUnavailableError, _unavailable)
     app.before_request(_begin)
     app.after_request(_end)
@@ -131,6 +142,16 @@ def overview(property_id: str) -> Response:
     parts = _parts()
     document = overview_document(parts.reader, owner, parts.now_us)
     return _document(document | {"collectorUrl": parts.collector_url})
+
+
+@routes.get("/v1/properties/<property_id>/hits/<hit_id>")
+def hit(property_id: str, hit_id: str) -> Response:
+    """The passport of a hit of the property."""
+    owner = _authorised(property_id)
+    passports = _parts().passports
+    if passports is None:
+        raise errors.no_archive()
+    return _document(passports.passport(HitName.parse(hit_id), owner))
 
 
 @routes.get("/")
@@ -236,8 +257,17 @@ def _http_error(error: HTTPException) -> Response:
     return ApiError(code, status, error.description or error.name).response()
 
 
-def _invalid(error: InvalidRequestError) -> Response:
+def _invalid(error: InvalidRequestError | HitNameError) -> Response:
     return errors.invalid_argument(str(error)).response()
+
+
+def _not_found(error: HitNotFoundError) -> Response:
+    return errors.not_found(str(error)).response()
+
+
+def _damaged(error: ArchiveDamageError) -> Response:
+    current_app.logger.error("%s", error)
+    return errors.data_loss().response()
 
 
 def _unavailable(error: WideRowsUnavailableError) -> Response:

@@ -58,6 +58,26 @@ def invalid_argument(message: str) -> ApiError:
     return ApiError(400, "INVALID_ARGUMENT", message)
 
 
+def not_found(message: str) -> ApiError:
+    """404: there is no such thing, or it is another's."""
+    return ApiError(404, "NOT_FOUND", message)
+
+
+def no_archive() -> ApiError:
+    """501: what was recorded is kept where this report API cannot read it."""
+    return ApiError(
+        501,
+        "UNIMPLEMENTED",
+        "This report API has no archive, so it cannot tell of single hits. Whoever runs it can "
+        "give it one (tallymark serve reports --archive), or ask tallymark hit.",
+    )
+
+
+def data_loss() -> ApiError:
+    """500: a file of the archive is damaged; which one is in the log."""
+    return ApiError(500, "DATA_LOSS", "A part of the archive that may hold the hit cannot be read.")
+
+
 def unavailable(retry_after_seconds: int) -> ApiError:
     """503: the store does not answer; the same request may succeed later."""
     return ApiError(

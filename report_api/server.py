@@ -35,6 +35,7 @@ def load_application(settings: ReportSettings) -> Callable[..., Any]:
     import time  # noqa: PLC0415
 
     from report_api.app import create_app  # noqa: PLC0415
+    from stores.archive.opening import open_objects  # noqa: PLC0415
     from stores.clock import utc_seconds, utc_us  # noqa: PLC0415
     from stores.rules_cache.file import FileRulesCache  # noqa: PLC0415
     from stores.wide_rows.breaker import BreakingWideRows  # noqa: PLC0415
@@ -44,6 +45,7 @@ def load_application(settings: ReportSettings) -> Callable[..., Any]:
         wide_rows=BreakingWideRows(open_wide_rows(settings.wide_rows_url), clock=time.monotonic),
         rules_cache=FileRulesCache(settings.properties_path, clock=utc_seconds),
         now_us=utc_us,
+        archive=open_objects(settings.archive_url) if settings.archive_url else None,
         collector_url=settings.collector_url,
     )
     gc.freeze()  # what is loaded stays; no collection has to look through it

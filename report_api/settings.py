@@ -17,6 +17,7 @@ class ReportSettings:
         workers: Worker processes.
         threads: Requests that a worker answers at a time; while one waits for the store, another
             computes.
+        archive_url: For ``stores.archive.opening.open_objects``; without it no hit has a passport.
         collector_url: Where sites send hits, for the snippet that the page shows to a merchant
             without hits; the page names a placeholder where it is "".
     """
@@ -28,6 +29,7 @@ class ReportSettings:
     rules_path: Path | None = None
     workers: int = 1
     threads: int = 4
+    archive_url: str = ""
     collector_url: str = ""
 
     def __post_init__(self) -> None:

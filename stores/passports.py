@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from stores.archive.found_requests import Search, find_request
+from stores.archive.found_requests import Search, archived_through, find_request
 from stores.archive.port import Objects
 from stores.lineages import LineageRegister
 from stores.pointers import PointerStore
@@ -83,18 +83,18 @@ class Passports:
         now_us = self._now_us()
         search = find_request(self._objects, name.request_id, name.named_at, now_us)
         if search.requests.is_empty():
-            raise HitNotFoundError(_not_found(name, search, now_us))
+            raise HitNotFoundError(self._not_found(name, search, now_us))
         request = search.requests.head(1)
         told = understood(request, self._rules.frame)
         is_whole = owner is None or _names_alone(request, owner)
         hits = told.hits if owner is None else _of(told.hits, owner)
         if owner is not None and hits.is_empty() and not is_whole:
-            raise HitNotFoundError(_not_found(name, search, now_us))
+            raise HitNotFoundError(self._not_found(name, search, now_us))
         chosen = hits
         if name.index is not None:
             chosen = hits.filter(pl.col("hit_id") == str(name))
             if chosen.is_empty() and hits.height:
-                raise HitNotFoundError(_not_found(name, search, now_us))
+                raise HitNotFoundError(self._not_found(name, search, now_us))
         return {
             "name": str(name),
             "request": _request(search, is_whole=is_whole, is_owner=owner is not None),
@@ -139,6 +139,24 @@ class Passports:
             found.setdefault(cell.pop("hit_id"), []).append(cell | {"numbers": numbers})
         return found
 
+    def _not_found(self, name: HitName, search: Search, now_us: int) -> str:
+        """What is said of a hit that is not there: the same of one that is another's."""
+        if search.first_hour >= search.end_hour:
+            return f"hit {name}: its id is of a time that has not come yet"
+        soon = now_us - ARCHIVED_SOON_US
+        if min(archived_through(self._objects, search.end_hour) or soon, soon) <= name.named_at:
+            at = datetime.fromtimestamp(name.named_at / 1e6, UTC)
+            return (
+                f"hit {name} is not archived yet, if there is one: its id is of "
+                f"{at:%Y-%m-%dT%H:%M:%S}Z, and requests are archived about a minute after they "
+                "were received. Try again in a minute"
+            )
+        looked = f"{hour_text(search.first_hour)} to {hour_text(search.end_hour - 1)}"
+        return (
+            f"there is no hit {name} in the archive: the received hours {looked} were looked "
+            "through. If it was sent within the last minute, try again in a minute"
+        )
+
 
 def _computed_by(lineage: Lineage | None) -> dict[str, Any] | None:
     """Of what code and rules the serving lineage is: others may have decided otherwise."""
@@ -173,20 +191,3 @@ def _request(search: Search, *, is_whole: bool, is_owner: bool) -> dict[str, Any
 
 def _letters(told: Understood, *, is_whole: bool) -> list[dict[str, Any]]:
     return letter_documents(told.letters) if is_whole else []
-
-
-def _not_found(name: HitName, search: Search, now_us: int) -> str:
-    if search.first_hour >= search.end_hour:
-        return f"hit {name}: its id is of a time that has not come yet"
-    if max(search.archived_through, now_us - ARCHIVED_SOON_US) <= name.named_at <= now_us:
-        at = datetime.fromtimestamp(name.named_at / 1e6, UTC)
-        return (
-            f"hit {name} is not archived yet, if there is one: its id is of "
-            f"{at:%Y-%m-%dT%H:%M:%S}Z, and requests are archived about a minute after they were "
-            "received. Try again in a minute"
-        )
-    return (
-        f"there is no hit {name} in the archive: the received hours "
-        f"{hour_text(search.first_hour)} to {hour_text(search.end_hour - 1)} were looked through. "
-        "If it was sent within the last minute, try again in a minute"
-    )

@@ -164,8 +164,12 @@ def stream(
 @_HOST
 @_port(8001)
 @_WIDE_ROWS
+@click.option(
+    "--archive", metavar="URL",
+    help="For passports of hits  [default: the folder in --data, if there is one]",
+)  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
-def reports(data: Path, wide_rows: str | None, **settings: Any) -> None:
+def reports(data: Path, wide_rows: str | None, archive: str | None, **settings: Any) -> None:
     """The report API and the pages that merchants look at.
 
     \b
@@ -175,8 +179,16 @@ def reports(data: Path, wide_rows: str | None, **settings: Any) -> None:
     from report_api.server import serve as serve_reports  # noqa: PLC0415
     from report_api.settings import ReportSettings  # noqa: PLC0415
 
-    wide_rows_url = wide_rows or DataFolder(data).wide_rows_url
-    serve_reports(ReportSettings(data_dir=data, wide_rows_url=wide_rows_url, **settings))
+    folder = DataFolder(data)
+    here = folder.archive_url if folder.archive.is_dir() else ""
+    serve_reports(
+        ReportSettings(
+            data_dir=data,
+            wide_rows_url=wide_rows or folder.wide_rows_url,
+            archive_url=here if archive is None else archive,
+            **settings,
+        )
+    )
 
 
 _CODE_HOST = click.option(

@@ -1,13 +1,12 @@
 """Found requests: one recorded request, looked for in the raw archive by the time in its id."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
 from stores.archive.port import Objects
-from stores.archive.raw_hours import RawHour
+from stores.archive.raw_hours import RAW_SCHEMA, RawHour
 from tallymark.slots import HOUR_US
 
 LOOKED_HOURS: Final = 72
@@ -25,14 +24,11 @@ class Search:
             not found.
         first_hour: UTC µs of the first received hour that was looked through, if need be.
         end_hour: UTC µs of the end of the last; they follow from the id and the time alone.
-        archived_through: UTC µs through which some collector is archived by the newest of these
-            hours; 0 where none of them holds anything.
     """
 
     requests: pl.DataFrame
     first_hour: int
     end_hour: int
-    archived_through: int
 
 
 def find_request(objects: Objects, request_id: str, named_at: int, now_us: int) -> Search:
@@ -50,23 +46,21 @@ def find_request(objects: Objects, request_id: str, named_at: int, now_us: int) 
     named_hour = named_at // HOUR_US * HOUR_US
     first = max(0, named_hour - AHEAD_HOURS * HOUR_US)
     end = min(named_hour + LOOKED_HOURS * HOUR_US, now_us // HOUR_US * HOUR_US) + HOUR_US
-    through = 0
-    for hour in _hours(objects, first, end):
-        found = hour.holding(request_id)
-        through = max(through, _frontier(hour))
+    found = RAW_SCHEMA.to_frame()
+    for hour_us in range(first, end, HOUR_US):
+        found = RawHour(objects, hour_us).holding(request_id, with_others=hour_us == named_hour)
         if found.height:
             break
-    else:
-        found = pl.DataFrame()
-    return Search(
-        requests=found, first_hour=first, end_hour=max(first, end), archived_through=through
-    )
+    return Search(requests=found, first_hour=first, end_hour=max(first, end))
 
 
-def _hours(objects: Objects, first_us: int, end_us: int) -> Iterator[RawHour]:
-    return (RawHour(objects, hour_us) for hour_us in range(first_us, end_us, HOUR_US))
-
-
-def _frontier(hour: RawHour) -> int:
-    newest = [file.manifest.blocks.get_column("frontier").max() for file in hour.files]
+def archived_through(objects: Objects, end_us: int) -> int:
+    """UTC µs through which some collector is archived, by the last two received hours before
+    ``end_us``; 0 where they hold nothing.
+    """
+    newest = [
+        file.manifest.blocks.get_column("frontier").max()
+        for hour_us in range(max(0, end_us - 2 * HOUR_US), end_us, HOUR_US)
+        for file in RawHour(objects, hour_us).files
+    ]
     return max((frontier for frontier in newest if isinstance(frontier, int)), default=0)

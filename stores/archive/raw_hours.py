@@ -143,17 +143,22 @@ class RawHour:
         except (pl.exceptions.PolarsError, OSError, NoRequestsError) as error:
             raise _damaged(name, str(error)) from error
 
-    def holding(self, request_id: str) -> pl.DataFrame:
+    def holding(self, request_id: str, *, with_others: bool = True) -> pl.DataFrame:
         """The requests of this id (``RAW_SCHEMA``), copies too, the one received first in front.
 
         A row group is read at a time, and only where its statistics say that it may hold the id.
+
+        Args:
+            request_id: 32 hex digits.
+            with_others: Whether it may be one that neither a balancer nor a client has named.
 
         Raises:
             ArchiveDamageError: when a file is missing or cannot be read.
         """
         found = [RAW_SCHEMA.to_frame()]
         for file in self.files:
-            if not file.manifest.requests:
+            manifest = file.manifest
+            if not (manifest.requests if with_others else manifest.balancer_requests):
                 continue
             try:
                 with self._opened(file) as content:

@@ -205,6 +205,14 @@ def test_a_hit_that_is_not_there_says_where_was_looked(
         of(world, request_id(at_us, 77))
 
 
+def test_while_the_archive_lags_a_hit_is_not_archived_yet(world: PassportWorld) -> None:
+    world.archive(world.view(NOW - 30 * MINUTE_US))
+    with pytest.raises(HitNotFoundError, match="is not archived yet"):
+        of(world, request_id(NOW - 20 * MINUTE_US))
+    with pytest.raises(HitNotFoundError, match="there is no hit"):
+        of(world, request_id(NOW - 40 * MINUTE_US))
+
+
 def test_a_property_is_not_told_of_anothers_hits(world: PassportWorld) -> None:
     theirs = world.view(HOUR, query=f"v=2&tid={world.their_id}&cid=1.1&en=a")
     world.archive(theirs)
