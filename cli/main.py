@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "audit": "cli.commands.audit:audit",
     "sweep": "cli.commands.sweep:sweep",
     "hit": "cli.commands.hit:hit",
+    "hits": "cli.commands.hits:hits",
     "dead-letters": "cli.commands.dead_letters:dead_letters",
     "serve": "cli.commands.serve:serve",
 }

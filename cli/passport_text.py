@@ -53,6 +53,7 @@ def _hit(hit: dict[str, Any]) -> Iterator[str]:
     for title in ("decoded", "enriched", "rules"):
         yield title
         yield from _fields(hit[title])
+    yield from _session(hit)
     if hit["cells"]:
         yield "cells it counts in" if hit["counts"] else "cells it would count in"
     computed_by = hit["computed_by"]
@@ -64,6 +65,25 @@ def _hit(hit: dict[str, Any]) -> Iterator[str]:
         )
     for cell in hit["cells"]:
         yield from _cell(cell)
+
+
+def _session(hit: dict[str, Any]) -> Iterator[str]:
+    session = hit["session"]
+    if hit["excluded_by"]:
+        return
+    yield "session"
+    if session is None:
+        why = hit["session_not_told"]
+        yield f"{_INDENT}not told: {why}" if why else f"{_INDENT}it belongs to none"
+        return
+    yield f"{_INDENT}began {moment(session['session_start'])}"
+    yield from _fields(
+        {
+            name: value
+            for name, value in session.items()
+            if name not in ("session_start", "session_slot")
+        }
+    )
 
 
 def _cell(cell: dict[str, Any]) -> Iterator[str]:

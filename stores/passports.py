@@ -7,8 +7,10 @@ from typing import Any
 import orjson
 import polars as pl
 
+from stores.archive.client_requests import NotToldError
 from stores.archive.found_requests import Search, archived_through, find_request
 from stores.archive.port import Objects
+from stores.hit_sessions import HitSessions
 from stores.lineages import LineageRegister
 from stores.pointers import PointerStore
 from stores.rules_cache.port import RulesCache
@@ -23,13 +25,14 @@ from tallymark.passports import (
     hit_document,
     letter_documents,
     request_document,
+    session_documents,
     understood,
     with_lateness,
 )
 from tallymark.pointer_map import PointerMap
 from tallymark.properties import Property
 from tallymark.replays import hour_text
-from tallymark.requests import named_measurement_ids
+from tallymark.requests import REQUEST_SCHEMA, named_measurement_ids
 from tallymark.slots import LATE_US
 
 ARCHIVED_SOON_US = 120_000_000
@@ -49,6 +52,7 @@ class Passports:
         rules: Properties and their rules.
         now_us: UTC µs.
         late_us: D.
+        most_requests: How many recorded requests may be read to tell a hit's session.
     """
 
     def __init__(
@@ -58,11 +62,16 @@ class Passports:
         rules: RulesCache,
         now_us: Callable[[], int],
         late_us: int = LATE_US,
+        *,
+        most_requests: int = 200_000,
     ) -> None:
         self._objects = objects
         self._wide_rows = wide_rows
         self._pointers = PointerStore(wide_rows)
         self._register = LineageRegister(wide_rows, now_us)
+        self._sessions = HitSessions(
+            objects, wide_rows, rules.frame, late_us=late_us, most_requests=most_requests
+        )
         self._rules = rules
         self._now_us = now_us
         self._late_us = late_us
@@ -98,38 +107,50 @@ class Passports:
         return {
             "name": str(name),
             "request": _request(search, is_whole=is_whole, is_owner=owner is not None),
-            "hits": self._hits(chosen),
+            "hits": self._hits(chosen, request.select(list(REQUEST_SCHEMA))),
             "hits_of_request": hits.height,
             "dead_letters": _letters(told, is_whole=is_whole),
         }
 
-    def _hits(self, hits: pl.DataFrame) -> list[dict[str, Any]]:
+    def _hits(self, hits: pl.DataFrame, request: pl.DataFrame) -> list[dict[str, Any]]:
         """A document a hit, in the order of the request."""
-        served = {
-            int(owner): self._pointers.pointers(int(owner)).served
-            for owner in hits.get_column("property_id").unique()
-        }
-        late = with_lateness(hits, self._late_us)
-        cells = self._cells(hits, served)
         register = self._register.all() if hits.height else {}
         documents = []
-        for hit in late.iter_rows(named=True):
-            lineage = served[hit["property_id"]].lineage_at(hit["event_at"])
-            document = hit_document(hit, lineage=lineage)
-            document["computed_by"] = _computed_by(register.get(lineage or ""))
-            document["cells"] = cells.get(hit["hit_id"], [])
-            documents.append(document)
-        return documents
+        for (owner,), mine in hits.partition_by("property_id", as_dict=True).items():
+            served = self._pointers.pointers(int(str(owner))).served
+            sessions, why_not = self._sessions_of(counting(mine), request, served)
+            told = session_documents(sessions)
+            cells = self._cells(counting(mine), sessions, served)
+            for hit in with_lateness(mine, self._late_us).iter_rows(named=True):
+                lineage = served.lineage_at(hit["event_at"])
+                documents.append(
+                    hit_document(hit, lineage=lineage)
+                    | {
+                        "session": told.get(hit["hit_id"]),
+                        "session_not_told": "" if hit["excluded_by"] else why_not,
+                        "computed_by": _computed_by(register.get(lineage or "")),
+                        "cells": cells.get(hit["hit_id"], []),
+                    }
+                )
+        return sorted(documents, key=lambda document: str(document["hit_id"]))
+
+    def _sessions_of(
+        self, hits: pl.DataFrame, request: pl.DataFrame, served: PointerMap
+    ) -> tuple[pl.DataFrame | None, str]:
+        """What the sessions of hits say, or why that is not told."""
+        if hits.is_empty():
+            return None, ""
+        try:
+            return self._sessions.of(hits, request, served, self._now_us()), ""
+        except NotToldError as error:
+            return None, str(error)
 
     def _cells(
-        self, hits: pl.DataFrame, served: dict[int, PointerMap]
+        self, hits: pl.DataFrame, sessions: pl.DataFrame | None, served: PointerMap
     ) -> dict[str, list[dict[str, Any]]]:
-        """The cells of each hit that counts, with what is stored of them."""
-        cells = cells_of(counting(hits))
-        serving = [
-            served[owner].lineage_at(slot)
-            for owner, slot in cells.select("property_id", "slot_start").iter_rows()
-        ]
+        """The cells of each hit of a property that counts, with what is stored of them."""
+        cells = cells_of(hits, sessions)
+        serving = [served.lineage_at(slot) for slot in cells.get_column("slot_start")]
         placed = cells.with_columns(pl.Series("lineage", serving, dtype=pl.String))
         placed = placed.filter(pl.col("lineage").is_not_null())
         told = with_stored_rows(with_cell_keys(placed), self._wide_rows)

@@ -51,7 +51,7 @@ def understood(
     """Process one request by the installed code and the rules in force when it was received.
 
     Args:
-        request: ``REQUEST_SCHEMA``, one row.
+        request: ``REQUEST_SCHEMA``, one row; of more, one that fails makes all of them fail.
         properties_of: ``PROPERTY_SCHEMA`` of the measurement ids it is given.
     """
     try:
@@ -110,7 +110,7 @@ def hit_document(hit: dict[str, Any], *, lineage: str | None) -> dict[str, Any]:
         lineage: What serves the hour of the event, if anything does.
     """
     apart = {*ENRICHED, *RULED, *_VERDICT, "is_late", "has_balancer_id"}
-    counts, why = _verdict(hit, lineage)
+    counts, why = verdict(hit, lineage)
     return {
         "hit_id": hit["hit_id"],
         "received_at": hit["received_at"],
@@ -127,8 +127,13 @@ def hit_document(hit: dict[str, Any], *, lineage: str | None) -> dict[str, Any]:
     }
 
 
-def _verdict(hit: dict[str, Any], lineage: str | None) -> tuple[bool, str]:
-    """Whether a hit counts where its hour is served from, and why."""
+def verdict(hit: dict[str, Any], lineage: str | None) -> tuple[bool, str]:
+    """Whether a hit counts where its hour is served from, and why, as a sentence.
+
+    Args:
+        hit: A row of ``with_lateness``.
+        lineage: What serves the hour of the event, if anything does.
+    """
     excluded_by = hit["excluded_by"]
     if excluded_by:
         because = EXCLUSIONS.get(excluded_by, "a filter tagged it")
@@ -146,3 +151,15 @@ def _verdict(hit: dict[str, Any], lineage: str | None) -> tuple[bool, str]:
             "is sealed, a replay counts it"
         )
     return True, f"it counts, {version}: it was late ({late}), and {lineage} is a replay"
+
+
+def session_documents(sessions: pl.DataFrame | None) -> dict[str, dict[str, Any]]:
+    """The session of each hit as it is told, by hit id; hits that belong to none are left out.
+
+    Args:
+        sessions: What ``hit_cells.sessions_of`` gives; ``None`` where it is not known.
+    """
+    if sessions is None:
+        return {}
+    in_one = sessions.filter(pl.col("session_start").is_not_null()).drop("begins_session")
+    return {session.pop("hit_id"): session for session in in_one.iter_rows(named=True)}

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,6 +12,9 @@ from stores.clock import utc_us
 from stores.passports import HitNotFoundError, Passports
 from stores.rules_cache.file import FileRulesCache
 from tallymark.hit_names import HitName
+
+MOST_REQUESTS: Final = 5_000_000
+"""How many recorded requests may be read to tell the hit's session."""
 
 
 @click.command()
@@ -39,6 +42,7 @@ def hit(hit_id: str, *, as_json: bool, **where: Any) -> None:
             FileRulesCache(Path(places.rules_path)),
             utc_us,
             places.late_us,
+            most_requests=MOST_REQUESTS,
         )
         try:
             passport = passports.passport(name)

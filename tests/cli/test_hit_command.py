@@ -1,4 +1,4 @@
-"""``tallymark hit`` over a small archive."""
+"""``tallymark hit`` and ``tallymark hits`` over a small archive."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from tallymark.slots import HOUR_US
 from tests.stores.passport_world import HOUR, PassportWorld
 
 Run = Callable[..., Result]
@@ -43,7 +44,7 @@ def test_a_passport_is_told_in_sections(run: Run, world: PassportWorld) -> None:
     ):
         assert line in lines
     assert [line for line in lines if line and not line.startswith(" ")][2:] == [
-        "decoded", "enriched", "rules", "cells it counts in",
+        "decoded", "enriched", "rules", "session", "cells it counts in",
     ]  # fmt: skip
 
 
@@ -81,3 +82,44 @@ def test_a_name_of_no_hit_ends_with_what_is_wrong(run: Run, name: str, told: str
     answer = run("hit", name)
     assert answer.exit_code == 1
     assert told in answer.stderr
+
+
+def test_the_newest_hits_of_a_property_are_listed(run: Run, world: PassportWorld) -> None:
+    theirs = world.view(HOUR + 3, query=f"v=2&tid={world.their_id}&cid=9.9&en=theirs")
+    views = [world.view(HOUR + hour * HOUR_US + 1, hour) for hour in range(4)]
+    bot = world.view(HOUR + 2 * HOUR_US + 5, user_agent="Googlebot/2.1")
+    world.archive(*views, theirs, bot)
+    told = run("hits", "2026-01-01", "--property", world.my_id, "--last", 3)
+    lines = told.stdout.splitlines()
+    assert [line.split("-")[0] for line in lines] == [
+        views[3]["request_id"], bot["request_id"], views[2]["request_id"],
+    ]  # fmt: skip
+    assert lines[0].split("  ")[2:] == [
+        "page_view", "x.example/tea", "(no source)",
+        "it counts, by version 1 of its property's rules",
+    ]  # fmt: skip
+    assert lines[1].endswith("(bot)")
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [(["--client", "2.2"], 1), (["--client", "3.3"], 0), ([], 2), (["--last", "1"], 1)],
+)
+def test_a_client_and_a_number_choose(
+    run: Run, world: PassportWorld, options: list[str], found: int
+) -> None:
+    other = f"v=2&tid={world.my_id}&cid=2.2&en=page_view&dl=https%3A%2F%2Fx.example%2F%1B"
+    world.archive(world.view(HOUR), world.view(HOUR + 1, query=other))
+    told = run("hits", "2026-01-01T00", "--property", world.my_id, "--json", *options)
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    assert len(rows) == found
+    assert [row["received_at"] for row in rows] == [HOUR + 1, HOUR][:found]
+    assert bool(told.stderr) == (not found)
+
+
+def test_listed_texts_of_visitors_move_no_cursor(run: Run, world: PassportWorld) -> None:
+    query = f"v=2&tid={world.my_id}&cid=1&en=%1B%5B2J&dl=https%3A%2F%2Fx.example%2F%1B%E2%80%AE"
+    world.archive(world.view(HOUR, query=query + "%0Ax&cs=%1B&cm=%07"))
+    told = run("hits", "2026-01-01", "--property", world.my_id).output
+    assert "\\u{1b}[2J" in told
+    assert all(character.isprintable() for character in told.rstrip("\n"))

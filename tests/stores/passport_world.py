@@ -17,12 +17,14 @@ from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.sqlite import SqliteWideRows
 from tallymark.aggregates import cell_frame
 from tallymark.blocks import Block, encode_requests
-from tallymark.counting import Tally, slots_in
+from tallymark.counting import Tally, slots_in, touches_in
+from tallymark.pieces import CLIENT
 from tallymark.pointer_map import FOR_EVER, SINCE_EVER
 from tallymark.processing import process_requests
 from tallymark.replays import Span
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.slots import HOUR_US
+from tallymark.touch_cells import encode_touches, hour_of
 from tallymark.touches import TOUCH_SCHEMA
 
 HOUR = 1_767_225_600_000_000  # 2026-01-01T00
@@ -78,24 +80,30 @@ class PassportWorld:
 
     def archive(self, *requests: dict[str, Any]) -> None:
         """Keep requests in the raw archive, a block an hour."""
-        for request in requests:
+        hours: dict[int, list[dict[str, Any]]] = {}
+        for request in sorted(requests, key=lambda each: each["received_at"]):
+            hours.setdefault(request["received_at"] // HOUR_US, []).append(request)
+        for of_hour in hours.values():
             self._blocks += 1
-            payload = encode_requests(pl.DataFrame([request], schema=REQUEST_SCHEMA))
+            end_us = of_hour[-1]["received_at"] + 1
+            payload = encode_requests(pl.DataFrame(of_hour, schema=REQUEST_SCHEMA))
             block = Block(
-                spool_id="a", number=self._blocks, kind="requests",
-                frontier=request["received_at"] + 1, requests=1, payload=payload,
-                published_at=request["received_at"] + 1,
+                spool_id="a", number=self._blocks, kind="requests", frontier=end_us,
+                requests=len(of_hour), payload=payload, published_at=end_us,
             )  # fmt: skip
             RawArchive(self.objects).write([block])
 
     def count(self, *requests: dict[str, Any], lineage: str = "live-1") -> None:
-        """Store the cells of all hits of these requests."""
+        """Store the cells and touches of all hits of these requests."""
         frame = pl.DataFrame(requests, schema=REQUEST_SCHEMA)
         tally = Tally()
         tally.add(process_requests(frame, self.rules.frame).hits)
         facts = tally.counted(pl.DataFrame(schema=TOUCH_SCHEMA), 0)
         touched = slots_in(Span(0, NOW), facts)
         self.rows.write(cell_frame(facts, touched, lineage=lineage, version=1))
+        touches = touches_in(Span(0, NOW), facts)
+        owed = touches.select(*CLIENT, hour_of("start")).unique()
+        self.rows.write(encode_touches(touches, owed, lineage=lineage, version=1))
 
     def serve(self, lineage: str) -> None:
         """Let a replay serve all hours."""

@@ -1,13 +1,18 @@
 """Passports of hits in an archive, held against the cells that counting them wrote."""
 
+import json
+from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from stores.passports import HitNotFoundError
+from stores.archive.found_requests import find_request
+from stores.passports import HitNotFoundError, Passports
 from tallymark import passports as domain
 from tallymark.dead_letters import REASONS
 from tallymark.hit_names import HitName
@@ -16,6 +21,11 @@ from tallymark.rollups import ROLLUPS
 from tallymark.slots import HOUR_US, MINUTE_US
 from tests.stores.passport_world import HOUR, NOW, PassportWorld, request_id
 
+AGENTS = (
+    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
+)
 BOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 OLD_MS = 73 * 3_600_000
 
@@ -276,6 +286,63 @@ def test_a_dead_letter_is_told_to_the_property_that_alone_is_named(
         of(world, letter["request_id"], world.my_id)
 
 
+def visits(world: PassportWorld) -> list[dict[str, Any]]:
+    """Visits of a few clients: sources, pauses, midnights, and hits that open no session."""
+    random = Random(4)
+    requests = []
+    for number in range(25):
+        at_us = HOUR - 9 * HOUR_US + random.randrange(12 * HOUR_US)
+        client = random.choice(["1.1", "2.2", "3.3", "é/4 4"])
+        page = f"https%3A%2F%2Fx.example%2F{random.choice('abc')}"
+        campaign = random.choice(["", "", "%3Futm_source%3Dmail%26utm_medium%3Demail"])
+        query = f"tid={world.my_id}&cid={quote(client)}&en=page_view&dl={page}{campaign}"
+        view = world.view(at_us, number, query=f"v=2&{query}", user_agent=random.choice(AGENTS))
+        if number % 7 == 0:
+            event = {"client_id": client, "events": [{"name": "purchase", "params": {"value": 3}}]}
+            view |= MP | {"body": json.dumps(event)}
+            view["query"] = view["query"].replace("=ID", f"={world.my_id}")
+        requests.append(view)
+    return requests
+
+
+def test_the_rows_that_all_passports_name_are_those_stored_hit_by_hit(
+    world: PassportWorld,
+) -> None:
+    requests = visits(world)
+    world.archive(*requests)
+    world.count(*requests)
+    named: Counter[tuple[Any, ...]] = Counter()
+    stored = {}
+    sessions = set()
+    for request in requests:
+        [hit] = of(world, request["request_id"])["hits"]
+        sessions.add((hit["session"] or {}).get("session_start"))
+        for cell in hit["cells"]:
+            assert (cell["is_stored"], cell["holds_client"]) == (True, True), cell
+            row = (cell["rollup"], cell["row_key"], cell["slot_start"], *cell["keys"])
+            named[row] += 1
+            stored[row] = cell["numbers"]["events"]
+    assert named == stored
+    assert named.total() == len(requests) * len(ROLLUPS)
+    assert len(sessions) > 8
+    assert None in sessions
+
+
+def test_a_session_that_would_take_too_much_reading_is_not_told(world: PassportWorld) -> None:
+    views = [world.view(HOUR + minute * MINUTE_US, minute) for minute in range(5)]
+    world.archive(*views)
+    world.count(*views)
+    few = Passports(world.objects, world.rows, world.rules, lambda: NOW, most_requests=4)
+    [hit] = few.passport(HitName.parse(views[0]["request_id"]))["hits"]
+    assert hit["session"] is None
+    assert hit["session_not_told"] == "5 requests would have to be read, 4 may be"
+    told = {cell["rollup"]: cell["is_stored"] for cell in hit["cells"]}
+    assert told == {
+        rollup.name: True if rollup.grain != "piece" or not rollup.keys else None
+        for rollup in ROLLUPS
+    }
+
+
 def test_an_owner_is_not_told_what_the_collector_found_out_of_the_visitor(
     world: PassportWorld,
 ) -> None:
@@ -304,8 +371,9 @@ def test_only_row_groups_that_may_hold_the_id_are_read(
         return whole(file, group, **named)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", note)
-    found = of(world, views[31]["request_id"])
-    assert found["request"]["received_at"] == HOUR + 31 * MINUTE_US
+    name = HitName.parse(views[31]["request_id"])
+    found = find_request(world.objects, name.request_id, name.named_at, NOW)
+    assert found.requests.get_column("received_at").to_list() == [HOUR + 31 * MINUTE_US]
     assert set(read) == {3}
 
 
