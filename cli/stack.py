@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cli import dagster_probes, probes
 from cli.data_folder import DataFolder
+from cli.redaction import PRESETS, redaction_text
 from cli.service import Service
 
 BUS_PROJECT = "tallymark"
@@ -31,6 +32,7 @@ class StackSettings:
     flush_seconds: float = 5.0
     trusted_proxies: tuple[str, ...] = ()
     demo_hits_per_second: float = 0.0
+    redact: tuple[str, ...] = PRESETS
 
     @property
     def folder(self) -> DataFolder:
@@ -167,7 +169,9 @@ def _shipper(settings: StackSettings) -> Service:
     return Service(
         name="shipper",
         stage=4,
-        command=_serve(settings, "shipper", bus=settings.bus_url),
+        command=_serve(
+            settings, "shipper", bus=settings.bus_url, redact=redaction_text(settings.redact)
+        ),
         address=settings.bus_url,
         is_ready=probes.notes_of(settings.folder.run / "shipper.json"),
         is_idle=lambda: not unshipped_spools(settings.folder.spools),

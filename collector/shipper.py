@@ -11,10 +11,10 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final
@@ -23,12 +23,13 @@ import orjson
 import polars as pl
 
 from collector.recovery import recover_spool, segment_numbers
-from collector.segment_blocks import block_of_segment
+from collector.redactor import BrokenRedactionError, Redactor
+from collector.segment_blocks import SegmentBlock, block_of_segment
 from collector.segments import BLOCK_SUFFIX, block_path
 from collector.spools import NEW_PREFIX, lock_spool
 from stores import failpoints
 from stores.bus.port import HITS_TOPIC, BusUnavailableError, Publisher, UnknownNameError
-from tallymark.blocks import Block
+from tallymark.personal_data import PRESETS
 
 DONE_PREFIX: Final = ".done-"
 MAX_IN_FLIGHT: Final = 16
@@ -43,10 +44,22 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class ShipperState:
-    """What a shipper has done since it started."""
+    """What a shipper has done since it started.
+
+    Attributes:
+        blocks_shipped: Those that the bus has acknowledged.
+        requests_shipped: In them.
+        redacted: How many values of each kind were taken out of them; without the kinds that are
+            not looked for.
+        requests_withheld: How many of them lost all texts, since redaction failed on them.
+        failures: Of any kind; each was, or will be, tried again.
+        last_error: The last of them.
+    """
 
     blocks_shipped: int = 0
     requests_shipped: int = 0
+    redacted: dict[str, int] = field(default_factory=dict)
+    requests_withheld: int = 0
     failures: int = 0
     last_error: str = ""
 
@@ -58,18 +71,22 @@ class Shipper:
         spools: The folder of all spools.
         quarantine: Where damaged segments are kept.
         publisher: The bus.
+        redactor: Takes personal data out of what is sent.
     """
 
-    def __init__(self, spools: Path, *, quarantine: Path, publisher: Publisher) -> None:
+    def __init__(
+        self, spools: Path, *, quarantine: Path, publisher: Publisher, redactor: Redactor
+    ) -> None:
         self._spools = spools
         self._quarantine = quarantine
+        self._redactor = redactor
         self._publisher = publisher
         self._waiting: deque[Path] = deque()
-        self._in_flight: dict[Path, tuple[Block, Future[str]]] = {}
+        self._in_flight: dict[Path, tuple[SegmentBlock, Future[str]]] = {}
         self._has_topic = False
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._paused_until = 0.0
-        self.state = ShipperState()
+        self.state = ShipperState(redacted=dict.fromkeys(redactor.kinds, 0))
 
     def step(self) -> None:
         """Take up what the bus has acknowledged, and send what is closed."""
@@ -124,36 +141,43 @@ class Shipper:
 
     def _send(self, path: Path) -> None:
         try:
-            block = block_of_segment(path, self._quarantine)
+            sent = block_of_segment(path, self._quarantine, self._redactor)
         except FileNotFoundError:
             return  # acknowledged since it was listed
+        except BrokenRedactionError as error:
+            self._back_off(f"{path}: {error}")
+            return
         except (OSError, pl.exceptions.PolarsError) as error:
             self._back_off(f"{path}: {error!r}")
             return
+        block = sent.block
         if block.kind == "closing" and len(_numbers(path.parent, BLOCK_SUFFIX)) > 1:
             return  # it says that all others have gone out, so it goes last and alone
         failpoints.reach("shipper.before-publish")
         future = self._publisher.publish(HITS_TOPIC, block.payload, block.attributes())
-        self._in_flight[path] = (block, future)
+        self._in_flight[path] = (sent, future)
 
     def _take_acknowledgements(self) -> None:
-        for path, (block, future) in list(self._in_flight.items()):
+        for path, (sent, future) in list(self._in_flight.items()):
             if not future.done():
                 continue
             del self._in_flight[path]
             error = future.exception()
             if error is None:
                 failpoints.reach("shipper.published-before-unlink")
-                self._forget(path, block)
+                self._forget(path, sent)
             else:
                 self._has_topic &= not isinstance(error, UnknownNameError)
-                self._back_off(f"{block.name}: {error!r}")
+                self._back_off(f"{sent.block.name}: {error!r}")
 
-    def _forget(self, path: Path, block: Block) -> None:
+    def _forget(self, path: Path, sent: SegmentBlock) -> None:
         self.state.blocks_shipped += 1
-        self.state.requests_shipped += block.requests
+        self.state.requests_shipped += sent.block.requests
+        self.state.requests_withheld += sent.withheld
+        for kind, count in sent.values.items():
+            self.state.redacted[kind] += count
         self._pause_seconds = _FIRST_PAUSE_SECONDS
-        if block.kind == "closing":
+        if sent.block.kind == "closing":
             _remove(path.parent)
         else:
             path.unlink(missing_ok=True)
@@ -194,10 +218,15 @@ class Shipper:
             os.close(lock)
 
 
-def run(*, data_dir: Path, bus_url: str) -> None:
+def run(*, data_dir: Path, bus_url: str, redact: Collection[str] = PRESETS) -> None:
     """Ship what collectors keep under ``data_dir`` until SIGTERM or SIGINT, then what is closed.
 
     Each second ``run/shipper.json`` says how far the shipper is.
+
+    Args:
+        data_dir: The data folder.
+        bus_url: Address of the bus.
+        redact: The kinds of personal data that are taken out of what is shipped.
 
     Raises:
         ValueError: when ``bus_url`` is no address of a bus.
@@ -208,7 +237,12 @@ def run(*, data_dir: Path, bus_url: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     publisher = PubSubPublisher(BusAddress.parse(bus_url))
-    shipper = Shipper(data_dir / "spools", quarantine=data_dir / "quarantine", publisher=publisher)
+    shipper = Shipper(
+        data_dir / "spools",
+        quarantine=data_dir / "quarantine",
+        publisher=publisher,
+        redactor=Redactor(redact),
+    )
     note = data_dir / "run" / "shipper.json"
     note.parent.mkdir(parents=True, exist_ok=True)
     note_at = 0.0

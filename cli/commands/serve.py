@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from cli.data_folder import DataFolder, data_option
+from cli.redaction import redact_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -90,16 +91,18 @@ def collector(data: Path, **settings: Any) -> None:
 @serve.command()
 @data_option
 @_BUS
-def shipper(data: Path, bus: str) -> None:
+@redact_option
+def shipper(data: Path, bus: str, redact: tuple[str, ...]) -> None:
     """The shipper: brings what collectors on this machine have kept to the bus.
 
     \b
-    Example:
+    Examples:
       tallymark serve shipper --bus pubsub://127.0.0.1:8085/tallymark
+      tallymark serve shipper --redact mail,card
     """
     from collector.shipper import run  # noqa: PLC0415
 
-    run(data_dir=data, bus_url=bus)
+    run(data_dir=data, bus_url=bus, redact=redact)
 
 
 @serve.command()

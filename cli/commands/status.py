@@ -135,9 +135,15 @@ def _note_problem(path: Path) -> str:
 
 
 def _noted(path: Path) -> str:
-    """How far behind a service says it is, and whether it failed on any requests."""
+    """How far behind a service says it is, whether it failed on any requests, and what personal
+    data it took out of how many values."""
     note = probes.run_note(path)
     said = {key: note[key] for key in sorted(note) if "lag" in key or "backlog" in key}
     if note.get("failed_requests"):
         said["failed_requests"] = note["failed_requests"]
+    if note.get("requests_withheld"):
+        said["requests_withheld"] = note["requests_withheld"]
+    if "redacted" in note:
+        kinds = [f"{count} {kind}" for kind, count in note["redacted"].items()]
+        said["redacted"] = ", ".join(kinds) or "nothing: it is switched off"
     return "".join(f"; {key} {value}" for key, value in said.items())

@@ -11,6 +11,7 @@ import click
 
 from cli.data_folder import DataFolder, data_option
 from cli.demo import ensure_demo_property, page_address
+from cli.redaction import redact_option
 from cli.screen import open_screen
 from cli.service import Child
 from cli.stack import StackSettings, port_problems, services_of
@@ -50,6 +51,7 @@ _PORT = click.IntRange(1, 65535)
               help="The table, the emulator's where BIGTABLE_EMULATOR_HOST is set.")  # fmt: skip
 @click.option("--trusted-proxy", "trusted_proxies", multiple=True, metavar="NETWORK",
               help="Believe the forwarding headers of this network (CIDR).")  # fmt: skip
+@redact_option
 def up(
     data: Path, demo: bool, demo_rate: float, wide_rows: str, bigtable: str, **more: Any
 ) -> None:

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
+from cli.commands.status import _noted
 from cli.data_folder import DataFolder
 from cli.demo import ensure_demo_property, page_address
 from cli.main import main
@@ -252,3 +253,34 @@ def test_stillness_needs_its_time_without_a_change():
         now[0], seen[0] = at, what
         answers.append(still())
     assert answers == [False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        ([], "mail,phone,card"),
+        (["--redact", "card, mail"], "mail,card"),
+        (["--redact", "none"], "none"),
+    ],
+)
+def test_what_is_redacted_is_told_to_the_shipper(tmp_path, given, kinds):
+    command = main.get_command(click.Context(main), "up")
+    context = command.make_context("up", [*given, "--data", str(tmp_path)])
+    settings = stack(tmp_path, redact=context.params["redact"])
+    [shipper] = [one for one in services_of(settings) if one.name == "shipper"]
+    assert shipper.command[-2:] == ("--redact", kinds)
+
+
+@pytest.mark.parametrize("given", ["", "mail,none", "iban"])
+def test_a_kind_of_personal_data_that_nobody_knows_is_refused(tmp_path, given):
+    result = run("serve", "shipper", "--redact", given, "--data", tmp_path)
+    assert result.exit_code == 2
+    assert "expected some of mail,phone,card, or none" in result.output
+
+
+def test_status_says_what_was_redacted(tmp_path):
+    note = {"noted_at": 0, "redacted": {"mail": 2, "card": 0}, "requests_withheld": 1}
+    (tmp_path / "shipper.json").write_text(json.dumps(note))
+    assert _noted(tmp_path / "shipper.json") == "; requests_withheld 1; redacted 2 mail, 0 card"
+    (tmp_path / "shipper.json").write_text('{"redacted": {}}')
+    assert "switched off" in _noted(tmp_path / "shipper.json")

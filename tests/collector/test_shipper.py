@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.redactor import Redactor
 from collector.request_ids import RequestIds
 from collector.segments import BLOCK_SUFFIX
 from collector.shipper import DONE_PREFIX, Shipper, write_note
@@ -58,8 +59,13 @@ def bus(tmp_path: Path) -> Iterator[Bus]:
     bus.close()
 
 
-def shipper_of(data_dir: Path, publisher) -> Shipper:
-    return Shipper(data_dir / "spools", quarantine=data_dir / "quarantine", publisher=publisher)
+def shipper_of(data_dir: Path, publisher, redactor: Redactor | None = None) -> Shipper:
+    return Shipper(
+        data_dir / "spools",
+        quarantine=data_dir / "quarantine",
+        publisher=publisher,
+        redactor=redactor or Redactor(),
+    )
 
 
 def spool_with(folder: Path, requests_a_block: list[int], number: int = 1) -> Spool:
