@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from tallymark.personal_data import PRESETS, Redacted, redacted, without_texts
+from tallymark.personal_data import PRESETS, Redacted, in_own_bytes, redacted, without_texts
 
 MAX_WITHHELD: Final = 20
 """When more requests of a block cannot be gone over it is not theirs: the code is broken."""
@@ -82,7 +82,8 @@ class Redactor:
                 done = Redacted(without_texts(part), {})
             parts.append(done.requests)
             values.update(done.values)
-        return RedactedBlock(pl.concat(parts), dict(values), withheld)
+        whole = in_own_bytes(pl.concat(parts)) if withheld else pl.concat(parts)
+        return RedactedBlock(whole, dict(values), withheld)
 
     @staticmethod
     def _note(error: BaseException, requests: int) -> None:

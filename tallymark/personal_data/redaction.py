@@ -67,13 +67,23 @@ def redacted(requests: pl.DataFrame, kinds: Collection[str] = PRESETS) -> Redact
             values[kind] += int(found.get_column(kind).sum())
         after = _recorded(found.get_column("text"), requests, suspects, column)
         changed.append(requests.get_column(column).clone().scatter(suspects, after))
-    return Redacted(requests.with_columns(changed) if changed else requests, values)
+    return Redacted(requests.with_columns(map(_anew, changed)) if changed else requests, values)
+
+
+def _anew(texts: pl.Series) -> pl.Series:
+    """Texts in bytes of their own: Arrow's views would carry along all that they were cut from."""
+    return pl.select(pl.concat_str(pl.lit(""), texts).alias(texts.name)).to_series()
 
 
 def without_texts(requests: pl.DataFrame) -> pl.DataFrame:
     """Requests of which nothing is left that pages say: for those that cannot be redacted."""
     nothing = [pl.lit("").alias(column) for column in TEXTS]
     return requests.with_columns(*nothing, pl.lit("utf-8").alias("body_encoding"))
+
+
+def in_own_bytes(requests: pl.DataFrame) -> pl.DataFrame:
+    """The same requests, their texts free of bytes of requests that they were a part of."""
+    return requests.with_columns(_anew(requests.get_column(column)) for column in TEXTS)
 
 
 @cache

@@ -1,5 +1,6 @@
 """Personal data stays on the collector's machine, and no block is lost over it."""
 
+import io
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -73,6 +74,18 @@ def test_a_request_that_makes_redaction_fail_goes_out_without_its_texts(tmp_path
     assert kept.stat().st_mode & 0o077 == 0
     assert "ValueError" in caplog.text
     assert MAIL not in caplog.text
+
+
+@pytest.mark.parametrize("redact", [redacted, failing])
+def test_no_bytes_of_what_was_taken_out_travel_with_a_block(tmp_path: Path, redact):
+    queries = [f"ep.a={MAIL}&ep.long={'x' * 40}", *[f"ep.b={'y' * 40}{n}" for n in range(50)]]
+    queries[7] = f"{POISON}&ep.a=planted-{MAIL}"
+    path = segment_with(tmp_path, *queries)
+    sent = block_of_segment(path, tmp_path / "kept", Redactor(redact=redact))
+    buffer = io.BytesIO()
+    sent.block.frame().write_ipc_stream(buffer, compression="uncompressed")
+    assert b"ep.long" in buffer.getvalue()
+    assert b"jane" not in buffer.getvalue()
 
 
 def test_where_all_requests_fail_the_block_waits_and_nothing_of_it_is_told(tmp_path: Path, caplog):

@@ -23,6 +23,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ADDRESSES = ["203.0.113.77", "2001:db8:1:2:3:4:5:6", "2001:0db8:0001:0002:0003:0004:0005:0006"]
 SECRETS = [f"planted{secrets.token_hex(12)}" for _ in range(12)]
+PERSON = f"jane.planted{secrets.token_hex(6)}"
+MAIL = f"{PERSON}@example.com"
+PHONES = ["+49 176 55501234", "+4917655501234", "0049-176-55501234", "0176 55501234"]
+CARDS = ["4111111111111111", "4111 1111 1111 1111", "5555-5555-5555-4444"]
 WEB, SERVER = "/g/collect", "/mp/collect"
 JSON = {"Content-Type": "application/json"}
 
@@ -152,6 +156,46 @@ def planting(site: Site) -> list[Bad]:
     ]  # fmt: skip
 
 
+def personal(site: Site) -> list[Bad]:
+    """Requests with an address or a number of a person wherever a page may put one."""
+    once, twice = quote(MAIL, safe=""), quote(quote(MAIL, safe=""), safe="")
+    page = quote(f"https://shop.example/thanks?mail={once}&phone={quote(PHONES[3])}", safe="")
+    numbers = [*PHONES[:3], *CARDS]
+    text = json.dumps(
+        {
+            "client_id": MAIL,
+            "user_id": PHONES[0],
+            "user_properties": {"phone": {"value": PHONES[3]}},
+            "events": [{"name": "a", "params": {
+                "mail": MAIL, "all": ", ".join(numbers), "card": int(CARDS[0]),
+                "page_location": f"https://x/?m={once}",
+            }}],
+        }
+    )  # fmt: skip
+    lines = f"en=a&ep.mail={once}\r\nen=b&ep.tel={quote(PHONES[3])}\r\nen=c&dl={page}\r\n"
+    latin = b"en=\xff&ep.mail=" + MAIL.encode()
+    universal = f"/collect?v=1&tid={site.measurement_id}&cid={once}&t=pageview&dt={twice}&dl={page}"
+    pixel = f"/p.gif?tid={site.measurement_id}&cid=7.7"
+    return [
+        Bad("in a page's address", _web(site, f"&dl={page}&dt={once}&dr={page}")),
+        *(Bad("a number", _web(site, f"&ep.note=it+is+{quote(one)}+today")) for one in numbers),
+        Bad("in a path", _web(site, f"&dl={quote(f'https://shop.example/by/{MAIL}', safe='')}")),
+        Bad("ids", _web(site, f"&uid={once}", cid=once)),
+        Bad("twice encoded", _web(site, f"&ep.a={twice}&up.b={quote(twice, safe='')}")),
+        Bad("in lines", _web(site), lines.encode()),
+        Bad("in JSON", _server(site), text.encode()),
+        Bad("escaped in JSON", _server(site), text.replace("@", "\\u0040").encode()),
+        Bad("packed", _server(site), gzip.compress(text.encode()), (("Content-Encoding", "gzip"),)),
+        Bad("no UTF-8", _web(site), latin),
+        Bad("no JSON", _server(site), b"{" + MAIL.encode()),
+        Bad("of old", universal, statuses=(200,)),
+        Bad("by a pixel", f"{pixel}&dt={once}", statuses=(200,), method="GET",
+            headers=(("Referer", f"https://shop.example/?mail={MAIL}"), ("Origin", f"https://{MAIL}"))),
+        Bad("to nobody", f"/g/collect?v=2&tid=G-NOBODY0000&cid={once}&en={once}",
+            reason="unknown_measurement_id"),
+    ]  # fmt: skip
+
+
 def send(stack: Stack, bad: Bad) -> http.client.HTTPResponse:
     """The answer to a request; a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.collector_port, timeout=20)
@@ -186,7 +230,7 @@ def _site(stack: Stack) -> Site:
 
 def test_every_bad_request_is_answered_within_the_protocol(stack: Stack, site: Site) -> None:
     wrong = []
-    for bad in (*broken(site), *planting(site)):
+    for bad in (*broken(site), *planting(site), *personal(site)):
         response = send(stack, bad)
         reason = response.getheader("X-Tallymark-Reason", "")
         if response.status not in bad.statuses or (bad.reason and reason != bad.reason):
@@ -213,19 +257,29 @@ def test_what_cannot_be_counted_becomes_a_dead_letter_with_its_reason(
         "invalid_secret", "missing_client_id", "missing_event_name", "missing_measurement_id",
         "no_json", "not_utf8", "unknown_measurement_id", "wrong_shape",
     }  # fmt: skip
-    assert reasons["unknown_measurement_id"] == 1
+    assert reasons["unknown_measurement_id"] == 2
 
 
-def test_no_planted_address_and_no_planted_secret_is_written_anywhere(
-    stack: Stack, site: Site
-) -> None:
+def test_the_shipper_says_how_much_of_whom_it_took_out(stack: Stack) -> None:
+    redacted = stack.note("shipper")["redacted"]
+    assert set(redacted) == {"mail", "phone", "card"}
+    assert min(redacted.values()) >= 5, redacted
+    assert f"redacted {redacted['mail']} mail" in stack.run("status").stdout
+
+
+def test_what_persons_have_sent_is_counted_without_them(stack: Stack, site: Site) -> None:
+    pages = ask(stack, site, ("pagePath",), ("screenPageViews",))
+    assert pages[("/by/(mail)",)] == (1.0,)
+
+
+def test_nothing_that_was_planted_is_written_anywhere(stack: Stack, site: Site) -> None:
     eventually(
         lambda: any((stack.data / "archive").glob("raw/**/*.parquet")),
         within_seconds=120,
         what="the raw archive",
     )
     stack.stop()
-    planted = [*ADDRESSES, *SECRETS, site.api_secret, site.read_key]
+    planted = [*ADDRESSES, *SECRETS, site.api_secret, site.read_key, PERSON, *PHONES, *CARDS]
 
     assert places_of(planted, stack.folder) == []
     assert places_of([site.measurement_id], stack.folder), "the search finds what is there"
