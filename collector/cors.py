@@ -8,6 +8,9 @@ Headers = list[tuple[str, str]]
 
 PREFLIGHT_SECONDS: Final = 86_400
 _METHODS: Final = "GET, POST, OPTIONS"
+HIT_HEADER: Final = "X-Tallymark-Hit"
+"""The id of the recorded request, by which ``tallymark hit`` finds it."""
+_EXPOSED: Final = ("Access-Control-Expose-Headers", HIT_HEADER)
 _NOT_STORED: Final = ("Cache-Control", "no-store")
 
 
@@ -33,7 +36,8 @@ def answer_headers(origin: str, method: str) -> Headers:
     No cache keeps the answer to a POST that does not ask for it, so only others say anything of it.
     """
     allowed = cors_headers(origin)
-    return [_NOT_STORED, *allowed] if method != "POST" else allowed[:2]
+    exposed = [_EXPOSED] if allowed else []
+    return [*([_NOT_STORED, *allowed] if method != "POST" else allowed[:2]), *exposed]
 
 
 def preflight_headers(environ: Mapping[str, Any]) -> Headers:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from collector.answers import ANSWERS, Answer
 from collector.bodies import BodyCutShortError, BodyTooLargeError, read_body
-from collector.cors import Headers, answer_headers, preflight_headers
+from collector.cors import HIT_HEADER, Headers, answer_headers, preflight_headers
 from collector.metrics import Counts
 from collector.recorder import Recorder
 from collector.shared_cpu import SharedCpu
@@ -80,7 +80,7 @@ class FastPath:
             return _unavailable(headers, "spool_full")
         try:
             body = read_body(environ, self._max_body_bytes) if method == "POST" else b""
-            size_bytes, reason = self._recorder.record(environ, body)
+            size_bytes, reason, request_id = self._recorder.record(environ, body)
             if self._sync is not None:
                 self._sync()
         except BodyTooLargeError:
@@ -97,8 +97,7 @@ class FastPath:
         self._space.used_bytes += size_bytes
         self._counts.recorded += 1
         self._counts.recorded_bytes += size_bytes
-        if taken.headers:
-            headers = [*headers, *taken.headers]
+        headers = [*headers, *taken.headers, (HIT_HEADER, request_id)]
         if reason:
             self._counts.doubted += 1
             headers = [*headers, ("X-Tallymark-Reason", reason)]

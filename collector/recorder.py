@@ -43,8 +43,8 @@ class Recorder:
         self._browsers = browsers
         self._proxies = proxies
 
-    def record(self, environ: dict[str, Any], body: bytes) -> tuple[int, str]:
-        """Record a request; returns the bytes it took and the reason why it may not count.
+    def record(self, environ: dict[str, Any], body: bytes) -> tuple[int, str, str]:
+        """Record a request; returns the bytes it took, the reason why it may not count, and its id.
 
         The reason is advisory: "" if nothing is known against the request.
 
@@ -86,8 +86,7 @@ class Recorder:
             }
         )
         fields = self._browsers.columns(environ, address, country) + columns[1:]
-        self._spool.append(fields, request_id)
-        return len(fields), reason
+        return len(fields), reason, self._spool.append(fields, request_id).decode()
 
     def _peek(self, query: str, body: str, path: str, secret: str) -> tuple[str, str]:
         """The verdict on the secret, and why the request may not count."""

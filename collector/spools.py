@@ -98,8 +98,8 @@ class Spool:
         """Whether the worker is stopping and nothing can be appended any more."""
         return self._closed
 
-    def append(self, fields: bytes, request_id: bytes | None = None) -> int:
-        """Record a request and return its ``received_at`` (UTC µs).
+    def append(self, fields: bytes, request_id: bytes | None = None) -> bytes:
+        """Record a request and return its id, of which ours begin with ``received_at``.
 
         Args:
             fields: Its columns but for ``request_id`` and ``received_at``: the text of a JSON
@@ -121,16 +121,16 @@ class Spool:
                 or self._segment.size_bytes + len(fields) > MAX_BLOCK_BYTES
             ):
                 received_at = self._make_room(received_at)
+            request_id = request_id or self._ids.at(received_at)
             self._segment.append(
-                b'{"request_id":"%b","received_at":%d,%b'
-                % (request_id or self._ids.at(received_at), received_at, fields)
+                b'{"request_id":"%b","received_at":%d,%b' % (request_id, received_at, fields)
             )
             if not self._requests:
                 self._started = self._stopwatch()
             self._requests += 1
             self._appended += 1
             self._least = received_at + 1
-        return received_at
+        return request_id
 
     def sync(self) -> None:
         """Return once everything appended so far survives the death of the machine.

@@ -293,7 +293,33 @@ def test_no_cache_keeps_the_answer_to_a_hit_that_was_asked_for(tmp_path: Path):
     assert posted.headers == {
         "Access-Control-Allow-Origin": "https://shop.test",
         "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": "X-Tallymark-Hit",
+        "X-Tallymark-Hit": posted.headers["X-Tallymark-Hit"],
     }
+
+
+TRACKED = GA4_HIT + "&_tk=1700000000123.123456789&_ta=5"
+"""As our tracker names a hit that it may send again."""
+
+
+@pytest.mark.parametrize("path", sorted(ANSWERS))
+@pytest.mark.parametrize("query", [GA4_HIT, TRACKED])
+def test_an_answer_names_the_request_that_was_recorded(tmp_path: Path, path, query):
+    with worker_at(tmp_path) as collector:
+        answer = collector.ask(path, query)
+        [row] = collector.rows()
+    assert answer.headers["X-Tallymark-Hit"] == row["request_id"]
+    assert "Access-Control-Expose-Headers" not in answer.headers
+
+
+def test_a_request_that_was_not_recorded_is_not_named(tmp_path: Path):
+    with worker_at(tmp_path) as collector:
+        refused = collector.ask("/g/collect", GA4_HIT, b"x" * 3_000_000)
+        other = collector.ask("/g/collect", REQUEST_METHOD="OPTIONS")
+        assert collector.rows() == []
+    assert refused.status == 413
+    assert "X-Tallymark-Hit" not in refused.headers
+    assert "X-Tallymark-Hit" not in other.headers
 
 
 BROWSERS = {
