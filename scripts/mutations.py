@@ -21,6 +21,7 @@ SESSIONS = "tests/tallymark/test_sessions.py"
 SHARDS = "tests/tallymark/test_shards.py"
 CELLS = "tests/tallymark/test_cells.py"
 UNIQUES = "tests/tallymark/test_uniques.py"
+TRANSACTIONS = "tests/tallymark/test_transactions.py"
 VECTORS = "tests/tallymark/test_vectors.py"
 CONTROL = "tests/beam_pipelines/test_control.py"
 KEEPER = "tests/beam_pipelines/test_shard_keeper.py"
@@ -177,6 +178,20 @@ MUTATIONS = (
         "if token is not None and token == self._token:",
         "if token is not None and self._token:",
         (KEEPER,),
+    ),
+    Mutation(
+        "a sale is held against all sales before it, however long ago",
+        "tallymark/transactions.py",
+        'is_repeat = is_same & (pl.col("at").shift(1) >= horizon)',
+        "is_repeat = is_same",
+        (TRANSACTIONS,),
+    ),
+    Mutation(
+        "sales are held against those of the same delivery alone",
+        "tallymark/shards.py",
+        "transactions = pl.concat([sales_of, fresh.transactions])",
+        "transactions = fresh.transactions",
+        (SHARDS,),
     ),
 )
 

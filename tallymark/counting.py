@@ -12,16 +12,8 @@ import polars as pl
 from tallymark.aggregates import Counted, counted
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.hits import HIT_SCHEMA
-from tallymark.pieces import (
-    CLIENT,
-    NARROW_SCHEMA,
-    TEXT_IDS,
-    Tables,
-    compact,
-    empty_tables,
-    narrow,
-    tables_of,
-)
+from tallymark.narrow_hits import NARROW_SCHEMA, NARROWED, narrow
+from tallymark.pieces import CLIENT, Tables, compact, empty_tables, tables_of
 from tallymark.replays import Span
 from tallymark.sessions import join_sessions
 from tallymark.texts import merged as merged_texts
@@ -34,13 +26,10 @@ from tallymark.touches import (
     histories_of,
     touches_of,
 )
+from tallymark.transactions import with_values
 
 HIT_COLUMNS: Final = [
-    name
-    for name in HIT_SCHEMA
-    if name in NARROW_SCHEMA
-    or name in ("hit_id", "excluded_by")
-    or any(name in texts for texts in TEXT_IDS.values())
+    name for name in HIT_SCHEMA if name in NARROW_SCHEMA or name in (*NARROWED, "excluded_by")
 ]
 """The columns of a hit that counting needs."""
 COMPACT_ROWS: Final = 400_000
@@ -76,7 +65,7 @@ class Tally:
         """
         numbered, texts = with_text_ids(touches, {"source_id": SOURCE})
         histories = histories_of(numbered.select(list(TOUCH_ID_SCHEMA)))
-        tables = compact(self._tables)
+        tables = with_values(compact(self._tables))
         tables = replace(tables, texts=merged_texts(pl.concat([tables.texts, texts])))
         joined = join_sessions(tables.pieces)
         return counted(tables, attributed(joined, histories, known_from))

@@ -1,13 +1,15 @@
 """Pieces and their companions: what a shard keeps of hits, small and mergeable.
 
-Four tables say all that the rollups need. Each is a sum of its parts: the tables of two sets of
+Five tables say all that the rollups need. Each is a sum of its parts: the tables of two sets of
 hits, concatenated and compacted, are the tables of their union, in any order and any split.
 
 * a **piece** is a maximal run of one client's hits within one slot with no pause ≥ the session
   gap; hits that open no session are pieces of their own, one an instant;
 * a **page** row is a client's time on one page within a piece;
 * an **event** row is a client's count of one event name within a slot;
-* a **minute** row is a client's presence in one minute.
+* a **minute** row is a client's presence in one minute;
+* a **transaction** row is a sale that names one. Its value lies here and in none of the others,
+  since it counts once (``transactions``).
 """
 
 from dataclasses import dataclass, fields
@@ -15,8 +17,9 @@ from typing import Final
 
 import polars as pl
 
+from tallymark.narrow_hits import NO_TRANSACTION
 from tallymark.slots import MINUTE_US
-from tallymark.texts import NO_TEXT, TEXT_SCHEMA, with_text_ids
+from tallymark.texts import NO_TEXT, TEXT_SCHEMA
 from tallymark.texts import merged as merged_texts
 
 CLIENT: Final = ("property_id", "client_hash")
@@ -25,40 +28,6 @@ FACTS: Final = (
     "slot_minutes", "session_gap_ms", "engagement_threshold_ms", "attribution_lookback_days",
 )  # fmt: skip
 SUMS: Final = ("events", "views", "engagement_ms", "key_events", "value_micros")
-
-NARROW_SCHEMA: Final = pl.Schema(
-    {
-        "received_at": pl.Int64,
-        "has_balancer_id": pl.Boolean,
-        "hit_order": pl.UInt128,  # orders hits as their ids do; the tie between equal instants
-        "event_at": pl.Int64,
-        "property_id": pl.Int64,
-        "client_hash": pl.UInt64,
-        "opens_session": pl.Boolean,
-        "event_id": pl.UInt64,  # text ids, see ``texts``
-        "page_id": pl.UInt64,
-        "source_id": pl.UInt64,  # 0: this hit names no source
-        "device_id": pl.UInt64,
-        "engagement_ms": pl.Int64,
-        "is_first_visit": pl.Boolean,
-        "is_page_view": pl.Boolean,
-        "is_key_event": pl.Boolean,
-        "value_micros": pl.Int64,
-        "slot_minutes": pl.Int32,
-        "session_gap_ms": pl.Int64,
-        "engagement_threshold_ms": pl.Int64,
-        "attribution_lookback_days": pl.Int32,
-        "settings_from": pl.Int64,
-    }
-)
-"""A hit as counting needs it: numbers alone."""
-TEXT_IDS: Final = {
-    "event_id": ("event_name",),
-    "page_id": ("host", "path"),
-    "source_id": ("source", "medium", "campaign", "channel"),
-    "device_id": ("device_category", "browser", "operating_system"),
-}
-"""Which columns of a hit each text id stands for."""
 
 PIECE_SCHEMA: Final = pl.Schema(
     {
@@ -133,15 +102,31 @@ MINUTE_SCHEMA: Final = pl.Schema(
     }
 )
 
+TRANSACTION_SCHEMA: Final = pl.Schema(
+    {
+        "property_id": pl.Int64,
+        "client_hash": pl.UInt64,
+        "opens_session": pl.Boolean,
+        "slot_start": pl.Int64,
+        "slot_minutes": pl.Int32,
+        "at": pl.Int64,  # UTC µs of the sale
+        "hit_order": pl.UInt128,
+        "transaction_key": pl.UInt64,
+        "event_id": pl.UInt64,
+        "value_micros": pl.Int64,
+    }
+)
+
 
 @dataclass(frozen=True)
 class Tables:
-    """The four tables of a set of hits, and what the text ids in them mean."""
+    """The five tables of a set of hits, and what the text ids in them mean."""
 
     pieces: pl.DataFrame
     pages: pl.DataFrame
     events: pl.DataFrame
     minutes: pl.DataFrame
+    transactions: pl.DataFrame
     texts: pl.DataFrame
 
     def plus(self, other: "Tables") -> "Tables":
@@ -159,6 +144,7 @@ SCHEMAS: Final = {
     "pages": PAGE_SCHEMA,
     "events": EVENT_SCHEMA,
     "minutes": MINUTE_SCHEMA,
+    "transactions": TRANSACTION_SCHEMA,
     "texts": TEXT_SCHEMA,
 }
 
@@ -168,43 +154,23 @@ def empty_tables() -> Tables:
     return Tables(**{name: pl.DataFrame(schema=schema) for name, schema in SCHEMAS.items()})
 
 
-def narrow(hits: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Hits (``HIT_SCHEMA``) as numbers, and the dictionary of their texts.
-
-    Returns:
-        A frame that has the columns of ``NARROW_SCHEMA`` (and those of ``hits``), and one of
-        ``TEXT_SCHEMA``.
-    """
-    numbered, texts = with_text_ids(hits, TEXT_IDS)
-    return numbered.with_columns(hit_order=_hit_order()), texts
-
-
-def _hit_order() -> pl.Expr:
-    """A number that orders hits as ``hit_id`` does.
-
-    The id is 32 hex digits of a UUIDv7 and a four-digit index, 142 bits. The first 14 bits, which
-    change every 198 days, are left out.
-    """
-    digits = pl.col("hit_id").str
-    high = digits.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64) % 2**50
-    low = digits.slice(16, 16).str.to_integer(base=16, dtype=pl.UInt64)
-    index = digits.slice(33).str.to_integer(dtype=pl.UInt64)
-    wide = high.cast(pl.UInt128) * 2**64 + low.cast(pl.UInt128)
-    return wide * 2**14 + index.cast(pl.UInt128)
-
-
 def tables_of(hits: pl.DataFrame, texts: pl.DataFrame) -> Tables:
     """The tables of narrow hits (``NARROW_SCHEMA``); each hit must be given once."""
     slot_us = pl.col("slot_minutes").cast(pl.Int64) * MINUTE_US
     ordered = hits.with_columns(slot_start=pl.col("event_at") // slot_us * slot_us).sort(
         *CLIENT, "opens_session", "event_at", "hit_order"
     )
+    transactions = ordered.filter(pl.col("transaction_key") != NO_TRANSACTION)
+    if transactions.height:
+        is_other = pl.col("transaction_key") == NO_TRANSACTION
+        ordered = ordered.with_columns(pl.when(is_other).then("value_micros").otherwise(0))
     numbered = ordered.with_columns(piece=_run_numbers(start="event_at", end="event_at"))
     return Tables(
         pieces=_pieces(numbered),
         pages=_pages(numbered),
         events=_events(ordered),
         minutes=_minutes(ordered),
+        transactions=transactions.rename({"event_at": "at"}).select(list(TRANSACTION_SCHEMA)),
         texts=texts,
     )
 
@@ -217,6 +183,7 @@ def compact(tables: Tables) -> Tables:
         pages=_summed(tables.pages, PAGE_SCHEMA, PAGE_SUMS),
         events=_summed(tables.events, EVENT_SCHEMA, EVENT_SUMS),
         minutes=_summed(tables.minutes, MINUTE_SCHEMA, MINUTE_SUMS),
+        transactions=tables.transactions.sort(*CLIENT, "at", "hit_order"),
         texts=merged_texts(tables.texts),
     )
 

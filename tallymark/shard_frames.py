@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-from tallymark.pieces import NARROW_SCHEMA, narrow
+from tallymark.narrow_hits import NARROW_SCHEMA, narrow
 from tallymark.row_keys import shard_of
 from tallymark.texts import TEXT_SCHEMA
 from tallymark.vectors import BlockMark

@@ -46,6 +46,12 @@ from tallymark.slots import (
 from tallymark.texts import with_text_ids
 from tallymark.touch_cells import CLIENT_HOUR, hour_of
 from tallymark.touches import ATTRIBUTED_SCHEMA, SOURCE, TOUCH_ID_SCHEMA, attributed, touches_of
+from tallymark.transactions import (
+    counted_once,
+    events_with_values,
+    pieces_with_values,
+    sales_in,
+)
 from tallymark.vectors import BlockMark, Vector
 
 IDS_KEPT_US: Final = 600_000_000
@@ -155,9 +161,12 @@ class Shard:
         pieces_of, other_pieces = _apart(self.tables.pieces, clients)
         joined_of, other_joined = _apart(self.joined, clients)
         pages_of, other_pages = _apart(self.pages, clients)
+        sales_of, other_sales = _apart(self.tables.transactions, clients)
+        transactions = pl.concat([sales_of, fresh.transactions])
         pieces = merge_pieces(pl.concat([pieces_of, fresh.pieces]))
         self.histories.meet(clients)
-        joined = self._attributed(join_sessions(pieces))
+        valued = pieces_with_values(pieces, counted_once(transactions))
+        joined = self._attributed(join_sessions(valued))
         pages = join_pages(pl.concat([pages_of.select(list(PAGE_SCHEMA)), fresh.pages]), joined)
         self._mark_dirty(changed_slots(joined_of, joined))
         self._mark_touches(changed_touches(joined_of, joined))
@@ -168,6 +177,7 @@ class Shard:
             pages=self.tables.pages,
             events=pl.concat([self.tables.events, fresh.events]),
             minutes=pl.concat([self.tables.minutes, fresh.minutes]),
+            transactions=pl.concat([other_sales, transactions]),
             texts=pl.concat([self.tables.texts, fresh.texts]).unique(_TEXT_KEY),
         )
 
@@ -233,6 +243,7 @@ class Shard:
             pages=self.tables.pages,
             events=self.tables.events.filter(still),
             minutes=self.tables.minutes.filter(still),
+            transactions=self.tables.transactions.filter(pl.col("slot_start") >= needed),
             texts=self.tables.texts,
         )
         let_go = pl.col("start").is_between(known_from, self.known_from, closed="left")
@@ -267,6 +278,7 @@ class Shard:
             (self.joined, ("own_source_id", *facts)),
             (self.pages, ("page_id",)),
             (self.tables.events, ("event_id",)),
+            (self.tables.transactions, ("event_id",)),
         ]
         if with_others:
             holders.append((self.joined, ("source_id", "first_source_id")))
@@ -284,15 +296,21 @@ class Shard:
         A sealed hour is owed too: it may have been sealed while the store was away.
         """
         self.settle()
+        slots = self.dirty.filter(self._may_be_written())
+        sales = sales_in(self.tables.transactions, slots)
         # Of its own, since a frame that is being written into bytes is locked for all who hold it.
         joined, pages, events, minutes, texts = (
             table.clone()
             for table in (
-                self.joined, self.pages, self.tables.events, self.tables.minutes, self.tables.texts,
+                self.joined,
+                self.pages,
+                events_with_values(self.tables.events, sales),
+                self.tables.minutes,
+                self.tables.texts,
             )
-        )  # fmt: skip
+        )
         return Owed(
-            slots=self.dirty.filter(self._may_be_written()),
+            slots=slots,
             client_hours=self.dirty_touches.filter(self._may_be_written("hour")),
             facts=Counted(joined, pages, events, minutes, texts),
         )

@@ -9,11 +9,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tallymark.hits import HIT_SCHEMA
-from tallymark.pieces import TEXT_IDS, Tables, narrow, tables_of
+from tallymark.narrow_hits import NARROWED, narrow
+from tallymark.pieces import Tables, compact, tables_of
 from tallymark.sessions import join_sessions
 from tallymark.shard_frames import SHARD_HIT_SCHEMA, ShardFrame, counted_hits, split
 from tallymark.slots import HOUR_US, LATE_US, MINUTE_US, SESSION_ALIGNMENT_US
 from tallymark.touches import attributed, no_histories
+from tallymark.transactions import with_values
 from tallymark.vectors import BlockMark
 
 SECOND_US = 1_000_000
@@ -30,10 +32,10 @@ SOURCES = (
 )
 PAGES = (("shop.example", "/"), ("shop.example", "/cart"), ("", ""))
 COLUMNS = {name: HIT_SCHEMA[name] for name in HIT_SCHEMA if name in SHARD_HIT_SCHEMA}
-COLUMNS |= {name: HIT_SCHEMA[name] for texts in TEXT_IDS.values() for name in texts}
-COLUMNS |= {name: HIT_SCHEMA[name] for name in ("hit_id", "excluded_by")}
+COLUMNS |= {name: HIT_SCHEMA[name] for name in (*NARROWED, "excluded_by")}
 """The columns of a hit that counting needs."""
 NAMES = ("page_view", "page_view", "scroll", "purchase")
+TRANSACTIONS = ("", "T1", "T1", "T2")
 DEVICES = (("desktop", "Firefox", "Linux"), ("mobile", "Chrome", "Android"))
 
 
@@ -63,6 +65,11 @@ def hits_of(visits: Sequence[Visit], gap_us: int, *, threshold_ms: int = 10_000)
 def tables(hits: pl.DataFrame) -> Tables:
     """The tables of hits (``COLUMNS``), not compacted."""
     return tables_of(*narrow(hits))
+
+
+def whole_tables(hits: pl.DataFrame) -> Tables:
+    """The same in as few rows as can be, each sale's value where it counts."""
+    return with_values(compact(tables(hits)))
 
 
 def all_attributed(pieces: pl.DataFrame) -> pl.DataFrame:
@@ -99,6 +106,7 @@ def _hit(index: int, visit: Visit, gap_us: int, threshold_ms: int) -> dict[str, 
         "browser": browser,
         "operating_system": system,
         "value_micros": 1_990_000 * (name == "purchase"),
+        "transaction_id": TRANSACTIONS[look // 12 % 4],
         "slot_minutes": (60, 30, 15)[visit.property_id % 3],
         "session_gap_ms": gap_us // 1000,
         "engagement_threshold_ms": threshold_ms,

@@ -30,6 +30,8 @@ _MAX_PAGES: Final = 12
 _CART_SHARE: Final = 0.3
 _PURCHASE_SHARE: Final = 0.45
 _SERVER_PURCHASE_SHARE: Final = 0.25
+_AGAIN_SHARE: Final = 0.1
+"""Of sales whose last page is loaded once more, and sends the sale again."""
 _RENEWAL_SHARE: Final = 0.03
 _NAMELESS_PAGE_SHARE: Final = 0.02
 """Of page views by tags that do not say what page they are on."""
@@ -271,6 +273,11 @@ class _Walk:
         self._add("page_view", "/checkout")
         self._add("begin_checkout", "/checkout", together=True, articles=cart)
         by_server = self._sells_by_server and self._random.random() < _SERVER_PURCHASE_SHARE
+        self._buy(cart, "server" if by_server else self._protocol)
+        if self._random.random() < _AGAIN_SHARE:
+            self._buy(cart, self._protocol)
+
+    def _buy(self, cart: tuple[tuple[Article, int], ...], protocol: Protocol) -> None:
         self._add(
             "purchase",
             "/checkout/thanks",
@@ -278,7 +285,7 @@ class _Walk:
             engagement_ms=self._engagement(30),
             articles=cart,
             transaction_id=f"T-{self._number}",
-            protocol="server" if by_server else self._protocol,
+            protocol=protocol,
         )
 
     def _add(

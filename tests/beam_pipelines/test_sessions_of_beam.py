@@ -9,7 +9,6 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import Sessions, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from tallymark.pieces import compact
 from tallymark.sessions import join_sessions
 from tests.strategies import (
     HOUR_US,
@@ -18,7 +17,7 @@ from tests.strategies import (
     SECOND_US,
     Visit,
     hits_of,
-    tables,
+    whole_tables,
 )
 
 MILLISECOND_US = 1_000
@@ -64,7 +63,7 @@ def visits_of(gap_us: int, seed: int, count: int) -> list[Visit]:
 
 
 def our_sessions(hits: pl.DataFrame) -> list[Session]:
-    joined = join_sessions(compact(tables(hits)).pieces)
+    joined = join_sessions(whole_tables(hits).pieces)
     rows = joined.group_by("client_hash", "session_start").agg(
         pl.col("session_duration_ms").first(), pl.col("events").sum()
     )

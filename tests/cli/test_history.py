@@ -24,10 +24,9 @@ from tallymark.aggregates import cell_frame, counted
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.conservation import Conservation
 from tallymark.divergences import COUNT_SCHEMA, DIVERGENCE_SCHEMA, Divergences
-from tallymark.pieces import compact
 from tallymark.slots import HOUR_US
 from tests.beam_pipelines.worlds import request_blocks
-from tests.strategies import MIDNIGHT_US, MINUTE_US, Visit, all_attributed, hits_of, tables
+from tests.strategies import MIDNIGHT_US, MINUTE_US, Visit, all_attributed, hits_of, whole_tables
 
 GAP_US = 30 * MINUTE_US
 SPAN = (MIDNIGHT_US, MIDNIGHT_US + 4 * HOUR_US)
@@ -58,7 +57,7 @@ class Scene:
                   opens_session=True, look=0)
             for client in range(clients)
         ]  # fmt: skip
-        whole = compact(tables(hits_of(visits, GAP_US)))
+        whole = whole_tables(hits_of(visits, GAP_US))
         joined = all_attributed(whole.pieces)
         touched = joined.select(SLOT_COLUMNS).unique()
         self.wide_rows.write(

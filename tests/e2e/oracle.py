@@ -91,6 +91,7 @@ class OracleHit:
     is_first_visit: bool = False
     device: tuple[str, str, str] = ("", "", "")
     value_micros: int = 0
+    transaction_id: str = ""
     key_events: tuple[str, ...] = ("purchase",)
 
     @property
@@ -211,6 +212,23 @@ def sessions_of(hits: list[OracleHit], settings: Settings) -> tuple[list[Session
     return sessions, outside
 
 
+def sold_once(hits: list[OracleHit]) -> list[OracleHit]:
+    """One client's hits. A sale is worth nothing where one of the same transaction came before it,
+    not earlier than L before the multiple of L that it follows."""
+    last_sold: dict[str, int] = {}
+    worth = []
+    for hit in sorted(hits, key=_in_order):
+        if hit.event_name == "purchase" and hit.transaction_id:
+            before = last_sold.get(hit.transaction_id)
+            last_sold[hit.transaction_id] = hit.event_at
+            remembered = hit.event_at - hit.event_at % ALIGNMENT_US - ALIGNMENT_US
+            if before is not None and before >= remembered:
+                worth.append(replace(hit, value_micros=0))
+                continue
+        worth.append(hit)
+    return worth
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """What a client's sessions, all of them, say of one of them or of a hit outside."""
@@ -254,7 +272,8 @@ def expected_cells(
             mine = by_client[hit.property_id, hit.client_id]
             mine.append(replace(hit, key_events=key_events))
     counter = _Counter(settings)
-    for (property_id, _), mine in by_client.items():
+    for (property_id, _), sent in by_client.items():
+        mine = sold_once(sent)
         sessions, outside = sessions_of(mine, settings[property_id])
         for index, session in enumerate(sessions):
             held = settings[property_id].at(session.start)

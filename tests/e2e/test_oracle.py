@@ -58,6 +58,7 @@ def _hits(seed: int, count: int) -> list[OracleHit]:
                     is_first_visit=random.random() < 0.1,
                     device=random.choice([("desktop", "Chrome", "Linux"), ("", "", "")]),
                     value_micros=random.randrange(10**9) if name == "purchase" else 0,
+                    transaction_id=random.choice(["", "T1", "T2"]),
                 )
             )
     return hits
@@ -88,6 +89,7 @@ def _frame(hits: list[OracleHit]) -> pl.DataFrame:
             **dict(zip(("device_category", "browser", "operating_system"), hit.device,
                        strict=True)),
             "value_micros": hit.value_micros,
+            "transaction_id": hit.transaction_id,
             "slot_minutes": SETTINGS[hit.property_id].slot_minutes,
             "session_gap_ms": SETTINGS[hit.property_id].session_gap_seconds * 1000,
             "engagement_threshold_ms": SETTINGS[hit.property_id].engagement_threshold_ms,

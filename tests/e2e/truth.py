@@ -177,6 +177,7 @@ def _hit(
         is_first_visit=hit["first_visit"],
         device=device if is_web else ("", "", ""),
         value_micros=round(hit["value"] * 1e6) if hit["event_name"] == "purchase" else 0,
+        transaction_id=hit["transaction_id"],
     )
 
 

@@ -32,7 +32,6 @@ from tallymark.checks import (
 )
 from tallymark.decoded_cells import decode
 from tallymark.differences import Differences
-from tallymark.pieces import compact
 from tallymark.rollups import BY_NAME, ROLLUPS
 from tests.strategies import (
     HOUR_US,
@@ -42,8 +41,8 @@ from tests.strategies import (
     all_attributed,
     examples,
     hits_of,
-    tables,
     visits,
+    whole_tables,
 )
 
 GAP_US = 30 * MINUTE_US
@@ -56,7 +55,7 @@ CANDIDATE = "gen-1"
 def write(wide_rows: WideRows, hits: pl.DataFrame, lineage: str) -> None:
     if hits.is_empty():
         return
-    whole = compact(tables(hits))
+    whole = whole_tables(hits)
     joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique()
     wide_rows.write(cell_frame(counted(whole, joined), touched, lineage=lineage, version=1))

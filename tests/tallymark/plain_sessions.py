@@ -4,6 +4,7 @@ It follows the definition and shares nothing with the code under test but the sc
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +73,8 @@ def plain_sessions(hits: list[Hit]) -> tuple[list[PlainSession], list[Hit]]:
     for hit in sorted(hits, key=lambda hit: (hit["event_at"], hit["hit_id"])):
         clients[hit["property_id"], hit["client_hash"]].append(hit)
     sessions, outside = [], []
-    for mine in clients.values():
+    for all_hits in clients.values():
+        mine = list(_valued(all_hits))
         found: list[PlainSession] = []
         for hit in mine:
             if hit["opens_session"]:
@@ -86,6 +88,19 @@ def plain_sessions(hits: list[Hit]) -> tuple[list[PlainSession], list[Hit]]:
                     outside.append(hit)
         sessions += found
     return sessions, outside
+
+
+def _valued(hits: list[Hit]) -> Iterator[Hit]:
+    """A client's hits in order of time, those that repeat a sale worth nothing."""
+    sold: dict[tuple[str, str], int] = {}
+    for hit in hits:
+        sale = hit["event_name"], hit["transaction_id"]
+        if hit["event_name"] != "purchase" or not hit["transaction_id"]:
+            yield hit
+            continue
+        since = (hit["event_at"] // LONGEST_HALF_US - 1) * LONGEST_HALF_US
+        yield {**hit, "value_micros": 0} if sold.get(sale, since - 1) >= since else hit
+        sold[sale] = hit["event_at"]
 
 
 def _place(sessions: list[PlainSession], hit: Hit) -> None:

@@ -13,7 +13,6 @@ from tallymark import aggregates
 from tallymark.aggregates import OTHER, cell_frame, counted
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.decoded_cells import decode
-from tallymark.pieces import compact
 from tallymark.rollups import BY_NAME, ROLLUPS
 from tests.e2e.cells_reader import LAYOUTS, Cells, decode_cell
 from tests.e2e.oracle import OracleHit, Settings, differences, expected_cells
@@ -25,8 +24,8 @@ from tests.strategies import (
     all_attributed,
     examples,
     hits_of,
-    tables,
     visits,
+    whole_tables,
 )
 
 GAP_US = 30 * MINUTE_US
@@ -58,6 +57,7 @@ def oracle_hit(row: dict) -> OracleHit:  # type: ignore[type-arg]
             for name in (
                 "hit_id", "property_id", "client_id", "received_at", "event_at", "event_name",
                 "opens_session", "host", "path", "engagement_ms", "is_first_visit", "value_micros",
+                "transaction_id",
             )
         },
     )  # fmt: skip
@@ -65,7 +65,7 @@ def oracle_hit(row: dict) -> OracleHit:  # type: ignore[type-arg]
 
 def cells_of(hits: pl.DataFrame) -> Cells:
     """All cells of the hits, read by somebody who knows the layout alone."""
-    whole = compact(tables(hits))
+    whole = whole_tables(hits)
     joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique()
     frame = cell_frame(counted(whole, joined), touched, lineage="live-1", version=1)
@@ -148,7 +148,7 @@ def test_a_full_cell_folds_its_smallest_rows_into_one(monkeypatch: pytest.Monkey
         for rollup in ROLLUPS
     )
     monkeypatch.setattr(aggregates, "ROLLUPS", small)
-    whole = compact(tables(many_pages(pages)))
+    whole = whole_tables(many_pages(pages))
     joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique()
     cells = cell_frame(counted(whole, joined), touched, lineage="live-1", version=1)
@@ -171,7 +171,7 @@ def test_a_full_cell_folds_its_smallest_rows_into_one(monkeypatch: pytest.Monkey
     data=st.data(),
 )
 def test_a_slot_alone_is_computed_as_among_all(chosen: list[Visit], data: st.DataObject) -> None:
-    whole = compact(tables(hits_of(chosen, GAP_US)))
+    whole = whole_tables(hits_of(chosen, GAP_US))
     joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique().sort(SLOT_COLUMNS)
     facts = counted(whole, joined)

@@ -18,7 +18,6 @@ from tallymark.divergences import (
     reach,
     streamed_spans,
 )
-from tallymark.pieces import compact
 from tallymark.pointer_map import PointerMap
 from tallymark.rollups import BY_NAME, ROLLUPS
 from tests.strategies import (
@@ -31,8 +30,8 @@ from tests.strategies import (
     all_attributed,
     examples,
     hits_of,
-    tables,
     visits,
+    whole_tables,
 )
 
 L = SESSION_ALIGNMENT_US
@@ -42,7 +41,7 @@ EVERYTHING = [(MIDNIGHT_US - 48 * HOUR_US, MIDNIGHT_US + 96 * HOUR_US)]
 
 def cells_of(hits: pl.DataFrame, lineage: str = "live-1") -> dict[str, DecodedCells]:
     """What is counted of hits, by rollup."""
-    whole = compact(tables(hits))
+    whole = whole_tables(hits)
     joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique()
     cells = cell_frame(counted(whole, joined), touched, lineage=lineage, version=1)

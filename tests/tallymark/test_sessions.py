@@ -10,7 +10,16 @@ from tallymark.pieces import Tables, compact
 from tallymark.sessions import join_pages, join_sessions
 from tallymark.slots import HOUR_US, MINUTE_US, SESSION_ALIGNMENT_US, window_end, window_start
 from tallymark.texts import with_texts
-from tests.strategies import GAPS_MINUTES, MIDNIGHT_US, Visit, examples, hits_of, tables, visits
+from tests.strategies import (
+    GAPS_MINUTES,
+    MIDNIGHT_US,
+    Visit,
+    examples,
+    hits_of,
+    tables,
+    visits,
+    whole_tables,
+)
 from tests.tallymark.plain_sessions import plain_sessions
 
 DAY_US = 24 * HOUR_US
@@ -23,7 +32,7 @@ SUMS = ("events", "views", "engagement_ms", "value_micros")
 
 def joined_of(hits: pl.DataFrame) -> pl.DataFrame:
     """Pieces with their sessions, in words."""
-    return in_words(compact(tables(hits)))
+    return in_words(whole_tables(hits))
 
 
 def in_words(whole: Tables) -> pl.DataFrame:

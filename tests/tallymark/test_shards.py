@@ -13,7 +13,7 @@ from stores.wide_rows.port import CELL_SCHEMA
 from tallymark.aggregates import cell_frame, counted
 from tallymark.cells import SLOT_COLUMNS, version_of
 from tallymark.decoded_cells import decode
-from tallymark.pieces import CLIENT, Tables, compact
+from tallymark.pieces import CLIENT, Tables
 from tallymark.rollups import BY_NAME
 from tallymark.shard_frames import ShardFrame, decode_frame, encode_frame
 from tallymark.shard_log import Delta, decode_delta, encode_delta
@@ -34,8 +34,8 @@ from tests.strategies import (
     frame_of,
     hits_of,
     recordings,
-    tables,
     visits,
+    whole_tables,
 )
 
 SINCE_EVER = -(2**62)
@@ -43,11 +43,13 @@ LINEAGE = "live-1"
 SPAN_US = 8 * HOUR_US + 30 * MINUTE_US
 """Less than it takes to seal the first hour, so that every on-time hit counts in any order."""
 Name = tuple[bytes, str, bytes]
+SALE = 15
+"""The look of a purchase that names its transaction."""
 
 
 def cells_at_once(hits: pl.DataFrame) -> dict[Name, bytes]:
     """The cells of hits that were all there from the beginning."""
-    whole = compact(tables(hits))
+    whole = whole_tables(hits)
     joined = all_attributed(whole.pieces)
     touched = joined.select(SLOT_COLUMNS).unique()
     if touched.is_empty():
@@ -504,6 +506,17 @@ def test_a_page_seen_meanwhile_changes_the_hour_in_which_its_session_started() -
     taken_all(shard, block(2, HOUR_US, [visit(80 * MINUTE_US, look=4)]))
     owed = shard.owed().slots.get_column("slot_start").sort().to_list()
     assert owed == [MIDNIGHT_US, MIDNIGHT_US + HOUR_US]
+
+
+def test_a_sale_found_later_to_have_come_before_takes_the_value_from_what_repeats_it() -> None:
+    shard, store = Shard(reads_whole_from=SINCE_EVER), Store()
+    first, again = visit(0, look=SALE), visit(3 * HOUR_US, look=SALE)
+    taken_all(shard, block(1, 3 * HOUR_US, [again]))
+    store.flush(shard)
+    taken_all(shard, block(2, 3 * HOUR_US, [first], delay_us=HOUR_US))
+    assert shard.owed().slots.height == 2
+    store.flush(shard)
+    assert_same(store.cells, cells_at_once(hits_of([first, again], 30 * MINUTE_US)))
 
 
 def test_a_log_entry_survives_its_bytes() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from tallymark.pieces import CLIENT, Tables, compact
+from tallymark.pieces import CLIENT, Tables
 from tallymark.pointer_map import PointerMap
 from tallymark.sessions import join_sessions
 from tallymark.slots import DAY_US, HOUR_US, MINUTE_US
@@ -23,7 +23,15 @@ from tallymark.touches import (
     histories_of,
     touches_of,
 )
-from tests.strategies import MIDNIGHT_US, Visit, all_attributed, examples, hits_of, tables, visits
+from tests.strategies import (
+    MIDNIGHT_US,
+    Visit,
+    all_attributed,
+    examples,
+    hits_of,
+    visits,
+    whole_tables,
+)
 
 GAP_US = 30 * MINUTE_US
 NEWS = ("news", "email", "spring", "Email")
@@ -43,9 +51,9 @@ def visit_at(days: float, source: tuple[str, ...], *, opens: bool = True) -> pl.
 
 def told(*hits: pl.DataFrame, lookback_days: int = 90) -> list[tuple[str, str, bool | None]]:
     """Session source, first-user source and "is returning" of each hit, by time."""
-    whole = compact(tables(pl.concat(hits).with_columns(
-        attribution_lookback_days=pl.lit(lookback_days, pl.Int32)
-    )))  # fmt: skip
+    whole = whole_tables(
+        pl.concat(hits).with_columns(attribution_lookback_days=pl.lit(lookback_days, pl.Int32))
+    )
     return in_words(whole, all_attributed(whole.pieces))
 
 
@@ -139,7 +147,7 @@ def some_days(draw: st.DrawFn) -> pl.DataFrame:
 def test_what_the_store_tells_of_older_hours_stands_for_them(hits: pl.DataFrame, cut: int) -> None:
     """From any hour on attribution by histories is that by all hits, in one step or in two."""
     known_from = MIDNIGHT_US + cut * HOUR_US
-    joined = join_sessions(compact(tables(hits)).pieces)
+    joined = join_sessions(whole_tables(hits).pieces)
     every = attributed(joined, histories_of(touches_of(joined).clear()), -(2**62))
     older = touches_of(joined).filter(pl.col("start") < known_from)
 
