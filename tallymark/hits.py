@@ -55,8 +55,9 @@ HIT_SCHEMA: Final = pl.Schema(
         "screen_resolution": pl.String(),
         "country": pl.String(),
         "transaction_id": pl.String(),
-        "value_micros": pl.Int64(),
+        "sent_value_micros": pl.Int64(),  # of sales, negative of refunds, in ``currency``
         "currency": pl.String(),
+        "value_micros": pl.Int64(),  # the same in the property's currency; 0 if no rate is known
         "items": pl.List(ITEM),
         "params": pl.List(PARAM),
         "user_properties": pl.List(PARAM),

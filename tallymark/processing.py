@@ -28,7 +28,8 @@ class Processed:
 
     Attributes:
         hits: ``HIT_SCHEMA``, in the order of the requests.
-        dead_letters: ``DEAD_LETTER_SCHEMA``; a request may have hits and dead letters.
+        dead_letters: ``DEAD_LETTER_SCHEMA``; a request may have hits and dead letters, and a hit
+            that counts a letter that says what of it does not.
         entered: The request id of each hit that the requests hold, rejected ones included, taken
             when they are decoded, so that what comes out can be held against it.
         rejected: The request id of each of them that became, or is part of, a dead letter.
@@ -61,7 +62,8 @@ def process_requests(
     enriched = enrich(decoded.hits)
     measurement_ids = enriched.get_column("measurement_id").unique().sort().to_list()
     ruled = rule(enriched, properties_of(measurement_ids))
-    letters = [decoded.dead_letters, dead_letters(ruled.rejected, requests, "rules")]
+    refused = pl.concat([ruled.rejected, ruled.doubted])
+    letters = [decoded.dead_letters, dead_letters(refused, requests, "rules")]
     return Processed(
         hits=ruled.hits,
         dead_letters=pl.concat(letters),

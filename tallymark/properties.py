@@ -8,6 +8,8 @@ from typing import Final
 
 import polars as pl
 
+from tallymark.exchange_rates import RATE, ExchangeRate, rate_rows
+
 SINCE_EVER: Final = -(2**62)
 DEFAULT_LOOKBACK_DAYS: Final = 90
 RULES_DELAY_SECONDS: Final = 30
@@ -24,6 +26,7 @@ class RulesVersion:
             holds since ever.
         attribution_lookback_days: How far back a session without a source of its own looks for
             the last one that its client came from.
+        exchange_rates: Of currencies in which sales are sent, other than ``currency``.
     """
 
     version: int
@@ -34,6 +37,7 @@ class RulesVersion:
     engagement_threshold_seconds: int = 10
     attribution_lookback_days: int = DEFAULT_LOOKBACK_DAYS
     key_events: tuple[str, ...] = ("purchase",)
+    exchange_rates: tuple[ExchangeRate, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,7 @@ PROPERTY_SCHEMA: Final = pl.Schema(
         "engagement_threshold_seconds": pl.Int64(),
         "attribution_lookback_days": pl.Int64(),
         "key_events": pl.List(pl.String()),
+        "exchange_rates": pl.List(RATE),
     }
 )
 """A row per version of a property; what processing joins to hits."""
@@ -97,6 +102,7 @@ def properties_frame(properties: Iterable[Property]) -> pl.DataFrame:
             "engagement_threshold_seconds": rules.engagement_threshold_seconds,
             "attribution_lookback_days": rules.attribution_lookback_days,
             "key_events": list(rules.key_events),
+            "exchange_rates": rate_rows(rules.exchange_rates),
         }
         for owner in properties
         for rules in owner.versions

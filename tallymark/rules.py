@@ -13,7 +13,8 @@ from typing import Final
 import polars as pl
 
 from tallymark.dead_letters import REJECTION_SCHEMA
-from tallymark.hits import HIT_SCHEMA
+from tallymark.exchange_rates import in_own_currency
+from tallymark.hits import HIT_SCHEMA, request_id_of
 from tallymark.properties import SINCE_EVER
 from tallymark.slots import SESSION_ALIGNMENT_US, slot_minutes
 
@@ -21,20 +22,32 @@ _SETTINGS: Final = (
     "session_gap_seconds", "engagement_threshold_seconds", "attribution_lookback_days", "time_zone",
 )  # fmt: skip
 RULED: Final = (
-    "property_id", "rules_version", "is_key_event", "slot_minutes", "session_gap_ms",
-    "engagement_threshold_ms", "attribution_lookback_days", "settings_from",
+    "property_id", "rules_version", "is_key_event", "value_micros", "slot_minutes",
+    "session_gap_ms", "engagement_threshold_ms", "attribution_lookback_days", "settings_from",
 )  # fmt: skip
 """Columns of a hit that the rules fill in."""
+
+_SOLD: Final = (
+    "hit_id", "measurement_id", "rules_version", "event_at", "currency", "property_currency",
+    "sent_value_micros",
+)  # fmt: skip
 
 _slot_minutes = lru_cache(maxsize=1_000)(slot_minutes)
 
 
 @dataclass(frozen=True)
 class Ruled:
-    """Hits (``HIT_SCHEMA``), and what no property claims (``REJECTION_SCHEMA``)."""
+    """What rules make of hits.
+
+    Attributes:
+        hits: ``HIT_SCHEMA``.
+        rejected: ``REJECTION_SCHEMA``; what no property claims.
+        doubted: ``REJECTION_SCHEMA``; what is wrong with hits that count all the same.
+    """
 
     hits: pl.DataFrame
     rejected: pl.DataFrame
+    doubted: pl.DataFrame
 
 
 def apply_rules(hits: pl.DataFrame, properties: pl.DataFrame) -> Ruled:
@@ -54,15 +67,47 @@ def apply_rules(hits: pl.DataFrame, properties: pl.DataFrame) -> Ruled:
     ruled = _in_force(known, versions.drop(_SETTINGS), at="received_at")
     ruled = _in_force(ruled, settings_of(versions), at="event_at")
     ruled = ruled.with_columns(is_key_event=pl.col("event_name").is_in(pl.col("key_events")))
+    ruled, doubted = _valued(ruled, properties)
     return Ruled(
         hits=ruled.select([pl.col(name).cast(dtype) for name, dtype in HIT_SCHEMA.items()]),
         rejected=_unclaimed(hits.filter(~is_known)),
+        doubted=doubted,
     )
+
+
+def _valued(hits: pl.DataFrame, properties: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """``hits`` with ``value_micros``, and those (``REJECTION_SCHEMA``) of which it is not known."""
+    currency = pl.col("currency").str.to_uppercase()
+    sold = hits.get_column("sent_value_micros") != 0
+    valued = hits.with_columns(value_micros="sent_value_micros")
+    sales = hits.select(_SOLD).filter(sold).with_columns(currency, row=sold.arg_true())
+    is_own = (pl.col("currency") == "") | (pl.col("currency") == pl.col("property_currency"))
+    foreign = sales.filter(~is_own)
+    if foreign.is_empty():
+        return valued, REJECTION_SCHEMA.to_frame()
+    rates = properties.select("measurement_id", "rules_version", "exchange_rates")
+    each = rates.explode("exchange_rates").drop_nulls("exchange_rates").unnest("exchange_rates")
+    worth = in_own_currency(foreign, each)
+    values = valued.get_column("value_micros").scatter(foreign["row"], worth.fill_null(0))
+    return valued.with_columns(values), _unrated(foreign.filter(worth.is_null()))
+
+
+def _unrated(sales: pl.DataFrame) -> pl.DataFrame:
+    return sales.select(
+        request_id=request_id_of(pl.col("hit_id")),
+        reason=pl.lit("missing_rate"),
+        detail=pl.format(
+            "expected a rate from {} to {} for {}, got none: the hit counts without its value",
+            "currency",
+            "property_currency",
+            pl.from_epoch("event_at", time_unit="us").dt.strftime("%Y-%m-%d"),
+        ),
+    ).cast(REJECTION_SCHEMA)
 
 
 def _unclaimed(hits: pl.DataFrame) -> pl.DataFrame:
     return hits.select(
-        request_id=pl.col("hit_id").str.head(-5),
+        request_id=request_id_of(pl.col("hit_id")),
         reason=pl.lit("unknown_measurement_id"),
         detail=pl.format("expected the id of a property, got {}", "measurement_id"),
     ).cast(REJECTION_SCHEMA)
@@ -77,6 +122,7 @@ def versions_of(properties: pl.DataFrame) -> pl.DataFrame:
         "property_id",
         "rules_version",
         "key_events",
+        pl.col("currency").alias("property_currency"),
         *_SETTINGS,
         since=pl.when(is_first).then(SINCE_EVER).otherwise("effective_at"),
     )

@@ -86,4 +86,5 @@ class RulesChoice:
         return Ruled(
             hits=pl.concat([inside.hits, outside.hits]),
             rejected=pl.concat([inside.rejected, outside.rejected]),
+            doubted=pl.concat([inside.doubted, outside.doubted]),
         )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cli.data_folder import DataFolder, data_option
+from cli.exchange_rate import ExchangeRateType
 
 
 @click.group(name="property")
@@ -29,6 +30,12 @@ def property_group() -> None:
     help="A direct session has the last source that its client came from within so many days: 1 to"
     " 90.",
 )  # fmt: skip
+@click.option(
+    "--exchange-rate", "exchange_rates", type=ExchangeRateType(), multiple=True,
+    metavar="CURRENCY=RATE@DAY",
+    help="What a unit of another currency is worth in the property's, from a day (UTC) on; may be "
+    "given many times. Sales in a currency without a rate count without their value.",
+)  # fmt: skip
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")
 def create(data: Path, as_json: bool, **settings: Any) -> None:
@@ -41,7 +48,8 @@ def create(data: Path, as_json: bool, **settings: Any) -> None:
     \b
     Examples:
       tallymark property create --name "My shop"
-      tallymark property create --name Laden --time-zone Europe/Berlin --currency EUR
+      tallymark property create --name Laden --time-zone Europe/Berlin --currency EUR \\
+        --exchange-rate USD=0.92@2026-01-01 --exchange-rate USD=0.95@2026-07-01
     """
     from stores.rules_cache.creation import create_property  # noqa: PLC0415
     from stores.rules_cache.documents import InvalidPropertyError  # noqa: PLC0415

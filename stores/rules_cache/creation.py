@@ -14,6 +14,7 @@ from stores.rules_cache.documents import (
     encode_properties,
     settings_problems,
 )
+from tallymark.exchange_rates import ExchangeRate
 from tallymark.properties import DEFAULT_LOOKBACK_DAYS, Property, RulesVersion, secret_hash
 
 SECRET_BYTES: Final = 16
@@ -43,6 +44,7 @@ def create_property(
     currency: str = "USD",
     session_gap_seconds: int = 1800,
     attribution_lookback_days: int = DEFAULT_LOOKBACK_DAYS,
+    exchange_rates: tuple[ExchangeRate, ...] = (),
 ) -> CreatedProperty:
     """Add a property to the file at ``path``, which is made where there is none.
 
@@ -58,8 +60,9 @@ def create_property(
         currency=currency,
         session_gap_seconds=session_gap_seconds,
         attribution_lookback_days=attribution_lookback_days,
+        exchange_rates=exchange_rates,
     )
-    problems = settings_problems({"name": name, **vars(first)})
+    problems = settings_problems(name, first)
     if problems:
         raise InvalidPropertyError(problems)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,18 +2,23 @@
 
 ``{"properties": [{"property_id", "name", "measurement_id", "api_secret_hash", "read_key_hash",
 "versions": [{"version", "effective_at", "time_zone", "currency", "session_gap_seconds",
-"engagement_threshold_seconds", "attribution_lookback_days", "key_events"}]}]}``; an
-``effective_at`` of null is "since ever", a lookback that is absent the default.
+"engagement_threshold_seconds", "attribution_lookback_days", "key_events", "exchange_rates":
+[{"currency", "since", "rate"}]}]}]}``; an ``effective_at`` of null is "since ever", a lookback that
+is absent the default. ``since`` is a day (UTC), ``rate`` the text of a decimal number: what a unit
+of ``currency`` is worth in the property's.
 """
 
 import re
 import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
+from tallymark.exchange_rates import MAX_RATE, RATE_PLACES, ExchangeRate
 from tallymark.properties import DEFAULT_LOOKBACK_DAYS, SINCE_EVER, Property, RulesVersion
 
 MAX_NAME_CHARACTERS: Final = 100
@@ -22,9 +27,13 @@ MAX_SESSION_GAP_SECONDS: Final = 14_400
 MAX_ENGAGEMENT_THRESHOLD_SECONDS: Final = 60
 MAX_LOOKBACK_DAYS: Final = 90
 _LOOKBACK: Final = "attribution_lookback_days"
+_RATES: Final = "exchange_rates"
 
 _MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{10}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_CURRENCY_ALLOWED: Final = "an ISO 4217 code of three capital letters, such as EUR"
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_RATE = re.compile(rf"[0-9]{{1,10}}(\.[0-9]{{1,{RATE_PLACES}}})?")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EVENT_NAME = re.compile(r"[A-Za-z]\w{0,39}")
 
@@ -92,9 +101,9 @@ def encode_properties(properties: Iterable[Property]) -> bytes:
     return orjson.dumps({"properties": rows}, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def settings_problems(settings: dict[str, Any], where: str = "") -> list[Problem]:
+def settings_problems(name: str, rules: RulesVersion) -> list[Problem]:
     """What is wrong with the name and the first rules of a property to be."""
-    return _name_problems(settings.get("name"), where) + _rules_problems(settings, where)
+    return _name_problems(name, "") + _rules_problems(_version_row(rules), "")
 
 
 def _property_problems(row: object, where: str) -> list[Problem]:
@@ -164,7 +173,7 @@ def _rules_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
         row.get("currency"),
         _CURRENCY,
         prefix + "currency",
-        "an ISO 4217 code of three capital letters, such as EUR",
+        _CURRENCY_ALLOWED,
     )
     for key, least, most in (
         ("session_gap_seconds", MIN_SESSION_GAP_SECONDS, MAX_SESSION_GAP_SECONDS),
@@ -177,7 +186,49 @@ def _rules_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
     if not _is_whole(days, 1, MAX_LOOKBACK_DAYS):
         allowed = f"whole days from 1 to {MAX_LOOKBACK_DAYS}"
         problems.append(Problem(where=prefix + _LOOKBACK, got=days, allowed=allowed))
-    return problems + _key_event_problems(row.get("key_events"), prefix + "key_events")
+    problems += _key_event_problems(row.get("key_events"), prefix + "key_events")
+    return problems + _rates_problems(row.get(_RATES, ()), prefix + _RATES)
+
+
+def _rates_problems(rates: object, where: str) -> list[Problem]:
+    if not isinstance(rates, list | tuple):
+        return [Problem(where=where, got=rates, allowed="a list of rates")]
+    problems = []
+    for index, row in enumerate(rates):
+        place = f"{where}[{index}]"
+        if not isinstance(row, dict):
+            problems.append(Problem(where=place, got=row, allowed="an object"))
+            continue
+        problems += _text_problems(
+            row.get("currency"), _CURRENCY, f"{place}.currency", _CURRENCY_ALLOWED
+        )
+        if not _is_day(row.get("since")):
+            allowed = "a day, such as 2026-01-31"
+            problems.append(Problem(where=f"{place}.since", got=row.get("since"), allowed=allowed))
+        if not _is_rate(row.get("rate")):
+            allowed = (
+                f"the text of a decimal number above 0 and up to {MAX_RATE}, with {RATE_PLACES} "
+                'decimal places at most, such as "1.0834"'
+            )
+            problems.append(Problem(where=f"{place}.rate", got=row.get("rate"), allowed=allowed))
+    return problems
+
+
+def _is_day(text: object) -> bool:
+    return isinstance(text, str) and _DAY.fullmatch(text) is not None and _is_date(text)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_rate(text: object) -> bool:
+    fits = isinstance(text, str) and _RATE.fullmatch(text) is not None
+    return fits and 0 < Decimal(str(text)) <= MAX_RATE
 
 
 def _key_event_problems(names: object, where: str) -> list[Problem]:
@@ -245,6 +296,15 @@ def _version(row: dict[str, Any]) -> RulesVersion:
         engagement_threshold_seconds=row["engagement_threshold_seconds"],
         attribution_lookback_days=row.get(_LOOKBACK, DEFAULT_LOOKBACK_DAYS),
         key_events=tuple(row["key_events"]),
+        exchange_rates=tuple(_rate(rate) for rate in row.get(_RATES, ())),
+    )
+
+
+def _rate(row: dict[str, Any]) -> ExchangeRate:
+    return ExchangeRate(
+        currency=row["currency"],
+        since=date.fromisoformat(row["since"]),
+        rate=Decimal(row["rate"]),
     )
 
 
@@ -258,4 +318,12 @@ def _version_row(rules: RulesVersion) -> dict[str, Any]:
         "engagement_threshold_seconds": rules.engagement_threshold_seconds,
         _LOOKBACK: rules.attribution_lookback_days,
         "key_events": list(rules.key_events),
+        _RATES: [
+            {
+                "currency": rate.currency,
+                "since": rate.since.isoformat(),
+                "rate": format(rate.rate, "f"),
+            }
+            for rate in rules.exchange_rates
+        ],
     }

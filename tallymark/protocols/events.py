@@ -57,7 +57,7 @@ DECODED_SCHEMA: Final = pl.Schema(
             not in {
                 "property_id", "rules_version", "slot_minutes", "session_gap_ms",
                 "engagement_threshold_ms", "attribution_lookback_days", "settings_from",
-                "is_key_event", "channel", "click_id", "device_category", "browser",
+                "is_key_event", "value_micros", "channel", "click_id", "device_category", "browser",
                 "operating_system",
             }
         },
@@ -143,7 +143,7 @@ def hits_of(events: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
     hits = hits.with_columns(
         is_first_visit=pl.col("is_first_visit") | name.is_in(FIRST_VISITS),
         is_page_view=name.is_in(PAGE_VIEWS),
-        value_micros=_sales_micros(),
+        sent_value_micros=_sales_micros(),
         excluded_by=pl.when(pl.col("received_at") - pl.col("event_at") > MAX_AGE_US)
         .then(pl.lit("too_old"))
         .otherwise(pl.lit("")),

@@ -168,15 +168,26 @@ def test_engagement_by_hour_is_that_of_the_file(
     assert summed(counted["totals"], [], "engagement_ms") == expected
 
 
-def test_revenue_by_hour_is_that_of_the_file(
+def test_revenue_by_hour_is_that_of_the_file_each_transaction_once(
     sample: duckdb.DuckDBPyConnection, counted: Cells
 ) -> None:
+    """Some buyers of the Merchandise Store loaded the last page twice."""
+    horizon_us = 4 * 3_600_000_000
+    sample.execute(
+        f"""CREATE OR REPLACE TEMP TABLE sales AS
+        SELECT hour, value, coalesce(before >= (moment // {horizon_us} - 1) * {horizon_us}, false)
+                            AND coalesce(transaction_id, '') <> '' AS is_repeat
+        FROM (SELECT *, lag(moment) OVER (PARTITION BY client, transaction_id
+                                          ORDER BY moment, number) AS before
+              FROM events WHERE name = 'purchase')"""
+    )
     expected = _rows(
         sample,
-        """SELECT hour, CAST(sum(round(value * 1000000)) AS BIGINT) AS micros FROM events
-           WHERE name = 'purchase' AND value IS NOT NULL GROUP BY ALL HAVING micros <> 0""",
+        """SELECT hour, CAST(sum(round(value * 1000000)) AS BIGINT) AS micros FROM sales
+           WHERE value IS NOT NULL AND NOT is_repeat GROUP BY ALL HAVING micros <> 0""",
     )
     assert len(expected) > 300
+    assert sample.execute("SELECT count(*) FROM sales WHERE is_repeat").fetchall() == [(6,)]
     assert summed(counted["totals"], [], "value_micros") == expected
 
 

@@ -53,7 +53,7 @@ def run(*command: str | Path) -> None:
 
 @needs_npm_clients
 def test_ga4mp_of_npm_is_counted(stack: Stack) -> None:
-    site = stack.create_property("ga4mp of npm")
+    site = stack.create_property("ga4mp of npm", currency="EUR")
     run("node", CLIENTS / "ga4mp.cjs", stack.collector_url, site.measurement_id)
 
     arrives(stack, site, {"page_view": (1, 0), "purchase": (1, 25.5)})
@@ -85,13 +85,14 @@ def test_universal_analytics_of_npm_is_counted(stack: Stack) -> None:
 
 
 def test_clients_of_pypi_are_counted(stack: Stack) -> None:
-    new, old = stack.create_property("ga4mp of PyPI"), stack.create_property("Old, of PyPI")
+    new = stack.create_property("ga4mp of PyPI", exchange_rate="EUR=1.1@2020-01-01")
+    old = stack.create_property("Old, of PyPI")
     run(
         sys.executable, CLIENTS / "python_clients.py", stack.collector_url, new.measurement_id,
         new.api_secret, old.measurement_id,
     )  # fmt: skip
 
-    arrives(stack, new, {"page_view": (1, 0), "purchase": (1, 19.5)})
+    arrives(stack, new, {"page_view": (1, 0), "purchase": (1, 21.45)})  # 19.50 EUR
     arrives(stack, old, {"page_view": (2, 0), "play": (1, 0), "purchase": (1, 12.5)})
     assert ask(stack, new, ("sessionSource",), ("sessions", "totalUsers")) == {("pip",): (1, 1)}
     assert ask(stack, old, ("landingPage",), ("sessions", "totalUsers")) == {("/first",): (1, 1)}

@@ -1,5 +1,7 @@
 """Rules: which version of whose rules a hit is processed with."""
 
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -7,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallymark.exchange_rates import ExchangeRate
 from tallymark.hits import HIT_SCHEMA
 from tallymark.processing import process_requests
 from tallymark.properties import PROPERTY_SCHEMA, SINCE_EVER, RulesVersion
 from tallymark.rules import apply_rules, settings_of, versions_of
 from tallymark.slots import SESSION_ALIGNMENT_US
-from tests.tallymark.recorded import SHOP, frame, hit, shop, web
+from tests.tallymark.recorded import SHOP, frame, hit, processed, shop, web
 
 L = SESSION_ALIGNMENT_US
 NOON = 100_000 * L
@@ -176,3 +179,79 @@ def test_processing_asks_for_the_rules_of_what_it_has_seen() -> None:
     assert processed.hits.is_empty()
     reasons = processed.dead_letters["reason"].to_list()
     assert reasons.count("unknown_measurement_id") == 3
+
+
+JANUARY_US = 1_767_225_600_000_000
+"""Midnight of 2026-01-01."""
+DAY_US = 86_400_000_000
+RATED = RulesVersion(
+    version=1,
+    currency="CHF",
+    exchange_rates=(
+        ExchangeRate(currency="EUR", since=date(2026, 1, 1), rate=Decimal("0.9")),
+        ExchangeRate(currency="EUR", since=date(2026, 1, 3), rate=Decimal("0.95")),
+        ExchangeRate(currency="JPY", since=date(2026, 1, 1), rate=Decimal("0.005123456")),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("currency", "sent_micros", "day", "micros"),
+    [
+        pytest.param("CHF", 19_900_000, 0, 19_900_000, id="the property's own"),
+        pytest.param("", 19_900_000, 0, 19_900_000, id="none is named: the property's own"),
+        pytest.param("EUR", 10_000_000, 0, 9_000_000, id="another one"),
+        pytest.param("eur", 10_000_000, 0, 9_000_000, id="in small letters"),
+        pytest.param("EUR", -10_000_000, 0, -9_000_000, id="a refund"),
+        pytest.param("EUR", 10_000_000, 1.999, 9_000_000, id="until the next rate"),
+        pytest.param("EUR", 10_000_000, 2, 9_500_000, id="from its day on"),
+        pytest.param("EUR", 10_000_000, 900, 9_500_000, id="the last one goes on"),
+        pytest.param("JPY", 100_000_000, 0, 512_346, id="rounded to the nearest micro"),
+        pytest.param("EUR", 10**16, 0, 9 * 10**15, id="as much as there may be"),
+    ],
+)
+def test_a_sale_is_worth_what_the_rate_of_its_day_says(
+    currency: str, sent_micros: int, day: float, micros: int
+) -> None:
+    at = JANUARY_US + int(day * DAY_US)
+    found = apply_rules(
+        hit(measurement_id=SHOP, currency=currency, sent_value_micros=sent_micros, event_at=at),
+        shop(RATED),
+    )
+    assert found.hits["value_micros"].item() == micros
+    assert found.hits["sent_value_micros"].item() == sent_micros
+    assert found.doubted.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("currency", "day"),
+    [pytest.param("EUR", -0.001, id="before the first rate"), pytest.param("USD", 0, id="no rate")],
+)
+def test_a_sale_without_a_rate_counts_without_its_value_and_says_so(
+    currency: str, day: float
+) -> None:
+    at = JANUARY_US + int(day * DAY_US)
+    found = apply_rules(
+        pl.concat(
+            [
+                hit(measurement_id=SHOP, hit_id=f"{name}-0000", event_at=at, currency=some,
+                    sent_value_micros=5_000_000)
+                for name, some in (("A", "CHF"), ("B", currency))
+            ]
+        ),
+        shop(RATED),
+    )  # fmt: skip
+    assert found.hits["value_micros"].to_list() == [5_000_000, 0]
+    (doubt,) = found.doubted.rows(named=True)
+    assert (doubt["request_id"], doubt["reason"]) == ("B", "missing_rate")
+    assert doubt["detail"].startswith(f"expected a rate from {currency} to CHF for 202")
+
+
+def test_a_hit_without_a_rate_is_a_hit_and_a_letter_of_its_own() -> None:
+    """What comes out is held against what went in by ``rejected``, which it is not part of."""
+    found = processed(web("v=2&tid=G-SHOP&cid=1&en=purchase&epn.value=5&cu=EUR"))
+
+    assert found.hits.select("event_name", "value_micros").rows() == [("purchase", 0)]
+    assert found.dead_letters.select("step", "reason").rows() == [("rules", "missing_rate")]
+    assert len(found.entered) == 1
+    assert found.rejected.is_empty()

@@ -8,6 +8,7 @@ from stores.rules_cache.documents import (
     decode_properties,
     encode_properties,
 )
+from tallymark.exchange_rates import MAX_RATE, RATE_PLACES, ExchangeRate
 from tallymark.properties import SINCE_EVER, Property, RulesVersion, secret_hash
 
 HASH = secret_hash("x")
@@ -35,6 +36,9 @@ def a_version(**changes: object) -> dict[str, object]:
         "attribution_lookback_days": 30,
         "key_events": ["purchase"],
     } | changes
+
+
+A_RATE = {"currency": "EUR", "since": "2026-01-01", "rate": "1.0834"}
 
 
 def problems_of(*rows: object) -> list[str]:
@@ -84,6 +88,16 @@ def test_a_property_with_a_wrong_field_is_refused_naming_the_field(changes, wher
         ({"attribution_lookback_days": None}, "attribution_lookback_days"),
         ({"key_events": "purchase"}, "key_events"),
         ({"key_events": ["sign up"]}, "key_events[0]"),
+        ({"exchange_rates": {}}, "exchange_rates"),
+        ({"exchange_rates": [7]}, "exchange_rates[0]"),
+        ({"exchange_rates": [A_RATE, A_RATE | {"currency": "eur"}]}, "exchange_rates[1].currency"),
+        ({"exchange_rates": [A_RATE | {"since": "2026-02-30"}]}, "exchange_rates[0].since"),
+        ({"exchange_rates": [A_RATE | {"since": "20260228"}]}, "exchange_rates[0].since"),
+        ({"exchange_rates": [A_RATE | {"rate": 1.08}]}, "exchange_rates[0].rate"),
+        ({"exchange_rates": [A_RATE | {"rate": "0"}]}, "exchange_rates[0].rate"),
+        ({"exchange_rates": [A_RATE | {"rate": "-1"}]}, "exchange_rates[0].rate"),
+        ({"exchange_rates": [A_RATE | {"rate": "1e3"}]}, "exchange_rates[0].rate"),
+        ({"exchange_rates": [A_RATE | {"rate": "0.0000000001"}]}, "exchange_rates[0].rate"),
     ],
 )
 def test_a_version_with_a_wrong_field_is_refused_naming_the_field(changes, where):
@@ -142,6 +156,17 @@ VERSIONS = st.builds(
     engagement_threshold_seconds=st.integers(1, 60),
     attribution_lookback_days=st.integers(1, 90),
     key_events=st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)).map(tuple),
+    exchange_rates=st.lists(
+        st.builds(
+            ExchangeRate,
+            currency=st.sampled_from(["EUR", "JPY"]),
+            since=st.dates(),
+            rate=st.decimals(
+                "0.000000001", MAX_RATE, places=RATE_PLACES, allow_nan=False, allow_infinity=False
+            ),
+        ),
+        max_size=3,
+    ).map(tuple),
 )
 PROPERTIES = st.builds(
     Property,

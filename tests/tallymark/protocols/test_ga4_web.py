@@ -25,7 +25,7 @@ def one_hit(request: dict[str, Any]) -> dict[str, Any]:
     [
         ("", {"event_name": "page_view", "client_id": "1.2", "measurement_id": SHOP}),
         ("", {"is_page_view": True, "opens_session": True, "excluded_by": ""}),
-        ("", {"value_micros": 0, "engagement_ms": 0, "title": "", "items": [], "params": []}),
+        ("", {"sent_value_micros": 0, "engagement_ms": 0, "title": "", "items": [], "params": []}),
         ("&dt=Sch%C3%B6n+%26+gut", {"title": "Schön & gut"}),
         ("&dl=https%3A%2F%2FShop.example%2Fa%3Fx%3D1%23f&dr=https://a.example/b",
          {"host": "shop.example", "path": "/a", "page_query": "x=1",
@@ -96,7 +96,7 @@ def test_only_sales_and_refunds_have_a_value(name: str, value_micros: int) -> No
     query = f"tid={SHOP}&cid=1&en={name}&cu=EUR&epn.value=19.9&ep.transaction_id=T1"
     hit = one_hit(web(query))
 
-    assert (hit["value_micros"], hit["currency"]) == (value_micros, "EUR")
+    assert (hit["sent_value_micros"], hit["currency"]) == (value_micros, "EUR")
     assert hit["transaction_id"] == "T1"
 
 

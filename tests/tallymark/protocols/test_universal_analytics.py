@@ -46,7 +46,7 @@ def param(key: str, text: str, micros: int | None = None) -> dict[str, Any]:
                      param("app_version", "1.2")]}),
         ("&t=appview&cd=Cart", {"event_name": "screen_view"}),
         ("&t=event&ec=video&ea=play&el=holiday&ev=300",
-         {"event_name": "play", "is_page_view": False, "value_micros": 0,
+         {"event_name": "play", "is_page_view": False, "sent_value_micros": 0,
           "params": [param("event_category", "video"), param("event_label", "holiday"),
                      param("value", "300", 300_000_000)]}),
         ("&t=event&ec=video", {"event_name": "event"}),
@@ -62,12 +62,12 @@ def param(key: str, text: str, micros: int | None = None) -> dict[str, Any]:
          {"event_name": "exception",
           "params": [param("description", "IOException"), param("fatal", "1")]}),
         ("&t=transaction&ti=12345&ta=westernWear&tr=50.00&ts=32.00&tt=12.00&cu=EUR",
-         {"event_name": "purchase", "transaction_id": "12345", "value_micros": 50_000_000,
+         {"event_name": "purchase", "transaction_id": "12345", "sent_value_micros": 50_000_000,
           "currency": "EUR",
           "params": [param("affiliation", "westernWear"), param("shipping", "32.00", 32_000_000),
                      param("tax", "12.00", 12_000_000)]}),
         ("&t=item&ti=12345&in=sofa&ip=300&iq=2&ic=u3eqds43&iv=furniture&cu=EUR",
-         {"event_name": "transaction_item", "transaction_id": "12345", "value_micros": 0,
+         {"event_name": "transaction_item", "transaction_id": "12345", "sent_value_micros": 0,
           "items": [{"item_id": "u3eqds43", "item_name": "sofa", "item_brand": "",
                      "item_variant": "", "item_category": "furniture", "coupon": "",
                      "price_micros": 300_000_000, "quantity": 2}]}),
@@ -118,7 +118,7 @@ def test_an_action_on_products_is_an_event_beside_the_hit_that_carries_it(
 
     assert (carrier["event_name"], carrier["items"]) == ("page_view", [])
     assert (acted["event_name"], acted["transaction_id"]) == (event_name, "T1")
-    assert (carrier["value_micros"], acted["value_micros"]) == (0, value_micros)
+    assert (carrier["sent_value_micros"], acted["sent_value_micros"]) == (0, value_micros)
     assert acted["items"] == [
         {"item_id": "P12345", "item_name": "Android T-Shirt", "item_brand": "Google",
          "item_variant": "Black", "item_category": "Apparel/T-Shirts", "coupon": "SUMMER",
