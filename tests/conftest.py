@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -27,14 +28,24 @@ _PROPERTY = "hypothesis_examples"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Nothing that has to be installed first is asked for while one works; a soak takes as long as
-    it takes."""
+    """Nothing that has to be installed first is asked for while one works; files of long tests
+    come first, so that none is left for one of the processes alone at the end; a soak takes as long
+    as it takes."""
     for item in items:
         if any(item.get_closest_marker(server) for server in SERVERS):
             item.add_marker(pytest.mark.slow)
+    longest: dict[Path, float] = {}
+    for item in items:
+        longest[item.path] = max(longest.get(item.path, 0.0), _allowed_seconds(item))
+    items.sort(key=lambda item: -longest[item.path])
     if os.environ.get("HYPOTHESIS_PROFILE") == "soak":
         for item in items:
             item.add_marker(pytest.mark.timeout(0))
+
+
+def _allowed_seconds(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark else 0.0
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
