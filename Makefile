@@ -2,7 +2,8 @@
 # make test   the fast tests and one walk through a whole stack; more examples of each property with
 #             HYPOTHESIS_PROFILE=thorough, as in CI
 # make check  everything that is checked before a change goes in
-# make bench  the figures of docs/benchmarks.md; make soak: ten minutes under steady visits
+# make bench  the figures of docs/benchmarks.md; make soak: twenty minutes under load,
+#             with workers that die and a bus that is away
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
 
 PYTHON ?= python3
