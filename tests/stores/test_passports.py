@@ -146,8 +146,20 @@ def test_a_dead_letter_is_told_with_what_its_reason_means(
     assert passport["hits"] == []
 
 
+def test_a_sale_that_no_rate_is_known_for_counts_and_says_what_it_lacks(
+    world: PassportWorld,
+) -> None:
+    sale = f"v=2&tid={world.my_id}&cid=1.1&en=purchase&epn.value=5&cu=XTS"
+    view = world.view(HOUR, query=sale)
+    world.archive(view)
+    passport = of(world, view["request_id"])
+    assert [one["reason"] for one in passport["dead_letters"]] == ["missing_rate"]
+    (hit,) = passport["hits"]
+    assert (hit["decoded"]["sent_value_micros"], hit["rules"]["value_micros"]) == (5_000_000, 0)
+
+
 def test_every_reason_that_a_request_can_have_is_tried() -> None:
-    assert set(UNCOUNTED) == set(REASONS) - {"unreadable_block", "failed"}
+    assert set(UNCOUNTED) == set(REASONS) - {"unreadable_block", "failed", "missing_rate"}
 
 
 def test_a_request_that_processing_fails_on_is_told_as_the_stream_tells_it(
