@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "hit": "cli.commands.hit:hit",
     "hits": "cli.commands.hits:hits",
     "dead-letters": "cli.commands.dead_letters:dead_letters",
+    "personal-data": "cli.commands.personal_data:personal_data",
     "serve": "cli.commands.serve:serve",
 }
 
