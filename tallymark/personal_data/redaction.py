@@ -10,7 +10,13 @@ import polars as pl
 
 from tallymark.personal_data.cards import are_card_numbers
 from tallymark.personal_data.phones import are_phone_numbers
-from tallymark.personal_data.segments import IDENTITIES, is_number, literals, pairs
+from tallymark.personal_data.segments import (
+    IDENTITIES,
+    is_number,
+    literals,
+    names_of_pairs,
+    pairs,
+)
 from tallymark.personal_data.tokens import (
     NAME_OF_PHONE,
     NOT_DIGITS,
@@ -131,32 +137,45 @@ def _redacted_segments(
     segments: pl.DataFrame, kinds: tuple[str, ...], *, in_json: bool
 ) -> pl.DataFrame:
     """``row``, ``text`` and the numbers of each kind of ``SEGMENT_SCHEMA``."""
-    name, segment = pl.col("name"), pl.col("segment")
-    is_suspect = segment.str.contains(_signs(kinds))
+    nothing = [pl.lit(0, pl.UInt32).alias(kind) for kind in kinds]
+    is_suspect = pl.col("segment").str.contains(_signs(kinds))
     if in_json and "phone" in kinds:
-        is_suspect |= name.str.contains(NAME_OF_PHONE)
-    is_identity, is_a_number = name.is_in(IDENTITIES), is_number(name, in_json=in_json)
-    done = segments.select(
-        "row", segment.alias("text"), "name", "is_string",
-        *(pl.lit(0, pl.UInt32).alias(kind) for kind in kinds),
-        looked_at_as=pl.when(~is_suspect).then(pl.lit(""))
-        .when(is_identity).then(pl.lit("identity"))
-        .when(is_a_number).then(pl.lit("number"))
-        .otherwise(pl.lit("text")),
-    )  # fmt: skip
+        is_suspect |= pl.col("name").str.contains(NAME_OF_PHONE)
+    places = segments.select(is_suspect).to_series().arg_true()
+    suspects = segments[places].rename({"segment": "text"}).with_columns(nothing)
+    if not in_json:
+        suspects = suspects.with_columns(name=names_of_pairs(suspects.get_column("text")))
+    done = _gone_over(suspects, kinds, in_json=in_json)
+    whole = segments.select("row", pl.col("segment").alias("text"), *nothing)
+    return whole.with_columns(
+        whole.get_column(column).clone().scatter(places, done.get_column(column))
+        for column in ("text", *kinds)
+    )
+
+
+def _gone_over(segments: pl.DataFrame, kinds: tuple[str, ...], *, in_json: bool) -> pl.DataFrame:
+    """Segments, each looked through for what may be in a parameter of its name."""
+    name = pl.col("name")
+    groups = segments.select(
+        pl.when(name.is_in(IDENTITIES))
+        .then(pl.lit("identity"))
+        .when(is_number(name, in_json=in_json))
+        .then(pl.lit("number"))
+        .otherwise(pl.lit("text"))
+    ).to_series()
     for group, sought in (("identity", ("mail", "phone")), ("number", ("mail",)), ("text", kinds)):
         looked_for = tuple(kind for kind in sought if kind in kinds)
-        places = (done.get_column("looked_at_as") == group).arg_true()
+        places = (groups == group).arg_true()
         if not looked_for or not len(places):
             continue
-        found = _lexed(done[places], looked_for, in_json=in_json, ids=group == "identity")
+        found = _lexed(segments[places], looked_for, in_json=in_json, ids=group == "identity")
         if group == "identity":
             found = _emptied(found, looked_for, in_json=in_json)
-        done = done.with_columns(
-            done.get_column(column).clone().scatter(places, found.get_column(column))
+        segments = segments.with_columns(
+            segments.get_column(column).clone().scatter(places, found.get_column(column))
             for column in ("text", *looked_for)
         )
-    return done.drop("name", "is_string", "looked_at_as")
+    return segments
 
 
 def _emptied(segments: pl.DataFrame, kinds: tuple[str, ...], *, in_json: bool) -> pl.DataFrame:
@@ -182,26 +201,29 @@ def _lexed(
     if "card" in kinds:
         found["card"] = _narrowed(token, found["card"], _are_cards)
     tokens = tokens.with_columns(**found)
+    tokens = tokens.with_columns(_marked(tokens, kinds))
     whole = tokens.group_by("row", maintain_order=True).agg(
-        _marked(kinds).str.join("").alias("text"), *(pl.col(kind).sum() for kind in kinds)
+        pl.col("token").str.join("").alias("text"), *(pl.col(kind).sum() for kind in kinds)
     )
     done = segments.with_columns(whole.drop("row").get_columns())
     return _with_named_phones(done) if in_json and "phone" in kinds else done
 
 
-def _marked(kinds: tuple[str, ...]) -> pl.Expr:
-    """A token, or the mark in its place; a number outside of quotes becomes a string."""
-    token = pl.col("token")
-    name = token.str.extract(PHONE_PREFIX).fill_null("")
-    quoted = pl.when("is_string").then(pl.lit(MARKS["card"])).otherwise(pl.lit('"(card)"'))
-    marks = {
-        "mail": pl.lit(MARKS["mail"]),
-        "phone": pl.concat_str(name, pl.lit(MARKS["phone"])),
-        "card": quoted,
-    }
-    marked = token
+def _marked(tokens: pl.DataFrame, kinds: tuple[str, ...]) -> pl.Series:
+    """Tokens, marks in place of those that are something; a number outside of quotes becomes a
+    string."""
+    marked = tokens.get_column("token").clone()
     for kind in kinds:
-        marked = pl.when(kind).then(marks[kind]).otherwise(marked)
+        places = tokens.get_column(kind).arg_true()
+        if len(places):
+            mark = pl.lit(MARKS[kind])
+            if kind == "phone":
+                name = pl.col("token").str.extract(PHONE_PREFIX).fill_null("")
+                mark = pl.concat_str(name, mark)
+            elif kind == "card":
+                mark = pl.when("is_string").then(mark).otherwise(pl.lit(f'"{MARKS[kind]}"'))
+            marks = tokens[places].with_columns(mark=mark)
+            marked = marked.scatter(places, marks.get_column("mark"))
     return marked
 
 

@@ -120,11 +120,15 @@ def is_number(name: pl.Expr, *, in_json: bool) -> pl.Expr:
 
 
 def pairs(texts: pl.Series) -> pl.DataFrame:
-    """``SEGMENT_SCHEMA`` of query strings, one a line if there are several."""
+    """``SEGMENT_SCHEMA`` of query strings, one a line if there are several; without the names."""
     found = _cut(texts, r"[^&\r\n]+[&\r\n]*|[&\r\n]+")
-    names = found.get_column("segment").str.extract(r"^(?:[^=&\r\n]*\?)?([^=&\r\n?]*)=")
-    names = percent_decoded(names.fill_null("")).alias("name")
-    return found.select("row", "segment", names, pl.lit(value=True).alias("is_string"))
+    return found.with_columns(name=pl.lit(""), is_string=pl.lit(value=True))
+
+
+def names_of_pairs(segments: pl.Series) -> pl.Series:
+    """The decoded name in each segment that ``pairs`` has cut; most are not asked for theirs."""
+    names = segments.str.extract(r"^(?:[^=&\r\n]*\?)?([^=&\r\n?]*)=")
+    return percent_decoded(names.fill_null(""))
 
 
 def literals(texts: pl.Series) -> pl.DataFrame:
