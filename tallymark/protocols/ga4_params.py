@@ -16,7 +16,8 @@ TRANSPORT: Final = (
     "v", "tid", "cid", "uid", "en", "sid", "sct", "seg", "dl", "dt", "dr", "cs", "cm", "cn", "ck",
     "ct", "ir", "cc", "ci", "cu", "ul", "sr", "_et", "_fv", "_ss", "_nsi", "_p", "_s", "_c", "_ee",
     "_dbg", "_tk", "_ta", "gtm", "gcd", "gcs", "npa", "dma", "dma_cps", "tag_exp", "pscdl", "frm",
-    "are", "uaa", "uab", "uafvl", "uamb", "uam", "uap", "uapv", "uaw",
+    "are", "_eu", "_fplc", "sst.uc", "richsstsse", "uaa", "uab", "uafvl", "uamb", "uam", "uap",
+    "uapv", "uaw",
 )  # fmt: skip
 """Parameters that are columns of a hit, or are of no interest once it has arrived."""
 
