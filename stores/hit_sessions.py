@@ -74,8 +74,8 @@ class HitSessions:
         found = client_requests(
             self._objects,
             hours,
+            hits.get_column("measurement_id").unique().to_list(),
             hits.get_column("client_id").unique().to_list(),
-            str(request.get_column("visitor_hash").item()),
             most=self._most_requests,
         )
         around = self._hits(pl.concat([request, found.select(list(REQUEST_SCHEMA))]), hits)

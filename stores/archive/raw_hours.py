@@ -162,7 +162,7 @@ class RawHour:
                 continue
             try:
                 with self._opened(file) as content:
-                    found.append(_of_blocks(_rows_named(content, request_id), file))
+                    found += [_of_blocks(rows, file) for rows in _rows_named(content, request_id)]
             except (pa.ArrowInvalid, OSError, NoRequestsError) as error:
                 raise _damaged(file.manifest.file_name, str(error)) from error
         return pl.concat(found).sort("received_at", *BLOCK_NAME, maintain_order=True)
@@ -232,12 +232,14 @@ def _read_rows(content: BinaryIO, first: int, count: int) -> pl.DataFrame:
     return pl.concat([RAW_SCHEMA.to_frame(), *map(_recorded, frames)])
 
 
-def _rows_named(content: BinaryIO, request_id: str) -> pl.DataFrame:
-    """The rows of a Parquet file that have a request id."""
+def _rows_named(content: BinaryIO, request_id: str) -> list[pl.DataFrame]:
+    """The rows of a Parquet file that have a request id, if there are any."""
     parquet = pq.ParquetFile(content)
     names = parquet.schema_arrow.names
+    if "request_id" not in names:
+        raise NoRequestsError(f"expected the column request_id; it has {', '.join(names)}")
     held = [name for name in names if name in RAW_SCHEMA]
-    found = [RAW_SCHEMA.to_frame()]
+    found = []
     for group in range(parquet.num_row_groups):
         column = parquet.metadata.row_group(group).column(names.index("request_id"))
         told = column.statistics
@@ -250,7 +252,7 @@ def _rows_named(content: BinaryIO, request_id: str) -> pl.DataFrame:
             rows = pl.from_arrow(table)
             assert isinstance(rows, pl.DataFrame)
             found.append(_recorded(rows))
-    return pl.concat(found)
+    return found
 
 
 def _recorded(rows: pl.DataFrame) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from stores.archive.damage import ArchiveDamageError
 from stores.archive.found_requests import find_request
 from stores.passports import HitNotFoundError, Passports
 from tallymark import passports as domain
@@ -302,14 +303,16 @@ def visits(world: PassportWorld) -> list[dict[str, Any]]:
     """Visits of a few clients: sources, pauses, midnights, and hits that open no session."""
     random = Random(4)
     requests = []
-    for number in range(25):
+    for number in range(27):
         at_us = HOUR - 9 * HOUR_US + random.randrange(12 * HOUR_US)
         client = random.choice(["1.1", "2.2", "3.3", "é/4 4"])
         page = f"https%3A%2F%2Fx.example%2F{random.choice('abc')}"
         campaign = random.choice(["", "", "%3Futm_source%3Dmail%26utm_medium%3Demail"])
         query = f"tid={world.my_id}&cid={quote(client)}&en=page_view&dl={page}{campaign}"
         view = world.view(at_us, number, query=f"v=2&{query}", user_agent=random.choice(AGENTS))
-        if number % 7 == 0:
+        if number % 9 == 0:  # known by its visitor hash alone
+            view["query"] = view["query"].replace(f"&cid={quote(client)}", "")
+        elif number % 7 == 0:
             event = {"client_id": client, "events": [{"name": "purchase", "params": {"value": 3}}]}
             view |= MP | {"body": json.dumps(event)}
             view["query"] = view["query"].replace("=ID", f"={world.my_id}")
@@ -387,6 +390,15 @@ def test_only_row_groups_that_may_hold_the_id_are_read(
     found = find_request(world.objects, name.request_id, name.named_at, NOW)
     assert found.requests.get_column("received_at").to_list() == [HOUR + 31 * MINUTE_US]
     assert set(read) == {3}
+
+
+def test_a_file_that_holds_no_requests_is_named(world: PassportWorld) -> None:
+    view = world.view(HOUR)
+    world.archive(view)
+    [name] = [n for n in world.objects.names("raw/") if n.endswith(".parquet")]
+    pl.DataFrame({"what": ["else"]}).write_parquet(world.folder / "archive" / name)
+    with pytest.raises(ArchiveDamageError, match=f"{name}.*expected the column request_id"):
+        of(world, view["request_id"])
 
 
 def test_columns_that_an_older_collector_did_not_know_are_empty(world: PassportWorld) -> None:
