@@ -308,6 +308,45 @@ def test_what_was_gone_over_is_not_changed_again(text, before):
     assert redacted(once.requests).requests.equals(once.requests)
 
 
+DOCUMENTS = st.recursive(
+    st.one_of(ANYTHING, st.none(), st.booleans(), st.integers(), st.just(int(CARD)),
+              st.floats(allow_nan=False, allow_infinity=False)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.sampled_from(["phone", "client_id", "user_id", "a", "value"]), inner),
+    ),
+    max_leaves=8,
+)  # fmt: skip
+
+
+def shape_of(document: object) -> object:
+    """Lists and objects as they are nested, without what they hold."""
+    if isinstance(document, dict):
+        return {key: shape_of(value) for key, value in document.items()}
+    return [shape_of(value) for value in document] if isinstance(document, list) else None
+
+
+@examples(500)
+@given(st.dictionaries(st.sampled_from(["params", "tel", "user_id"]), DOCUMENTS), st.booleans())
+def test_json_stays_json_of_the_same_shape(document, is_ascii):
+    body = json.dumps(document, ensure_ascii=is_ascii)
+    found = json.loads(body_of(body))
+    assert shape_of(found) == shape_of(document)
+
+
+@examples(500)
+@given(ANYTHING.filter(lambda text: not text.lstrip().startswith(("{", "["))))
+def test_pairs_and_lines_stay_in_their_places(text):
+    def places(written: str) -> list[list[str]]:
+        return [
+            [pair.partition("=")[1] for pair in line.split("&")] for line in written.split("\n")
+        ]
+
+    row = redacted(frame(web(text, text))).requests.row(0, named=True)
+    assert places(row["query"]) == places(text)
+    assert places(row["body"]) == places(text)
+
+
 CLEAN = st.text("abcdefghijklmnopqrstuvwxyzABC /?&=.,;:%_~()\"'{}[]\\\n", max_size=80)
 
 
