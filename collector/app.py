@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 from flask import Flask, Response
@@ -15,6 +16,7 @@ from collector.fast_path import FastPath, WsgiApp
 from collector.known_properties import KnownProperties
 from collector.metrics import CollectorMetrics, Counts
 from collector.peers import TrustedProxies
+from collector.rate_limits import RateLimits, SharedCounts
 from collector.recorder import Recorder
 from collector.request_ids import RequestIds
 from collector.settings import CollectorSettings
@@ -44,6 +46,8 @@ class Worker:
     visitors: VisitorHashes
     browsers: Browsers
     space: SpoolSpace
+    proxies: TrustedProxies
+    limits: RateLimits | None = None
     cpu: SharedCpu | None = None
     clock: Callable[[], int]
     counts: Counts = field(default_factory=Counts)
@@ -68,6 +72,7 @@ class Worker:
             syncs=settings.durability == "host",
         )
         visitors = VisitorHashes(settings.salts_dir)
+        proxies = TrustedProxies(settings.trusted_proxies)
         worker = cls(
             settings=settings,
             spool=spool,
@@ -76,6 +81,8 @@ class Worker:
             browsers=Browsers(visitors, clock),
             space=SpoolSpace(settings.spools_dir, settings.max_segment_bytes),
             clock=clock,
+            proxies=proxies,
+            limits=_limits(settings, proxies) if settings.limits_rates else None,
         )
         worker.space.measure()
         return worker
@@ -124,7 +131,19 @@ class Worker:
         """Close the spool; what comes after is answered 503."""
         self._stopping.set()
         self.spool.close()
+        if self.limits is not None:
+            self.limits.close()
         self.hand_over_counts()
+
+
+def _limits(settings: CollectorSettings, proxies: TrustedProxies) -> RateLimits:
+    return RateLimits(
+        SharedCounts(settings.rates_dir, settings.workers),
+        per_property=settings.max_requests_per_second_per_property,
+        per_network=settings.max_requests_per_second_per_network,
+        proxies=proxies,
+        seconds=monotonic,
+    )
 
 
 def create_app(worker: Worker) -> Flask:
@@ -140,7 +159,8 @@ def create_app(worker: Worker) -> Flask:
             worker.spool,
             known=worker.known,
             browsers=worker.browsers,
-            proxies=TrustedProxies(settings.trusted_proxies),
+            proxies=worker.proxies,
+            limits=worker.limits,
         ),
         space=worker.space,
         counts=worker.counts,

@@ -10,6 +10,16 @@ from collector.answers import ANSWERS, Answer
 from collector.bodies import BodyCutShortError, BodyTooLargeError, read_body
 from collector.cors import HIT_HEADER, Headers, answer_headers, preflight_headers
 from collector.metrics import Counts
+from collector.rate_limits import RateLimitedError
+from collector.reasons import (
+    CUT_SHORT,
+    DISK,
+    HEADER,
+    SPOOL_FULL,
+    STOPPING,
+    TOO_LARGE,
+    Refusal,
+)
 from collector.recorder import Recorder
 from collector.shared_cpu import SharedCpu
 from collector.space import SpoolSpace
@@ -19,7 +29,11 @@ from stores import failpoints
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
-RETRY_AFTER_SECONDS: Final = 10
+_REFUSALS: Final[dict[type[Exception], Refusal]] = {
+    BodyTooLargeError: TOO_LARGE,
+    BodyCutShortError: CUT_SHORT,
+    SpoolClosedError: STOPPING,
+}
 _EMPTY: Final = (b"",)
 
 
@@ -76,23 +90,16 @@ class FastPath:
     def _collect(self, environ: dict[str, Any], method: str, taken: Answer) -> tuple[str, Headers]:
         headers = answer_headers(environ.get("HTTP_ORIGIN", ""), method)
         if self._space.is_full:
-            self._counts.refused_full += 1
-            return _unavailable(headers, "spool_full")
+            return self._refused(SPOOL_FULL, headers)
         try:
             body = read_body(environ, self._max_body_bytes) if method == "POST" else b""
             size_bytes, reason, request_id = self._recorder.record(environ, body)
             if self._sync is not None:
                 self._sync()
-        except BodyTooLargeError:
-            self._counts.refused_large += 1
-            return "413 Content Too Large", [*headers, ("X-Tallymark-Reason", "body_too_large")]
-        except BodyCutShortError:
-            return "400 Bad Request", [*headers, ("X-Tallymark-Reason", "body_cut_short")]
-        except SpoolClosedError:
-            return _unavailable(headers, "stopping")
-        except OSError:
-            self._counts.refused_disk += 1
-            return _unavailable(headers, "disk")
+        except RateLimitedError as limited:
+            return self._refused(limited.refusal, headers)
+        except (BodyTooLargeError, BodyCutShortError, SpoolClosedError, OSError) as error:
+            return self._refused(_REFUSALS.get(type(error), DISK), headers)
         failpoints.reach("collector.recorded-before-answer")
         self._space.used_bytes += size_bytes
         self._counts.recorded += 1
@@ -100,10 +107,11 @@ class FastPath:
         headers = [*headers, *taken.headers, (HIT_HEADER, request_id)]
         if reason:
             self._counts.doubted += 1
-            headers = [*headers, ("X-Tallymark-Reason", reason)]
+            headers = [*headers, (HEADER, reason)]
         return taken.status, headers
 
-
-def _unavailable(headers: Headers, reason: str) -> tuple[str, Headers]:
-    retry = [("Retry-After", str(RETRY_AFTER_SECONDS)), ("X-Tallymark-Reason", reason)]
-    return "503 Service Unavailable", [*headers, *retry]
+    def _refused(self, refusal: Refusal, headers: Headers) -> tuple[str, Headers]:
+        counted_as = refusal.counted_as
+        if counted_as:
+            setattr(self._counts, counted_as, getattr(self._counts, counted_as) + 1)
+        return refusal.status, [*headers, *refusal.headers]

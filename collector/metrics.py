@@ -23,6 +23,8 @@ class Counts:
     refused_full: int = 0
     refused_large: int = 0
     refused_disk: int = 0
+    refused_property: int = 0
+    refused_network: int = 0
     failed_ticks: int = 0
 
 
@@ -44,6 +46,14 @@ class CollectorMetrics:
             "refused_large": self._counter("requests_refused_large", "Requests refused, too long"),
             # 503: the disk took no record. Look at the disk at once.
             "refused_disk": self._counter("requests_refused_disk", "Requests refused by the disk"),
+            # 429: a property is beyond its limit of requests a second.
+            "refused_property": self._counter(
+                "requests_refused_property", "Requests refused, property beyond its rate limit"
+            ),
+            # 429: so is a visitor's network; or a balancer that --trusted-proxy does not name.
+            "refused_network": self._counter(
+                "requests_refused_network", "Requests refused, network beyond its rate limit"
+            ),
             # The disk let no segment be closed. Look at the disk at once.
             "failed_ticks": self._counter("failed_ticks", "Times no segment could be closed"),
         }

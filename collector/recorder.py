@@ -12,6 +12,8 @@ from collector.header_text import header_text, query_text
 from collector.known_properties import KnownProperties
 from collector.masking import masked_query, may_hold_masked
 from collector.peers import TrustedProxies, country_hint
+from collector.rate_limits import RateLimits
+from collector.reasons import Advice
 from collector.request_ids import named_request_id
 from collector.spools import Spool
 
@@ -28,6 +30,7 @@ class Recorder:
         known: What the peek and the secret's verdict go by.
         browsers: What is recorded of browsers and visitors.
         proxies: Whose forwarding headers are believed.
+        limits: How much is taken a second; ``None`` for any amount.
     """
 
     def __init__(
@@ -37,18 +40,21 @@ class Recorder:
         known: KnownProperties,
         browsers: Browsers,
         proxies: TrustedProxies,
+        limits: RateLimits | None = None,
     ) -> None:
         self._spool = spool
         self._known = known
         self._browsers = browsers
         self._proxies = proxies
+        self._limits = limits
 
-    def record(self, environ: dict[str, Any], body: bytes) -> tuple[int, str, str]:
+    def record(self, environ: dict[str, Any], body: bytes) -> tuple[int, Advice, str]:
         """Record a request; returns the bytes it took, the reason why it may not count, and its id.
 
         The reason is advisory: "" if nothing is known against the request.
 
         Raises:
+            RateLimitedError: when its network or property is beyond its limit.
             SpoolClosedError: when the worker is stopping.
             OSError: when the disk does not take it.
         """
@@ -60,6 +66,8 @@ class Recorder:
             request_id = named_request_id(
                 environ.get("HTTP_X_REQUEST_ID", ""), environ.get("HTTP_X_REQUEST_START", "")
             )
+        if self._limits is not None:
+            self._limits.admit_network(address)
         query = environ["QUERY_STRING"]
         if key := _HIT_KEY.search(query):
             request_id = named_request_id(key[2], key[1])
@@ -88,7 +96,7 @@ class Recorder:
         fields = self._browsers.columns(environ, address, country) + columns[1:]
         return len(fields), reason, self._spool.append(fields, request_id).decode()
 
-    def _peek(self, query: str, body: str, path: str, secret: str) -> tuple[str, str]:
+    def _peek(self, query: str, body: str, path: str, secret: str) -> tuple[str, Advice]:
         """The verdict on the secret, and why the request may not count."""
         found = _MEASUREMENT_ID.search(query) or (_MEASUREMENT_ID.search(body) if body else None)
         measurement_id = found[1] if found else ""
@@ -102,6 +110,8 @@ class Recorder:
             return verdict, "missing_measurement_id"
         if not self._known.knows(measurement_id):
             return verdict, "unknown_measurement_id"
+        if self._limits is not None:
+            self._limits.admit_property(measurement_id)
         if not secret and path == "/mp/collect":
             return verdict, "missing_api_secret"
         return verdict, "invalid_api_secret" if verdict == "invalid" else ""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
+from collector.rate_limits import begin_anew
 from collector.settings import CollectorSettings
 from collector.shared_cpu import shared_cpu
 from collector.shared_metrics import share_metrics
@@ -27,6 +28,8 @@ def serve(settings: CollectorSettings) -> None:
     """
     settings.spools_dir.mkdir(parents=True, exist_ok=True)
     share_metrics(settings.metrics_dir)
+    if settings.limits_rates:
+        begin_anew(settings.rates_dir)
     Granian(
         "collector",
         address=settings.host,

@@ -25,6 +25,10 @@ class CollectorSettings:
         trusted_proxies: Networks (CIDR) whose forwarding headers are believed.
         max_segment_bytes: Space allowed for spools; at 85 % of it requests are answered 503.
         max_body_bytes: A longer body is answered 413.
+        max_requests_per_second_per_property: More of one measurement id are answered 429; 0 means
+            any number.
+        max_requests_per_second_per_network: More of one visitor network (/24, /48) are answered
+            429; 0 means any number.
     """
 
     data_dir: Path
@@ -37,9 +41,15 @@ class CollectorSettings:
     trusted_proxies: tuple[str, ...] = ()
     max_segment_bytes: int = 2_000_000_000
     max_body_bytes: int = 1_000_000
+    max_requests_per_second_per_property: int = 0
+    max_requests_per_second_per_network: int = 0
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` that names every setting that cannot be."""
+        limits = (
+            "max_requests_per_second_per_property",
+            "max_requests_per_second_per_network",
+        )
         problems = [
             f"{name}: expected {expected}, got {getattr(self, name)!r}"
             for name, expected, good in (
@@ -49,6 +59,7 @@ class CollectorSettings:
                 ("durability", "'process' or 'host'", self.durability in ("process", "host")),
                 ("max_segment_bytes", "more than 0", self.max_segment_bytes > 0),
                 ("max_body_bytes", "1 to 4000000", 0 < self.max_body_bytes <= 4_000_000),
+                *((name, "0 to 1000000", 0 <= getattr(self, name) <= 1_000_000) for name in limits),
             )
             if not good
         ]
@@ -81,3 +92,15 @@ class CollectorSettings:
     def metrics_dir(self) -> Path:
         """Where workers keep their counts, so that any of them can show the sum."""
         return self.data_dir / "run" / "collector-metrics"
+
+    @property
+    def rates_dir(self) -> Path:
+        """Where workers count together what a limit allows."""
+        return self.data_dir / "run" / "collector-rates"
+
+    @property
+    def limits_rates(self) -> bool:
+        """Whether any limit is set."""
+        return bool(
+            self.max_requests_per_second_per_property or self.max_requests_per_second_per_network
+        )

@@ -71,6 +71,14 @@ def pubsub(data: Path, host: str, port: int) -> None:
     "--trusted-proxy", "trusted_proxies", multiple=True, metavar="NETWORK",
     help="Believe the forwarding headers of this network (CIDR).",
 )  # fmt: skip
+@click.option(
+    "--max-requests-per-second-per-property", type=click.IntRange(0, 1_000_000), default=0,
+    show_default=True, help="More of one measurement id are answered 429; 0: any number.",
+)  # fmt: skip
+@click.option(
+    "--max-requests-per-second-per-network", type=click.IntRange(0, 1_000_000), default=0,
+    show_default=True, help="More from one /24 or /48 are answered 429; 0: any number.",
+)  # fmt: skip
 def collector(data: Path, **settings: Any) -> None:
     """The collector: takes hits from sites and keeps them on disk.
 

@@ -29,8 +29,9 @@ import sys
 from pathlib import Path
 from collector.server import serve
 from collector.settings import CollectorSettings
+more = eval(sys.argv[4]) if len(sys.argv) > 4 else {}
 serve(CollectorSettings(data_dir=Path(sys.argv[1]), port=int(sys.argv[2]), workers=2,
-                        durability=sys.argv[3]))
+                        durability=sys.argv[3], **more))
 """
 SHIPPER = """
 import sys
@@ -233,3 +234,31 @@ def test_slow_clients_hold_nobody_up_and_are_no_hits(tmp_path: Path):
     rows = recorded_requests(tmp_path)
     assert rows.height == 20
     assert set(rows["body"]) == {""}
+
+
+def reasons(port: int, count: int, **headers: str) -> Counter[tuple[int, str]]:
+    """Statuses and reasons of ``count`` hits on one connection each, so that all workers answer."""
+    found: Counter[tuple[int, str]] = Counter()
+    for _ in range(count):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/g/collect?tid=G-SHOP&en=a", headers=headers)
+        answer = connection.getresponse()
+        found[answer.status, answer.getheader("X-Tallymark-Reason", "")] += 1
+        connection.close()
+    return found
+
+
+def test_both_workers_of_a_collector_keep_one_limit(tmp_path: Path):
+    port = free_port()
+    write_properties(tmp_path)
+    limits = {"max_requests_per_second_per_network": 10, "trusted_proxies": ("127.0.0.0/8",)}
+    with process(COLLECTOR, tmp_path, port, "process", limits, failpoints=tmp_path):
+        wait_until(lambda: status(port, "GET", "/readyz") == 200)
+        started = time.monotonic()
+        found = reasons(port, 60, **{"X-Forwarded-For": "203.0.113.7"})
+        seconds = int(time.monotonic() - started) + 2  # that may have begun in between
+        others = reasons(port, 30)
+    assert found.keys() == {(204, ""), (429, "network_rate_limited")}
+    assert 10 <= found[204, ""] <= 11 * seconds
+    assert others == {(204, ""): 30}
+    assert recorded_requests(tmp_path).height == found[204, ""] + 30

@@ -26,7 +26,7 @@ function transmit(hit) {
   if (isLeaving && navigator.sendBeacon(url)) return;
   if (!window.fetch) return transmitByXhr(url);
   fetch(url, { method: 'POST', keepalive: true })
-    .then(answer => answer.status < 500 || keep(hit), () => keep(hit));
+    .then(({ status }) => status < 500 && status != 429 || keep(hit), () => keep(hit));
 }
 
 function transmitByXhr(url) {
