@@ -11,6 +11,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
+from cli import redaction
 from cli.commands.status import _noted
 from cli.data_folder import DataFolder
 from cli.demo import ensure_demo_property, page_address
@@ -19,6 +20,7 @@ from cli.probes import Stillness
 from cli.stack import StackSettings, port_problems, services_of, unshipped_spools
 from cli.up_lock import FolderInUseError, UpLock, holder
 from stores.rules_cache.documents import decode_properties
+from tallymark import personal_data
 
 
 def run(*arguments: object):
@@ -276,6 +278,10 @@ def test_a_kind_of_personal_data_that_nobody_knows_is_refused(tmp_path, given):
     result = run("serve", "shipper", "--redact", given, "--data", tmp_path)
     assert result.exit_code == 2
     assert "expected some of mail,phone,card, or none" in result.output
+
+
+def test_the_command_line_knows_all_kinds_of_personal_data():
+    assert redaction.PRESETS == personal_data.PRESETS
 
 
 def test_status_says_what_was_redacted(tmp_path):
