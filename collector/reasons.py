@@ -14,6 +14,7 @@ Advice = Literal[
     "unknown_measurement_id",
     "missing_api_secret",
     "invalid_api_secret",
+    "host_not_allowed",
 ]
 """Why what was recorded may not count; "" where nothing is known against it."""
 

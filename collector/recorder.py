@@ -80,7 +80,7 @@ class Recorder:
             query, secret = masked_query(query)
             text, encoding, body_secret = recorded_body(body)
             secret = secret or body_secret
-        verdict, reason = self._peek(query, text, environ["PATH_INFO"], secret)
+        verdict, reason = self._peek(environ, query, text, secret)
         columns = orjson.dumps(
             {
                 "has_balancer_id": request_id is not None,
@@ -96,7 +96,9 @@ class Recorder:
         fields = self._browsers.columns(environ, address, country) + columns[1:]
         return len(fields), reason, self._spool.append(fields, request_id).decode()
 
-    def _peek(self, query: str, body: str, path: str, secret: str) -> tuple[str, Advice]:
+    def _peek(
+        self, environ: dict[str, Any], query: str, body: str, secret: str
+    ) -> tuple[str, Advice]:
         """The verdict on the secret, and why the request may not count."""
         found = _MEASUREMENT_ID.search(query) or (_MEASUREMENT_ID.search(body) if body else None)
         measurement_id = found[1] if found else ""
@@ -112,6 +114,11 @@ class Recorder:
             return verdict, "unknown_measurement_id"
         if self._limits is not None:
             self._limits.admit_property(measurement_id)
-        if not secret and path == "/mp/collect":
+        if not secret and environ["PATH_INFO"] == "/mp/collect":
             return verdict, "missing_api_secret"
-        return verdict, "invalid_api_secret" if verdict == "invalid" else ""
+        if verdict == "invalid":
+            return verdict, "invalid_api_secret"
+        named = environ.get("HTTP_ORIGIN", ""), environ.get("HTTP_REFERER", "")
+        return verdict, "" if self._known.allows_page_of(
+            measurement_id, *named
+        ) else "host_not_allowed"

@@ -16,10 +16,11 @@ from tallymark.hits import empty_hits
 from tallymark.lineages import kind_of
 from tallymark.processing import process_requests
 from tallymark.requests import REQUEST_SCHEMA
-from tallymark.rules import RULED
+from tallymark.rules import OTHER_HOST, RULED
 
 EXCLUSIONS: Final = {
     BOT: "its user agent is that of a crawler",
+    OTHER_HOST: "its page is on a host that its property does not allow",
     "too_old": "it was received more than 72 hours after it happened",
 }
 """Why a filter tags a hit; what is tagged is kept and not counted."""

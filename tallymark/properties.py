@@ -26,6 +26,8 @@ class RulesVersion:
             holds since ever.
         attribution_lookback_days: How far back a session without a source of its own looks for
             the last one that its client came from.
+        allowed_hosts: Hosts that hits come from, lower case; a host allows its subdomains. None
+            means any. Hits of other pages are kept and not counted.
         exchange_rates: Of currencies in which sales are sent, other than ``currency``.
     """
 
@@ -37,6 +39,7 @@ class RulesVersion:
     engagement_threshold_seconds: int = 10
     attribution_lookback_days: int = DEFAULT_LOOKBACK_DAYS
     key_events: tuple[str, ...] = ("purchase",)
+    allowed_hosts: tuple[str, ...] = ()
     exchange_rates: tuple[ExchangeRate, ...] = ()
 
 
@@ -82,6 +85,7 @@ PROPERTY_SCHEMA: Final = pl.Schema(
         "engagement_threshold_seconds": pl.Int64(),
         "attribution_lookback_days": pl.Int64(),
         "key_events": pl.List(pl.String()),
+        "allowed_hosts": pl.List(pl.String()),
         "exchange_rates": pl.List(RATE),
     }
 )
@@ -102,6 +106,7 @@ def properties_frame(properties: Iterable[Property]) -> pl.DataFrame:
             "engagement_threshold_seconds": rules.engagement_threshold_seconds,
             "attribution_lookback_days": rules.attribution_lookback_days,
             "key_events": list(rules.key_events),
+            "allowed_hosts": list(rules.allowed_hosts),
             "exchange_rates": rate_rows(rules.exchange_rates),
         }
         for owner in properties

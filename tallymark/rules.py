@@ -32,6 +32,9 @@ _SOLD: Final = (
     "sent_value_micros",
 )  # fmt: skip
 
+OTHER_HOST: Final = "host"
+"""What ``excluded_by`` says of a hit of a page on a host that its property does not allow."""
+
 _slot_minutes = lru_cache(maxsize=1_000)(slot_minutes)
 
 
@@ -67,11 +70,38 @@ def apply_rules(hits: pl.DataFrame, properties: pl.DataFrame) -> Ruled:
     ruled = _in_force(known, versions.drop(_SETTINGS), at="received_at")
     ruled = _in_force(ruled, settings_of(versions), at="event_at")
     ruled = ruled.with_columns(is_key_event=pl.col("event_name").is_in(pl.col("key_events")))
+    ruled = _tagged_by_host(ruled, properties)
     ruled, doubted = _valued(ruled, properties)
     return Ruled(
         hits=ruled.select([pl.col(name).cast(dtype) for name, dtype in HIT_SCHEMA.items()]),
         rejected=_unclaimed(hits.filter(~is_known)),
         doubted=doubted,
+    )
+
+
+def _tagged_by_host(hits: pl.DataFrame, properties: pl.DataFrame) -> pl.DataFrame:
+    """``hits`` with those tagged that are of pages on hosts not allowed; what earlier rules said of
+    hosts is replaced. A hit that names no page is not judged, and another filter's tag stays.
+    """
+    hits = hits.with_columns(pl.col("excluded_by").replace(OTHER_HOST, ""))
+    version = ["measurement_id", "rules_version"]
+    asked = properties.filter(pl.col("allowed_hosts").list.len() > 0)
+    if asked.is_empty():
+        return hits
+    host, allowed = pl.col("host"), pl.col("allowed_hosts")
+    others = (
+        hits.select(*version, "host")
+        .filter(host != "")
+        .unique()
+        .join(asked.select(*version, allowed).explode("allowed_hosts"), on=version)
+        .group_by(*version, "host")
+        .agg(is_other=((host == allowed) | host.str.ends_with("." + allowed)).any().not_())
+        .filter("is_other")
+    )
+    marked = hits.join(others, on=[*version, "host"], how="left", maintain_order="left")
+    is_other = (pl.col("excluded_by") == "") & pl.col("is_other").fill_null(value=False)
+    return marked.with_columns(
+        excluded_by=pl.when(is_other).then(pl.lit(OTHER_HOST)).otherwise("excluded_by")
     )
 
 

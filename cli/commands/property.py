@@ -31,6 +31,11 @@ def property_group() -> None:
     " 90.",
 )  # fmt: skip
 @click.option(
+    "--allowed-host", "allowed_hosts", multiple=True, metavar="HOST",
+    help="Count pages of this host and its subdomains alone; may be given many times  [default:"
+    " any]",
+)  # fmt: skip
+@click.option(
     "--exchange-rate", "exchange_rates", type=ExchangeRateType(), multiple=True,
     metavar="CURRENCY=RATE@DAY",
     help="What a unit of another currency is worth in the property's, from a day (UTC) on; may be "
@@ -103,5 +108,11 @@ def list_properties(data: Path, as_json: bool) -> None:
             "currency": rules.currency,
             "session_gap_seconds": rules.session_gap_seconds,
             "attribution_lookback_days": rules.attribution_lookback_days,
+            "allowed_hosts": list(rules.allowed_hosts),
         }
-        click.echo(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
+        click.echo(json.dumps(row) if as_json else _line(row))
+
+
+def _line(row: dict[str, Any]) -> str:
+    shown = row | {"allowed_hosts": ",".join(row["allowed_hosts"])}
+    return "  ".join(map(str, shown.values())).rstrip()

@@ -44,6 +44,7 @@ def create_property(
     currency: str = "USD",
     session_gap_seconds: int = 1800,
     attribution_lookback_days: int = DEFAULT_LOOKBACK_DAYS,
+    allowed_hosts: tuple[str, ...] = (),
     exchange_rates: tuple[ExchangeRate, ...] = (),
 ) -> CreatedProperty:
     """Add a property to the file at ``path``, which is made where there is none.
@@ -60,6 +61,7 @@ def create_property(
         currency=currency,
         session_gap_seconds=session_gap_seconds,
         attribution_lookback_days=attribution_lookback_days,
+        allowed_hosts=tuple(host.lower() for host in allowed_hosts),
         exchange_rates=exchange_rates,
     )
     problems = settings_problems(name, first)

@@ -2,10 +2,10 @@
 
 ``{"properties": [{"property_id", "name", "measurement_id", "api_secret_hash", "read_key_hash",
 "versions": [{"version", "effective_at", "time_zone", "currency", "session_gap_seconds",
-"engagement_threshold_seconds", "attribution_lookback_days", "key_events", "exchange_rates":
-[{"currency", "since", "rate"}]}]}]}``; an ``effective_at`` of null is "since ever", a lookback that
-is absent the default. ``since`` is a day (UTC), ``rate`` the text of a decimal number: what a unit
-of ``currency`` is worth in the property's.
+"engagement_threshold_seconds", "attribution_lookback_days", "key_events", "allowed_hosts",
+"exchange_rates": [{"currency", "since", "rate"}]}]}]}``; an ``effective_at`` of null is "since
+ever", a lookback that is absent the default, hosts that are absent any. ``since`` is a day (UTC),
+``rate`` the text of a decimal number: what a unit of ``currency`` is worth in the property's.
 """
 
 import re
@@ -28,6 +28,11 @@ MAX_ENGAGEMENT_THRESHOLD_SECONDS: Final = 60
 MAX_LOOKBACK_DAYS: Final = 90
 _LOOKBACK: Final = "attribution_lookback_days"
 _RATES: Final = "exchange_rates"
+_HOSTS: Final = "allowed_hosts"
+_EVENT_NAMES_ALLOWED: Final = "a list of event names: a letter, then up to 39 letters, digits or _"
+_HOSTS_ALLOWED: Final = (
+    "a list of hosts in lower case, without scheme, port or path, such as shop.example.com"
+)
 
 _MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{10}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -36,6 +41,8 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _RATE = re.compile(rf"[0-9]{{1,10}}(\.[0-9]{{1,{RATE_PLACES}}})?")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EVENT_NAME = re.compile(r"[A-Za-z]\w{0,39}")
+_LABEL: Final = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +193,11 @@ def _rules_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
     if not _is_whole(days, 1, MAX_LOOKBACK_DAYS):
         allowed = f"whole days from 1 to {MAX_LOOKBACK_DAYS}"
         problems.append(Problem(where=prefix + _LOOKBACK, got=days, allowed=allowed))
-    problems += _key_event_problems(row.get("key_events"), prefix + "key_events")
+    for key, given, pattern, allowed in (
+        ("key_events", row.get("key_events"), _EVENT_NAME, _EVENT_NAMES_ALLOWED),
+        (_HOSTS, row.get(_HOSTS, ()), _HOST, _HOSTS_ALLOWED),
+    ):
+        problems += _list_problems(given, pattern, prefix + key, allowed)
     return problems + _rates_problems(row.get(_RATES, ()), prefix + _RATES)
 
 
@@ -231,14 +242,15 @@ def _is_rate(text: object) -> bool:
     return fits and 0 < Decimal(str(text)) <= MAX_RATE
 
 
-def _key_event_problems(names: object, where: str) -> list[Problem]:
-    allowed = "a list of event names: a letter, then up to 39 letters, digits or _"
+def _list_problems(
+    names: object, pattern: re.Pattern[str], where: str, allowed: str
+) -> list[Problem]:
     if not isinstance(names, list | tuple):
         return [Problem(where=where, got=names, allowed=allowed)]
     return [
         problem
         for index, name in enumerate(names)
-        for problem in _text_problems(name, _EVENT_NAME, f"{where}[{index}]", allowed)
+        for problem in _text_problems(name, pattern, f"{where}[{index}]", allowed)
     ]
 
 
@@ -296,6 +308,7 @@ def _version(row: dict[str, Any]) -> RulesVersion:
         engagement_threshold_seconds=row["engagement_threshold_seconds"],
         attribution_lookback_days=row.get(_LOOKBACK, DEFAULT_LOOKBACK_DAYS),
         key_events=tuple(row["key_events"]),
+        allowed_hosts=tuple(row.get(_HOSTS, ())),
         exchange_rates=tuple(_rate(rate) for rate in row.get(_RATES, ())),
     )
 
@@ -318,6 +331,7 @@ def _version_row(rules: RulesVersion) -> dict[str, Any]:
         "engagement_threshold_seconds": rules.engagement_threshold_seconds,
         _LOOKBACK: rules.attribution_lookback_days,
         "key_events": list(rules.key_events),
+        _HOSTS: list(rules.allowed_hosts),
         _RATES: [
             {
                 "currency": rate.currency,

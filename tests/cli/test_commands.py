@@ -61,7 +61,8 @@ def test_every_command_explains_itself(path):
 def test_a_created_property_is_listed(tmp_path):
     made = json.loads(
         run("property", "create", "--name", "Laden", "--time-zone", "Europe/Berlin",
-            "--currency", "EUR", "--attribution-lookback-days", 30, "--data", tmp_path,
+            "--currency", "EUR", "--attribution-lookback-days", 30, "--allowed-host",
+            "Shop.Example.com", "--allowed-host", "example.org", "--data", tmp_path,
             "--json").output
     )  # fmt: skip
     assert set(made) == {"property_id", "measurement_id", "api_secret", "read_key"}
@@ -74,7 +75,10 @@ def test_a_created_property_is_listed(tmp_path):
         "currency": "EUR",
         "session_gap_seconds": 1800,
         "attribution_lookback_days": 30,
+        "allowed_hosts": ["shop.example.com", "example.org"],
     }
+    line = run("property", "list", "--data", tmp_path).output
+    assert line.endswith("shop.example.com,example.org\n")
 
 
 def test_a_property_that_cannot_be_says_all_that_is_wrong(tmp_path):

@@ -96,13 +96,17 @@ def worker_at(data_dir: Path, **settings: Any) -> Iterator[AskedWorker]:
         worker.close()
 
 
-def write_properties(data_dir: Path, measurement_id: str = "G-SHOP", secret: str = SECRET) -> None:
+def write_properties(
+    data_dir: Path, measurement_id: str = "G-SHOP", secret: str = SECRET, **rules: Any
+) -> None:
     path = data_dir / "rules" / "properties.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    entry = {
+    entry: dict[str, Any] = {
         "measurement_id": measurement_id,
         "api_secret_hash": secret_hash(secret),
     }
+    if rules:
+        entry["versions"] = [rules]
     new = path.with_suffix(".new")
     new.write_bytes(orjson.dumps({"properties": [entry]}))
     new.replace(path)

@@ -255,3 +255,55 @@ def test_a_hit_without_a_rate_is_a_hit_and_a_letter_of_its_own() -> None:
     assert found.dead_letters.select("step", "reason").rows() == [("rules", "missing_rate")]
     assert len(found.entered) == 1
     assert found.rejected.is_empty()
+
+
+HOSTS = RulesVersion(version=1, allowed_hosts=("shop.test", "example.org"))
+PAGES = {
+    "an allowed host": ("shop.test", "", ""),
+    "its subdomain": ("www.shop.test", "", ""),
+    "a subdomain of that": ("a.b.example.org", "", ""),
+    "another host": ("evil.test", "", "host"),
+    "one that only ends alike": ("myshop.test", "", "host"),
+    "what the host is a subdomain of": ("test", "", "host"),
+    "no page": ("", "", ""),
+    "another filter was first": ("evil.test", "bot", "bot"),
+    "what an earlier version said is replaced": ("shop.test", "host", ""),
+}
+
+
+@pytest.mark.parametrize(("host", "before", "after"), PAGES.values(), ids=PAGES)
+def test_hits_of_hosts_that_are_not_allowed_are_tagged(host: str, before: str, after: str) -> None:
+    assert ruled(shop(HOSTS), host=host, excluded_by=before)["excluded_by"] == after
+
+
+def test_a_property_without_hosts_takes_any_and_forgets_what_was_said_of_them() -> None:
+    assert ruled(shop(), host="evil.test", excluded_by="host")["excluded_by"] == ""
+
+
+def test_the_version_in_force_says_which_hosts_are_allowed() -> None:
+    second = RulesVersion(version=2, effective_at=NOON, allowed_hosts=("new.test",))
+    third = RulesVersion(version=3, effective_at=NOON + L)
+    hits = pl.concat([
+        hit(measurement_id=SHOP, host=host, received_at=at)
+        for at in (NOON - 1, NOON, NOON + L)
+        for host in ("shop.test", "new.test", "evil.test")
+    ])  # fmt: skip
+    found = apply_rules(hits, shop(HOSTS, second, third)).hits
+    assert found["excluded_by"].to_list() == ["", "host", "host", "host", "", "host", "", "", ""]
+    assert found["host"].to_list() == hits["host"].to_list()
+
+
+@given(
+    st.lists(st.sampled_from(["a.test", "b.test", "x.a.test", "xa.test", ""]), max_size=20),
+    st.sets(st.sampled_from(["a.test", "b.test", "x.a.test"])),
+)
+def test_hosts_are_judged_as_one_by_one(pages: list[str], allowed: set[str]) -> None:
+    rules = shop(RulesVersion(version=1, allowed_hosts=tuple(sorted(allowed))))
+    hits = pl.concat([hit().clear(), *(hit(measurement_id=SHOP, host=page) for page in pages)])
+    expected = [
+        "host"
+        if allowed and page and not any(f".{page}".endswith(f".{host}") for host in allowed)
+        else ""
+        for page in pages
+    ]
+    assert apply_rules(hits, rules).hits["excluded_by"].to_list() == expected
