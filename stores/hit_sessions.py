@@ -104,7 +104,8 @@ def _around(hits: pl.DataFrame, late_us: int, now_us: int) -> tuple[int, Span]:
         last=pl.col("event_at").max(),
         gap=pl.col("session_gap_ms").max(),
     ).row(0)
-    known_from = (first_us - 2 * SESSION_ALIGNMENT_US) // HOUR_US * HOUR_US
+    # A session is cut at the second multiple of L after its beginning at the latest.
+    known_from = (first_us // SESSION_ALIGNMENT_US - 1) * SESSION_ALIGNMENT_US
     start = window_start(known_from, gap_ms * 1000) // HOUR_US * HOUR_US
     received = on_time_hours(Span(start, window_end(last_us // HOUR_US * HOUR_US)), late_us)
     return known_from, Span(max(0, received.start_us), min(received.end_us, now_us + HOUR_US))

@@ -108,11 +108,14 @@ def test_a_late_hit_counts_in_a_replay_alone(
     world.archive(view)
     if lineage != "live-1":
         world.serve(lineage)
+        world.count(view, lineage=lineage)
     [hit] = of(world, view["request_id"])["hits"]
     assert (hit["is_late"], hit["counts"], hit["lineage"]) == (True, counts, lineage)
     assert "received 1 h 30 min after it happened" in hit["why"]
     assert why in hit["why"]
     assert {cell["slot_start"] for cell in hit["cells"]} == {HOUR}
+    assert {cell["lineage"] for cell in hit["cells"]} == {lineage}
+    assert {cell["is_stored"] for cell in hit["cells"]} == {counts}
 
 
 MP = {"path": "/mp/collect", "secret_verdict": "valid", "query": "measurement_id=ID&api_secret=*"}
@@ -256,7 +259,7 @@ def shared(world: PassportWorld) -> dict[str, Any]:
         f"v=1&tid={world.their_id}&cid=2&t=pageview&dp=%2Ftheir-secret",
         f"v=1&tid={world.their_id}&t=pageview&dp=%2Ftheir-secret",
     ]
-    return world.view(HOUR, path="/batch", query="", body="\n".join(lines))
+    return world.view(HOUR, path="/batch", query="", body="\n".join(lines), visitor_hash="")
 
 
 def test_of_a_request_of_two_properties_each_sees_its_own(world: PassportWorld) -> None:
@@ -267,9 +270,12 @@ def test_of_a_request_of_two_properties_each_sees_its_own(world: PassportWorld) 
     assert [hit["decoded"]["path"] for hit in passport["hits"]] == ["/mine"]
     assert "their-secret" not in str(passport)
     assert world.their_id not in str(passport)
+    assert passport["dead_letters"] == []
     with pytest.raises(HitNotFoundError):
         of(world, f"{name}-0001", world.my_id)
-    assert "their-secret" in str(of(world, name))
+    whole = of(world, name)
+    assert "their-secret" in str(whole)
+    assert [letter["reason"] for letter in whole["dead_letters"]] == ["missing_client_id"]
 
 
 @pytest.mark.parametrize(
@@ -279,6 +285,7 @@ def test_of_a_request_of_two_properties_each_sees_its_own(world: PassportWorld) 
         ("v=2&tid=THEIRS&cid=1", "", False),
         ("v=2&tid=THEIRS&cid=1&dl=https%3A%2F%2Fx%2F%3Ftid%3DMINE", "", False),
         ("v=2&%74%69%64=THEIRS&cid=1&dt=tid%3DMINE", "", False),
+        ("v=2&%74%69%64=THEIRS&cid=1&dt=tid=MINE", "", False),
         ("v=2&tid=MINE&cid=1", "tid=THEIRS&dt=%2Fsecret", False),
         ("v=2&cid=1", "", False),
     ],
@@ -341,6 +348,14 @@ def test_the_rows_that_all_passports_name_are_those_stored_hit_by_hit(
     assert named.total() == len(requests) * len(ROLLUPS)
     assert len(sessions) > 8
     assert None in sessions
+
+
+def test_an_earlier_session_is_known_before_it_is_stored(world: PassportWorld) -> None:
+    views = [world.view(HOUR + hour * HOUR_US, hour) for hour in (0, 2)]
+    world.archive(*views)
+    told = [of(world, view["request_id"])["hits"][0]["session"] for view in views]
+    assert [session["session_start"] for session in told] == [HOUR, HOUR + 2 * HOUR_US]
+    assert [session["new_vs_returning"] for session in told] == ["new", "returning"]
 
 
 def test_a_session_that_would_take_too_much_reading_is_not_told(world: PassportWorld) -> None:
