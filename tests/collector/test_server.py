@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from collector.reasons import ADVICE
 from stores.bus.port import HITS_TOPIC
 from stores.bus.pubsub import BusAddress, PubSubPublisher, PubSubSubscriber
 from stores.bus.server import BusServer
@@ -262,3 +263,110 @@ def test_both_workers_of_a_collector_keep_one_limit(tmp_path: Path):
     assert 10 <= found[204, ""] <= 11 * seconds
     assert others == {(204, ""): 30}
     assert recorded_requests(tmp_path).height == found[204, ""] + 30
+
+
+def answer_of(port: int, method: str, target: str, body: bytes = b"", **headers: str):
+    """Status and headers of one answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        connection.request(method, target, body or None, named)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders())
+    finally:
+        connection.close()
+
+
+def test_a_served_collector_keeps_its_limits_and_says_so(tmp_path: Path):
+    port = free_port()
+    write_properties(tmp_path, allowed_hosts=["shop.test"])
+    page = {"Origin": "https://shop.test"}
+    limits = {"max_segment_bytes": 3_000_000, "max_body_bytes": 200_000}
+    advised = {
+        "": ("/g/collect?tid=G-SHOP", page),
+        "missing_measurement_id": ("/g/collect?v=2", page),
+        "unknown_measurement_id": ("/g/collect?tid=G-OTHER", page),
+        "missing_api_secret": ("/mp/collect?measurement_id=G-SHOP", {}),
+        "invalid_api_secret": ("/mp/collect?measurement_id=G-SHOP&api_secret=x", {}),
+        "host_not_allowed": ("/g/collect?tid=G-SHOP", {"Origin": "https://evil.test"}),
+    }
+    assert advised.keys() == {"", *ADVICE}
+    with process(COLLECTOR, tmp_path, port, "process", limits, failpoints=tmp_path) as collector:
+        wait_until(lambda: status(port, "GET", "/readyz") == 200)
+        for reason, (target, headers) in advised.items():
+            code, told = answer_of(port, "POST", target, b"{}", **headers)
+            assert (code, told.get("x-tallymark-reason", "")) == (204, reason)
+
+        preflight = {"Access_Control_Request_Method": "POST", **page}
+        code, told = answer_of(port, "OPTIONS", "/g/collect", **preflight)
+        assert (code, told["access-control-allow-origin"]) == (204, page["Origin"])
+
+        long = b"x" * 200_001
+        code, told = answer_of(port, "POST", "/g/collect?tid=G-SHOP", long, **page)
+        assert (code, told["x-tallymark-reason"]) == (413, "body_too_large")
+
+        answers = [
+            answer_of(port, "POST", "/g/collect?tid=G-SHOP", long[1:], **page) for _ in range(40)
+        ]
+        codes = [code for code, _ in answers]
+        assert set(codes) == {204, 503}
+        told = answers[codes.index(503)][1]
+        assert (told["retry-after"], told["x-tallymark-reason"]) == ("10", "spool_full")
+        assert status(port, "GET", "/readyz") == 503
+        collector.terminate()
+        assert collector.wait(30) == 0
+    assert not list((tmp_path / "spools").glob("*/*.open"))
+    assert recorded_requests(tmp_path).height == len(advised) + codes.count(204)
+
+
+def test_a_terminated_collector_answers_what_it_has_begun(tmp_path: Path):
+    port = free_port()
+    write_properties(tmp_path)
+    with process(COLLECTOR, tmp_path, port, "process", failpoints=tmp_path) as collector:
+        wait_until(lambda: status(port, "GET", "/readyz") == 200)
+        begun = socket.create_connection(("127.0.0.1", port), timeout=20)
+        begun.sendall(
+            b"POST /g/collect?tid=G-SHOP HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nen"
+        )
+        time.sleep(0.5)
+        collector.terminate()
+        time.sleep(0.5)
+        begun.sendall(b"=a")
+        assert begun.recv(1_000).startswith(b"HTTP/1.1 204 ")
+        begun.close()
+        assert collector.wait(30) == 0
+    assert recorded_requests(tmp_path)["body"].to_list() == ["en=a"]
+
+
+ODD = {
+    "bytes that are no UTF-8": (b"GET /g/collect?tid=G-SHOP&dt=\xc4\x80 HTTP/1.1\r\n", b"", 204),
+    "the same elsewhere": (b"GET /debug/collect?\xc4\x80 HTTP/1.1\r\n", b"", 200),
+    "a path that is no text": (b"GET /%FF%00 HTTP/1.1\r\n", b"", 404),
+    "chunks": (
+        b"POST /g/collect?tid=G-SHOP HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+        b"3\r\nen=\r\n1\r\na\r\n0\r\n\r\n", 204,
+    ),
+    "a length that no body has": (
+        b"POST /g/collect HTTP/1.1\r\nContent-Length: " + b"9" * 30 + b"\r\n", b"", 400,
+    ),
+    "an unknown method": (b"BREW /g/collect HTTP/1.1\r\n", b"", 405),
+    "headers of any bytes": (
+        b"GET /t.js HTTP/1.1\r\nIf-None-Match: \xff\xfe\r\nCookie: \xff\r\n", b"", 200,
+    ),
+}  # fmt: skip
+
+
+def test_odd_requests_are_answered_by_a_served_collector_without_a_traceback(tmp_path: Path, capfd):
+    port = free_port()
+    write_properties(tmp_path)
+    with process(COLLECTOR, tmp_path, port, "process", failpoints=tmp_path):
+        wait_until(lambda: status(port, "GET", "/readyz") == 200)
+        for name, (head, body, code) in ODD.items():
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                connection.sendall(head + b"Host: x\r\nConnection: close\r\n\r\n" + body)
+                answer = connection.recv(1_000)
+            assert answer.startswith(b"HTTP/1.1 %d " % code), (name, answer)
+    logged = "".join(capfd.readouterr())
+    assert "worker" in logged
+    assert "Traceback" not in logged
+    assert sorted(recorded_requests(tmp_path)["body"]) == ["", "en=a"]
