@@ -10,6 +10,7 @@ from ua_parser.loaders import load_lazy_builtins
 from ua_parser.re2 import Resolver
 
 from tallymark.distinct import with_looked_up
+from tallymark.enrichment.client_hints import ClientHints
 
 BROWSERS: Final = {
     "Mobile Safari": "Safari",
@@ -37,11 +38,14 @@ OPERATING_SYSTEMS: Final = {
 
 NAMED_DEVICE: Final = "Tallymark-Device/1"
 """Product of the user agent of a hit whose device another system has found out."""
+_FIELDS: Final = ("browser", "operating_system", "device_category")
+_UNSAFE: Final = re.compile("[;\r\n]")
 _NAMED: Final = re.compile(
     rf"{NAMED_DEVICE} browser=([^;]*); operating_system=([^;]*); device_category=([^;]*)"
 )
 
 DESKTOPS: Final = ("Windows", "Macintosh", "Linux", "Chrome OS", "FreeBSD", "OpenBSD", "NetBSD")
+_BETWEEN: Final = "\n"  # in no header, and what parameters have behind it is of no interest
 _MAX_CHARACTERS: Final = 1_000
 _MAX_CACHED: Final = 50_000
 
@@ -50,10 +54,10 @@ def with_devices(hits: pl.DataFrame) -> pl.DataFrame:
     """``hits`` with ``browser``, ``operating_system`` and ``device_category``; "" = not known.
 
     Args:
-        hits: Have ``user_agent`` and ``mobile_hint``.
+        hits: Have ``user_agent`` and ``client_hints``, as ``ClientHints`` reads them.
     """
     # One text of both, so that each pair is looked up once.
-    key = pl.concat_str(pl.col("mobile_hint").str.pad_end(1, " "), "user_agent")
+    key = pl.concat_str("client_hints", pl.lit(_BETWEEN), "user_agent")
     return with_looked_up(hits.with_columns(device_key=key), "device_key", _devices).drop(
         "device_key"
     )
@@ -64,22 +68,27 @@ def named_device(browser: pl.Expr, operating_system: pl.Expr, device_category: p
 
     It says that it is none of a browser, and ``with_devices`` reads the three from it.
     """
-    fields = zip(
-        ("browser", "operating_system", "device_category"),
-        (browser, operating_system, device_category),
-        strict=True,
-    )
+    fields = zip(_FIELDS, (browser, operating_system, device_category), strict=True)
     parts = [
-        pl.concat_str(pl.lit(f"{name}="), text.fill_null("").str.replace_all("[;\r\n]", " "))
+        pl.concat_str(pl.lit(f"{name}="), text.fill_null("").str.replace_all(_UNSAFE.pattern, " "))
         for name, text in fields
     ]
     return pl.concat_str(pl.lit(NAMED_DEVICE), pl.concat_str(parts, separator="; "), separator=" ")
 
 
+def named_device_text(browser: str, operating_system: str, device_category: str) -> str:
+    """``named_device`` of one hit; "" where nothing is known."""
+    fields = zip(_FIELDS, (browser, operating_system, device_category), strict=True)
+    named = "; ".join(f"{name}={_UNSAFE.sub(' ', text)}" for name, text in fields)
+    return f"{NAMED_DEVICE} {named}" if browser or operating_system or device_category else ""
+
+
 def _devices(keys: pl.Series) -> pl.DataFrame:
-    found = [_device(key[0], key[1 : _MAX_CHARACTERS + 1]) for key in keys]
-    names = ("browser", "operating_system", "device_category")
-    return pl.DataFrame(found, schema=dict.fromkeys(names, pl.String), orient="row")
+    found = []
+    for key in keys:
+        hints, _, user_agent = key.partition(_BETWEEN)
+        found.append(_device(hints[:_MAX_CHARACTERS], user_agent[:_MAX_CHARACTERS]))
+    return pl.DataFrame(found, schema=dict.fromkeys(_FIELDS, pl.String), orient="row")
 
 
 @lru_cache(maxsize=1)
@@ -88,28 +97,35 @@ def _parser() -> Resolver:
 
 
 @lru_cache(maxsize=_MAX_CACHED)
-def _device(mobile_hint: str, user_agent: str) -> tuple[str, str, str]:
+def _device(client_hints: str, user_agent: str) -> tuple[str, str, str]:
     if not user_agent:
         return "", "", ""
     if named := _NAMED.match(user_agent):
         return named[1], named[2], named[3]
+    hints = ClientHints.read(client_hints)
     found = _parser()(user_agent, Domain.USER_AGENT | Domain.OS)
-    browser = found.user_agent.family if found.user_agent else ""
+    family = found.user_agent.family if found.user_agent else ""
+    browser = BROWSERS.get(family, family)
+    if hints.browser and browser in ("Chrome", "Chromium"):
+        browser = hints.browser
     system = found.os.family if found.os else ""
-    system = OPERATING_SYSTEMS.get(system, system)
-    return BROWSERS.get(browser, browser), system, _category(user_agent, system, mobile_hint)
+    # A browser that asks for the pages of a desktop hides its system in the user agent alone.
+    system = hints.operating_system or OPERATING_SYSTEMS.get(system, system)
+    return browser, system, _category(user_agent, system, hints)
 
 
-def _category(user_agent: str, system: str, mobile_hint: str) -> str:
+def _category(user_agent: str, system: str, hints: ClientHints) -> str:
     """Tablets are iPads, Kindles, what says so, and what has Android without being ``Mobile``;
     then what is ``Mobile`` or gives that hint is mobile, and the systems of desktops are desktop.
     Libraries, robots and whatever names no system are none of them."""
     if not system:
         return ""
+    if hints.is_tablet:
+        return "tablet"
     if any(name in user_agent for name in ("iPad", "Tablet", "Kindle", "PlayBook")):
         # Windows calls a touch screen a Tablet PC.
         return "desktop" if system == "Windows" else "tablet"
-    is_mobile = "Mobi" in user_agent or mobile_hint == "1"
+    is_mobile = "Mobi" in user_agent or bool(hints.is_mobile)
     if system == "Android":
         return "mobile" if is_mobile else "tablet"
     if is_mobile or system in ("iOS", "Windows Phone", "KaiOS", "BlackBerry OS", "Symbian OS"):

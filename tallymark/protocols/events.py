@@ -41,7 +41,7 @@ EVENT_SCHEMA: Final = pl.Schema(
         "screen_resolution": pl.String(),
         "country": pl.String(),
         "user_agent": pl.String(),  # of the client; "" if a server sent the event
-        "mobile_hint": pl.String(),  # "1" = the browser says it is mobile, "0" = it is not, or ""
+        "client_hints": pl.String(),  # parameters or headers, see ``enrichment.client_hints``
         "items": pl.List(ITEM),
         "params": pl.List(PARAM),
         "user_properties": pl.List(PARAM),
@@ -62,7 +62,7 @@ DECODED_SCHEMA: Final = pl.Schema(
             }
         },
         "user_agent": pl.String(),
-        "mobile_hint": pl.String(),
+        "client_hints": pl.String(),
     }
 )  # fmt: skip
 """Columns of decoded hits: those of ``HIT_SCHEMA`` that enrichment and rules do not make, and what

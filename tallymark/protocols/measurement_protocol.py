@@ -4,14 +4,26 @@ A body is parsed by itself and its events are gathered in a loop: the one place 
 gone through one by one.
 """
 
+import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import orjson
 import polars as pl
 
 from tallymark.dead_letters import REJECTION_SCHEMA
-from tallymark.protocol_limits import MAX_EVENTS
+from tallymark.enrichment.user_agents import named_device_text
+from tallymark.protocol_limits import (
+    MAX_EVENTS,
+    MAX_ITEMS,
+    MAX_NAME,
+    MAX_PARAMS,
+    MAX_USER_PROPERTIES,
+    MAX_USER_PROPERTY_NAME,
+    MAX_USER_PROPERTY_VALUE,
+    MAX_VALUE,
+)
 from tallymark.protocols.events import (
     EVENT_SCHEMA,
     DecodedEvents,
@@ -24,6 +36,7 @@ from tallymark.protocols.query_pairs import columns_of, pairs_of
 
 _ID: Final = {"id": ("measurement_id",)}
 _KEYS: Final = KnownKeys(["measurement_id"])
+_COUNTRY: Final = re.compile("[A-Z]{2}")
 _MAX_TIME_US: Final = 2**62
 
 _Row = dict[str, Any]
@@ -130,24 +143,45 @@ def _event(document: _Row, event: _Row, with_params: bool) -> _Row:
     params = params if isinstance(params, dict) else {}
     engagement = _micros(params.get("engagement_time_msec")) or 0
     times = (_time_us(event.get("timestamp_micros")), _time_us(document.get("timestamp_micros")))
-    return _BLANK | {
-        "sent_at": next((time_us for time_us in times if time_us is not None), None),
-        "client_id": _text(document.get("client_id")),
-        "user_id": _text(document.get("user_id")),
-        "event_name": _name(event.get("name")),
-        "opens_session": _text(params.get("session_id")) != "",
-        **{column: _text(params.get(name)) for column, name in _TEXTS.items()},
-        "engagement_ms": min(max(engagement // 1_000_000, 0), MAX_ENGAGEMENT_MS),
-        "value_micros": _micros(params.get("value")) or 0,
-        "items": list(_items(params.get("items"))) if with_params else [],
-        "params": list(_params(params)) if with_params else [],
-        "user_properties": list(_user_properties(document)) if with_params else [],
-    }
+    return (
+        _BLANK
+        | _client(document)
+        | {
+            "sent_at": next((time_us for time_us in times if time_us is not None), None),
+            "client_id": _text(document.get("client_id")),
+            "user_id": _text(document.get("user_id")),
+            "event_name": _name(event.get("name")),
+            "opens_session": _text(params.get("session_id")) != "",
+            **{column: _text(params.get(name)) for column, name in _TEXTS.items()},
+            "engagement_ms": min(max(engagement // 1_000_000, 0), MAX_ENGAGEMENT_MS),
+            "value_micros": _micros(params.get("value")) or 0,
+            "items": list(_items(params.get("items"))) if with_params else [],
+            "params": list(_params(params)) if with_params else [],
+            "user_properties": list(_user_properties(document)) if with_params else [],
+        }
+    )
 
 
 _BLANK: Final[_Row] = {name: "" for name, dtype in EVENT_SCHEMA.items() if dtype == pl.String} | {
     "is_first_visit": False
 }
+
+
+def _client(document: _Row) -> _Row:
+    """What a server says of the device and the place of its client, as nobody else knows it."""
+    device, place = (
+        held if isinstance(held := document.get(name), dict) else {}
+        for name in ("device", "user_location")
+    )
+    country = _text(place.get("country_id")).upper()
+    return {
+        "country": country if _COUNTRY.fullmatch(country) else "",
+        "language": _text(device.get("language")).lower(),
+        "screen_resolution": _text(device.get("screen_resolution")),
+        "user_agent": named_device_text(
+            *(_text(device.get(name)) for name in ("browser", "operating_system", "category"))
+        ),
+    }
 
 
 def _name(value: object) -> str:
@@ -185,10 +219,16 @@ def _time_us(value: object) -> int | None:
 
 
 def _params(params: _Row) -> Iterator[_Row]:
-    for name, value in params.items():
-        if name not in _CONSUMED and value is not None:
-            text = _text(value) or _json(value)
-            yield {"key": name, "text": text, "micros": _number_micros(value)}
+    """As many as there may be, in their order; without those whose names are too long, and with
+    values cut to what is allowed."""
+    sent = (
+        (name, value)
+        for name, value in params.items()
+        if name not in _CONSUMED and value is not None and len(name) <= MAX_NAME
+    )
+    for name, value in islice(sent, MAX_PARAMS):
+        text = (_text(value) or _json(value))[:MAX_VALUE]
+        yield {"key": name, "text": text, "micros": _number_micros(value)}
 
 
 def _json(value: object) -> str:
@@ -203,14 +243,19 @@ def _user_properties(document: _Row) -> Iterator[_Row]:
     properties = document.get("user_properties")
     if not isinstance(properties, dict):
         return
-    for name, holder in properties.items():
-        value = holder.get("value") if isinstance(holder, dict) else None
-        if value is not None:
-            yield {"key": name, "text": _text(value), "micros": _number_micros(value)}
+    sent = (
+        (name, value)
+        for name, holder in properties.items()
+        if isinstance(holder, dict) and (value := holder.get("value")) is not None
+        if len(name) <= MAX_USER_PROPERTY_NAME
+    )
+    for name, value in islice(sent, MAX_USER_PROPERTIES):
+        text = _text(value)[:MAX_USER_PROPERTY_VALUE]
+        yield {"key": name, "text": text, "micros": _number_micros(value)}
 
 
 def _items(items: object) -> Iterator[_Row]:
-    for item in items if isinstance(items, list) else ():
+    for item in items[:MAX_ITEMS] if isinstance(items, list) else ():
         if isinstance(item, dict):
             yield {name: _text(item.get(name)) for name in _ITEM_TEXTS} | {
                 "price_micros": _micros(item.get("price")) or 0,

@@ -123,22 +123,21 @@ def _country(requests: pl.DataFrame) -> pl.Series:
     return hints.zip_with(hints != "", countries_of(requests.get_column("ip_network")))
 
 
-def client_or_visitor() -> pl.Expr:
-    """The client id that was sent, else one made of the visitor hash, which lasts a day."""
+def client_or_visitor(*, is_refused: pl.Expr | None = None) -> pl.Expr:
+    """The client id that was sent, else one made of the visitor hash, which lasts a day.
+
+    Args:
+        is_refused: Whether the visitor has refused to be known again: no id that was sent is used.
+    """
     visitor = pl.concat_str(pl.lit("visitor."), "visitor_hash")
+    is_named = pl.col("client_id") != ""
     return (
-        pl.when(pl.col("client_id") != "")
+        pl.when(is_named if is_refused is None else is_named & ~is_refused)
         .then("client_id")
         .when(pl.col("visitor_hash") != "")
         .then(visitor)
         .otherwise(pl.lit(""))
     )
-
-
-def mobile_of_headers() -> pl.Expr:
-    """``1``, ``0`` or nothing: whether the browser's headers say that it is mobile."""
-    hint = pl.col("client_hints").str.extract(r'"Sec-CH-UA-Mobile":"\?([01])"')
-    return pl.when(pl.col("client_hints") == "").then(pl.lit("")).otherwise(hint.fill_null(""))
 
 
 def _readable(requests: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:

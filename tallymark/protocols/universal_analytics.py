@@ -16,7 +16,6 @@ from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.numbers import micros_of
 from tallymark.protocols.payloads import (
     client_or_visitor,
-    mobile_of_headers,
     payloads_of,
 )
 from tallymark.protocols.universal_params import TRANSPORT, with_params_of
@@ -125,8 +124,8 @@ def _with_meaning(sent: pl.DataFrame) -> pl.DataFrame:
         user_agent=pl.when(pl.col("sent_user_agent") != "")
         .then("sent_user_agent")
         .otherwise("user_agent"),
-        mobile_hint=pl.when(pl.col("sent_user_agent") == "")
-        .then(mobile_of_headers())
+        client_hints=pl.when(pl.col("sent_user_agent") == "")
+        .then("client_hints")
         .otherwise(pl.lit("")),
     )
 

@@ -10,22 +10,24 @@ from typing import Any, Final
 
 import orjson
 
-from tallymark.protocol_limits import MAX_AGE_US, MAX_EVENTS
+from tallymark.protocol_limits import (
+    LONG_VALUES,
+    MAX_AGE_US,
+    MAX_EVENTS,
+    MAX_ITEMS,
+    MAX_NAME,
+    MAX_PARAMS,
+    MAX_USER_ID,
+    MAX_USER_PROPERTIES,
+    MAX_USER_PROPERTY_NAME,
+    MAX_USER_PROPERTY_VALUE,
+    MAX_VALUE,
+)
 
 Message = dict[str, str]
 """``fieldPath``, ``description`` and ``validationCode``."""
 
 MAX_BODY_BYTES: Final = 130_000
-MAX_PARAMS: Final = 25
-MAX_USER_PROPERTIES: Final = 25
-MAX_ITEMS: Final = 200
-MAX_NAME: Final = 40
-MAX_VALUE: Final = 100
-MAX_USER_PROPERTY_NAME: Final = 24
-MAX_USER_PROPERTY_VALUE: Final = 36
-MAX_USER_ID: Final = 256
-LONG_VALUES: Final = {"page_location": 1_000, "page_referrer": 420, "page_title": 300}
-"""Parameters whose values may be longer."""
 
 RESERVED_EVENTS: Final = frozenset({
     "ad_activeview", "ad_click", "ad_exposure", "ad_query", "ad_reward", "adunit_exposure",

@@ -57,8 +57,14 @@ def one_hit(request: dict[str, Any]) -> dict[str, Any]:
         ("&&=x&=&", {"params": []}),
         ("&dt=a=b=c", {"title": "a=b=c"}),
         ("&cid=", {"client_id": "1.2"}),
-        ("&uamb=1", {"mobile_hint": "1"}),
-        ("&uamb=yes", {"mobile_hint": ""}),
+        ("&uid=u7&gcs=G111", {"client_id": "1.2", "user_id": "u7", "params": []}),
+        ("&uid=u7&gcs=G101", {"client_id": "1.2", "user_id": "u7"}),
+        ("&uid=u7&gcs=G100", {"client_id": "visitor.0123456789abcdef", "user_id": ""}),
+        ("&uid=u7&gcs=G110", {"client_id": "visitor.0123456789abcdef", "user_id": ""}),
+        ("&gcs=nonsense", {"client_id": "1.2"}),
+        ("&uamb=1", {"client_hints": "1|||"}),
+        ("&uap=Android&uam=Pixel%208&uafvl=Not%253AA%3B8|Chromium%3B140",
+         {"client_hints": "|Android|Pixel 8|Not%3AA;8|Chromium;140", "params": []}),
         ("&ep.colour=light+blue",
          {"params": [{"key": "colour", "text": "light blue", "micros": None}]}),
         ("&epn.depth=1.25", {"params": [{"key": "depth", "text": "1.25", "micros": 1_250_000}]}),
@@ -157,11 +163,11 @@ def test_a_balancers_time_that_cannot_be_is_replaced_by_that_of_receipt(request_
     assert hit["event_at"] == RECEIVED_AT
 
 
-def test_mobile_is_read_off_the_headers_where_the_tracker_does_not_say() -> None:
+def test_hints_are_read_off_the_headers_where_the_tracker_does_not_say() -> None:
     hints = '{"Sec-CH-UA":"x","Sec-CH-UA-Mobile":"?1"}'
 
-    assert one_hit(web(BASE, client_hints=hints))["mobile_hint"] == "1"
-    assert one_hit(web(BASE + "&uamb=0", client_hints=hints))["mobile_hint"] == "0"
+    assert one_hit(web(BASE, client_hints=hints))["client_hints"] == hints
+    assert one_hit(web(BASE + "&uamb=0", client_hints=hints))["client_hints"] == "0|||"
 
 
 def test_texts_are_kept_as_far_as_reports_can_show_them() -> None:

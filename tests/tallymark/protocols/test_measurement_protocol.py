@@ -7,7 +7,7 @@ import pytest
 
 from tallymark.protocol_limits import MAX_EVENTS
 from tallymark.protocols import decode
-from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, server
+from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, processed, server
 
 HOUR_US = 3_600_000_000
 
@@ -78,6 +78,50 @@ def test_user_properties_are_of_every_event() -> None:
     ]
     assert hits["user_properties"].to_list() == [expected, expected]
     assert hits["user_id"].to_list() == ["u", "u"]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"user_location": {"country_id": "CH", "city": "Bern"}}, {"country": "CH"}),
+        ({"user_location": {"country_id": "us"}}, {"country": "US"}),
+        ({"user_location": {"country_id": "Mars"}}, {"country": ""}),
+        ({"user_location": ["CH"]}, {"country": ""}),
+        ({"device": {"language": "de-CH", "screen_resolution": "800x600"}},
+         {"language": "de-ch", "screen_resolution": "800x600", "user_agent": ""}),
+        ({"device": "phone"}, {"user_agent": ""}),
+    ],
+)  # fmt: skip
+def test_a_server_may_say_where_and_on_what_its_client_is(
+    said: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    hit = decode(frame(server(body({"name": "a"}, **said)))).hits.row(0, named=True)
+
+    assert {name: hit[name] for name in expected} == expected
+
+
+def test_the_device_that_a_server_names_is_that_of_the_hit() -> None:
+    device = {"category": "mobile", "operating_system": "Android", "browser": "Chrome; odd"}
+
+    hit = processed(server(body({"name": "a"}, device=device))).hits.row(0, named=True)
+
+    assert (hit["device_category"], hit["operating_system"]) == ("mobile", "Android")
+    assert hit["browser"] == "Chrome  odd"
+
+
+def test_of_too_many_or_too_long_parameters_what_is_allowed_is_kept() -> None:
+    params: dict[str, Any] = {f"p{index:02}": "x" * 150 for index in range(30)}
+    properties = {f"u{index:02}": {"value": "y" * 50} for index in range(30)}
+    event = {"name": "a", "params": {"n" * 41: 1, **params}}
+    request = server(body(event, user_properties={"m" * 25: {"value": 1}, **properties}))
+
+    hit = decode(frame(request)).hits.row(0, named=True)
+
+    kept = [param["key"] for param in hit["params"]]
+    assert kept == [f"p{index:02}" for index in range(25)]
+    assert {param["text"] for param in hit["params"]} == {"x" * 100}
+    assert [one["key"] for one in hit["user_properties"]] == [f"u{index:02}" for index in range(25)]
+    assert {one["text"] for one in hit["user_properties"]} == {"y" * 36}
 
 
 @pytest.mark.parametrize(

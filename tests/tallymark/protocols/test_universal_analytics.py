@@ -80,7 +80,7 @@ def param(key: str, text: str, micros: int | None = None) -> dict[str, Any]:
         ("&t=pageview&uid=u7&ul=en-us&sr=800x600&geoid=de",
          {"user_id": "u7", "language": "en-us", "screen_resolution": "800x600", "country": "DE"}),
         ("&t=pageview&geoid=21137", {"country": "CH"}),
-        ("&t=pageview&ua=Opera%2F9.80", {"user_agent": "Opera/9.80", "mobile_hint": ""}),
+        ("&t=pageview&ua=Opera%2F9.80", {"user_agent": "Opera/9.80", "client_hints": ""}),
         ("&t=pageview&qt=560", {"event_at": RECEIVED_AT - 560_000}),
         ("&t=pageview&qt=-5", {"event_at": RECEIVED_AT}),
         ("&t=pageview&qt=soon", {"event_at": RECEIVED_AT}),
