@@ -61,11 +61,13 @@ class Shop:
 
 
 class Collector:
-    """A worker that listens on a port, and may be made to answer 503 to what it has recorded."""
+    """A worker that listens on a port, and may be made to answer 503, or another status, to what it
+    has recorded."""
 
     def __init__(self, worker: AskedWorker) -> None:
         self.worker = worker
         self.loses_answers = False
+        self.instead = "503 Service Unavailable"
         self._server = make_server("127.0.0.1", 0, self._app, threaded=True)
         self.address = f"http://127.0.0.1:{self._server.port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -74,7 +76,7 @@ class Collector:
         is_lost = self.loses_answers and environ["PATH_INFO"] == "/g/collect"
 
         def unavailable(_: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            return start("503 Service Unavailable", headers, exc_info)
+            return start(self.instead, headers, exc_info)
 
         body: Iterable[bytes] = self.worker.app(environ, unavailable if is_lost else start)
         return body

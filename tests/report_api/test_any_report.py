@@ -1,0 +1,129 @@
+"""Whatever is asked of the report API, whoever asks: never a 5xx, never a traceback."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from stores.wide_rows.sqlite import SqliteWideRows
+from tallymark.metrics import DIMENSIONS, METRICS
+from tests.report_api.conftest import Shop, client_of, fill, make_shop
+
+NOW_US = 1_767_268_800_000_000
+PATHS = (
+    "/v1beta/properties/{}:runReport", "/v1beta/properties/{}:batchRunReports",
+    "/v1beta/properties/{}:runPivotReport", "/v1beta/properties/{}/metadata",
+    "/v1/properties/{}/overview", "/v1/properties/{}/hits/x-0000", "/v1/properties/{}/hits/%00",
+    "/", "/static/../app.py", "/static/%2e%2e/app.py", "/static/", "/healthz", "/readyz",
+    "/metrics", "/nowhere/{}",
+)  # fmt: skip
+METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE")
+TEXT = st.text(max_size=12)
+NAMES = st.one_of(st.sampled_from([*DIMENSIONS, *METRICS]), TEXT)
+ANY = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63), st.floats(), NAMES),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["name", "fieldName", "filter", "andGroup", "notExpression",
+                             "stringFilter", "inListFilter", "numericFilter", "value", "values",
+                             "matchType", "expressions", "operation", "int64Value"]),
+            inner, max_size=3,
+        ),
+    ),
+    max_leaves=12,
+)  # fmt: skip
+DAYS = st.one_of(
+    st.sampled_from(["today", "yesterday", "3daysAgo", "2026-01-01", "0000-00-00", "9999-12-31",
+                     "99999999999daysAgo", "-1daysAgo"]),
+    ANY,
+)  # fmt: skip
+
+
+def listed(each: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(st.lists(each, max_size=3), ANY)
+
+
+NAMED = st.one_of(st.fixed_dictionaries({"name": NAMES}), ANY)
+REPORTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "dateRanges": listed(st.fixed_dictionaries({"startDate": DAYS, "endDate": DAYS})),
+        "dimensions": listed(NAMED),
+        "metrics": listed(NAMED),
+        "dimensionFilter": ANY,
+        "metricFilter": ANY,
+        "orderBys": ANY,
+        "limit": ANY,
+        "offset": ANY,
+        "keepEmptyRows": ANY,
+        "metricAggregations": ANY,
+        "returnPropertyQuota": ANY,
+    },
+)
+BODIES = st.one_of(
+    st.binary(max_size=60),
+    st.just(b"[" * 100_000),
+    st.one_of(REPORTS, st.fixed_dictionaries({"requests": listed(REPORTS)}), ANY).map(
+        lambda document: orjson.dumps(document, default=str) if fits(document) else b"{"
+    ),
+)
+
+
+def fits(document: Any) -> bool:
+    try:
+        orjson.dumps(document)
+    except TypeError:  # a number or text that JSON cannot hold
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, FlaskClient]]:
+    shop = make_shop(tmp_path_factory.mktemp("any"), NOW_US)
+    fill(shop)
+    store = SqliteWideRows(shop.store_path)
+    yield shop, client_of(shop, store)
+    store.close()
+
+
+ASKED = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from([*METHODS[:2] * 4, *METHODS]),
+        "data": BODIES,
+        "query_string": st.dictionaries(
+            st.sampled_from(["alt", "limit", "$.xgafv", "x"]), TEXT, max_size=2
+        ),
+    }
+)
+OWNERS = st.sampled_from(["", "", "", "0", "9" * 5_000, "\u0663", "-1", "%00", "a/b", "\U0001f600"])
+"""In place of the property's own id, which is ""."""
+KEYS = st.sampled_from(["own", "own", "own", "other", "none", "odd"])
+
+
+@given(path=st.sampled_from(PATHS), owner=OWNERS, key=KEYS, request=ASKED)
+@settings(suppress_health_check=list(HealthCheck))
+def test_any_request_is_answered_without_a_fault_of_the_server(
+    asked, caplog, *, path: str, owner: str, key: str, request: dict[str, Any]
+) -> None:
+    shop, client = asked
+    caplog.clear()
+    headers = {
+        "own": {"Authorization": f"Bearer {shop.read_key}"},
+        "other": {"X-Goog-Api-Key": "0" * 32},
+        "odd": {"Authorization": "\xff\xfe bearer"},
+        "none": {},
+    }[key]
+    target = path.replace("{}", owner or str(shop.property_id))
+    answer = client.open(target, headers=headers, **request)
+    event(f"{path} {answer.status_code}")
+    assert answer.status_code < 500, answer.data
+    assert b"Traceback" not in answer.data
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+    if (key != "own" or owner) and "properties" in path and request["method"] != "OPTIONS":
+        assert answer.status_code >= 400
