@@ -195,10 +195,12 @@ class TestDelivery:
         browser.execute_script("window.fetch = undefined; tallymark('event', 'old')")
         assert collector.hits(2)[-1]["en"] == "old"
 
-    def test_is_tried_again_under_the_same_name_when_no_answer_came(
-        self, collector: Collector, shop: Shop, browser: webdriver.Chrome
+    @pytest.mark.parametrize("status", ["503 Service Unavailable", "429 Too Many Requests"])
+    def test_is_tried_again_under_the_same_name_when_it_was_not_taken(
+        self, collector: Collector, shop: Shop, browser: webdriver.Chrome, status: str
     ) -> None:
         shop.pages["/"] = plain_page(collector.tag())
+        collector.instead = status
         collector.loses_answers = True
         browser.get(f"{shop.address()}/")
         lost = collector.hits(1)[0]
