@@ -68,7 +68,7 @@ REPORTS = st.fixed_dictionaries(
 )
 BODIES = st.one_of(
     st.binary(max_size=60),
-    st.just(b"[" * 100_000),
+    st.just(b"[" * 2_000),
     st.one_of(REPORTS, st.fixed_dictionaries({"requests": listed(REPORTS)}), ANY).map(
         lambda document: orjson.dumps(document, default=str) if fits(document) else b"{"
     ),
@@ -122,7 +122,8 @@ def test_any_request_is_answered_without_a_fault_of_the_server(
     target = path.replace("{}", owner or str(shop.property_id))
     answer = client.open(target, headers=headers, **request)
     event(f"{path} {answer.status_code}")
-    assert answer.status_code < 500, answer.data
+    is_without_archive = "/hits/" in path and answer.status_code == 501  # which it says
+    assert answer.status_code < 500 or is_without_archive, answer.data
     assert b"Traceback" not in answer.data
     assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
     if (key != "own" or owner) and "properties" in path and request["method"] != "OPTIONS":
