@@ -1,5 +1,7 @@
 """Referrers: which site sent a visitor, and what that says of source and medium."""
 
+from functools import lru_cache
+from importlib import resources
 from typing import Final
 
 import polars as pl
@@ -8,16 +10,22 @@ from tallymark.channels import AI_MEDIUM, source_categories
 from tallymark.distinct import with_looked_up
 
 ENGINES: Final = (
-    "aol", "ask", "baidu", "bing", "daum", "duckduckgo", "google", "naver", "qwant", "rambler",
-    "seznam", "sogou", "yahoo", "yandex",
+    "aol", "ask", "baidu", "bing", "daum", "duckduckgo", "google", "lycos", "naver", "qwant",
+    "rambler", "seznam", "sogou", "yahoo", "yandex", "zapmeta",
 )  # fmt: skip
 """Search engines that have a host in many countries; the source is the name alone."""
 
-AI_ASSISTANTS: Final = (
-    "chat.deepseek.com", "chat.mistral.ai", "chat.openai.com", "chatgpt.com", "claude.ai",
-    "copilot.microsoft.com", "gemini.google.com", "grok.com", "meta.ai", "perplexity.ai",
-)  # fmt: skip
-"""Hosts, without ``www.``, that send visitors from a conversation."""
+MEDIA: Final = {
+    "search": "organic",
+    "ai": AI_MEDIUM,
+    "mail": "email",
+    "social": "social",
+    "referral": "referral",
+}
+"""The medium of each kind of site. Social sites that Google's list of sources knows are of medium
+``referral``, as in GA4: the list gives them their channel, social or video."""
+PAYMENT: Final = "payment"
+"""The kind of site that visitors come back from, and that sent none."""
 
 _HOST: Final = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
 _SEARCH_HOST: Final = (
@@ -38,24 +46,42 @@ def with_referrers(hits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sources(referrers: pl.Series) -> pl.DataFrame:
-    site, source = pl.col("referrer_site"), pl.col("referrer_source")
+    site, kind = pl.col("referrer_site"), pl.col("kind")
     engine = site.str.extract(_SEARCH_HOST)
+    source = pl.coalesce("known_source", engine, site)
     is_search = engine.is_not_null() | site.is_in(list(source_categories()["search"]))
+    is_listed = source.is_in(list(frozenset().union(*source_categories().values())))
     medium = (
-        pl.when(site.is_in(AI_ASSISTANTS))
-        .then(pl.lit(AI_MEDIUM))
+        pl.when((kind == "social") & is_listed)
+        .then(pl.lit("referral"))
+        .when(kind.is_not_null())
+        .then(kind.replace_strict(MEDIA, default="referral", return_dtype=pl.String))
         .when(is_search)
         .then(pl.lit("organic"))
         .otherwise(pl.lit("referral"))
     )
     host = pl.lit(referrers).str.extract(_HOST).fill_null("").str.to_lowercase()
-    return (
-        pl.select(referrer_site=site_of(host))
-        .with_columns(referrer_source=pl.coalesce(engine, site), referrer_medium=medium)
-        .select(
-            site,
-            source,
-            "referrer_medium",
-            referrer_campaign=pl.format("({})", "referrer_medium"),
-        )
+    known = pl.select(referrer_site=site_of(host)).join(
+        _sites(), left_on="referrer_site", right_on="site", how="left", maintain_order="left"
     )
+    return known.select(
+        referrer_site=pl.when(kind == PAYMENT).then(pl.lit("")).otherwise(site),
+        referrer_source=source,
+        referrer_medium=medium,
+        referrer_campaign=pl.format("({})", medium),
+    )
+
+
+@lru_cache(maxsize=1)
+def _sites() -> pl.DataFrame:
+    """``site``, ``kind``, ``known_source`` (null: the site itself), ours before those of others."""
+    texts = {"site": pl.String, "kind": pl.String, "source": pl.String}
+    tables = [
+        pl.read_csv(resources.files("tallymark.data").joinpath(name).read_bytes(), schema=schema)
+        for name, schema in (
+            ("own_referrer_sites.csv", texts),
+            ("referrer_sites.csv", {name: texts[name] for name in ("site", "kind")}),
+        )
+    ]
+    together = pl.concat(tables, how="diagonal").rename({"source": "known_source"})
+    return together.unique("site", keep="first", maintain_order=True)

@@ -31,12 +31,27 @@ CLICK_IDS: Final = {
     "rdt_cid": ("reddit", "cpc"),
     "ScCid": ("snapchat", "cpc"),
     "epik": ("pinterest", "cpc"),
+    "sccid": ("snapchat", "cpc"),
+    "tblci": ("taboola", "cpc"),
+    "obclid": ("outbrain", "cpc"),
+    "qclid": ("quora", "cpc"),
+    "vmcid": ("yahoo", "cpc"),
+    "gad_campaignid": ("google", "cpc"),
 }
 """Source and medium that the click ids of advertisements stand for; the first one counts."""
+FREE_IDS: Final = {
+    "srsltid": ("google", "organic"),
+    "mc_eid": ("mailchimp", "email"),
+    "_kx": ("klaviyo", "email"),
+    "_hsenc": ("hubspot", "email"),
+    "vero_id": ("vero", "email"),
+}
+"""The same of ids that nobody pays for: of Google's free listings of products, and of mails."""
+_IDS: Final = CLICK_IDS | FREE_IDS
 
 FIELDS: Final = ("source", "medium", "campaign", "term", "content")
 _COLUMNS: Final = {f"utm_{field}": (f"utm_{field}",) for field in FIELDS} | {
-    name: (name,) for name in CLICK_IDS
+    name: (name,) for name in _IDS
 }
 _KEYS: Final = KnownKeys([key for names in _COLUMNS.values() for key in names])
 _WORKING: Final = (
@@ -107,11 +122,11 @@ def _tag_columns() -> tuple[pl.Expr, ...]:
         expressions = (pl.when(pl.col(name) != "").then(value) for name, value in values.items())
         return pl.coalesce(*expressions, pl.lit(""))
 
-    sources = {name: pl.lit(source) for name, (source, _) in CLICK_IDS.items()}
-    media = {name: pl.lit(medium) for name, (_, medium) in CLICK_IDS.items()}
+    sources = {name: pl.lit(source) for name, (source, _) in _IDS.items()}
+    media = {name: pl.lit(medium) for name, (_, medium) in _IDS.items()}
     return (
         *(pl.col(f"utm_{field}") for field in FIELDS),
-        clicked({name: pl.col(name) for name in CLICK_IDS}).alias("click_id"),
+        clicked({name: pl.col(name) for name in _IDS}).alias("click_id"),
         clicked(sources).alias("click_source"),
         clicked(media).alias("click_medium"),
     )

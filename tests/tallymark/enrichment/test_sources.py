@@ -1,12 +1,14 @@
 """Sources: what a hit says of where its visitor came from."""
 
+from importlib import resources
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tallymark.channels import channel
-from tallymark.enrichment.sources import CLICK_IDS, with_sources
+from tallymark.enrichment.sources import CLICK_IDS, FREE_IDS, with_sources
 
 COLUMNS = ("page_query", "referrer", "host", "source", "medium", "campaign", "term", "content")
 GOOGLE = "https://www.google.com/"
@@ -28,7 +30,24 @@ REFERRERS = [
     ("https://m.baidu.com/s", ("baidu", "organic", "(organic)")),
     ("https://yandex.ru/", ("yandex", "organic", "(organic)")),
     ("https://www.ecosia.org/", ("ecosia.org", "organic", "(organic)")),
-    ("https://mail.google.com/", ("mail.google.com", "referral", "(referral)")),
+    ("https://mail.google.com/", ("mail.google.com", "email", "(email)")),
+    ("android-app://com.google.android.gm/", ("mail.google.com", "email", "(email)")),
+    ("https://outlook.live.com/mail/0/", ("outlook.live.com", "email", "(email)")),
+    ("android-app://com.google.android.googlequicksearchbox/https/www.google.com", ORGANIC),
+    ("https://news.google.com/", ("news.google.com", "referral", "(referral)")),
+    ("https://search.marginalia.nu/", ("search.marginalia.nu", "referral", "(referral)")),
+    ("https://suche.web.de/", ("suche.web.de", "organic", "(organic)")),
+    ("https://search.lycos.com/", ("lycos", "organic", "(organic)")),
+    ("https://www.facebook.com/", ("facebook.com", "referral", "(referral)")),
+    ("android-app://com.facebook.katana/", ("facebook.com", "referral", "(referral)")),
+    ("https://bsky.app/profile/a", ("bsky.app", "social", "(social)")),
+    ("https://duck.ai/", ("duck.ai", "ai-assistant", "(ai-assistant)")),
+    ("android-app://com.openai.chatgpt/", ("chatgpt.com", "ai-assistant", "(ai-assistant)")),
+    ("https://www.youtube.com/", ("youtube.com", "referral", "(referral)")),
+    ("https://www.amazon.de/", ("amazon.de", "referral", "(referral)")),
+    ("https://www.paypal.com/checkoutnow", NONE),
+    ("https://checkout.stripe.com/c/pay/cs_1", NONE),
+    ("https://notpaypal.com/", ("notpaypal.com", "referral", "(referral)")),
     ("https://google.evil.example/", ("google.evil.example", "referral", "(referral)")),
     ("https://notgoogle.com/", ("notgoogle.com", "referral", "(referral)")),
     ("https://m.facebook.com/", ("m.facebook.com", "referral", "(referral)")),
@@ -83,6 +102,9 @@ def test_a_referrer_names_a_source(referrer: str, expected: tuple[str, str, str]
         ("gclid=abc&utm_source=letter", ("letter", "(not set)", "(not set)")),
         ("gclid=abc&utm_medium=paid_social", ("google", "paid_social", "(not set)")),
         ("msclkid=abc", ("bing", "cpc", "(not set)")),
+        ("srsltid=abc", ("google", "organic", "(not set)")),
+        ("mc_cid=1&mc_eid=abc", ("mailchimp", "email", "(not set)")),
+        ("gad_source=1&gad_campaignid=7", ("google", "cpc", "(not set)")),
         ("mygclid=abc&utm_sources=x", ORGANIC),
     ],
 )  # fmt: skip
@@ -135,3 +157,37 @@ def test_sources_of_many_hits_are_those_of_each(cases: list[tuple[str, str, str]
     for found in together:
         named_parts = [found[name] != "" for name in ("source", "medium", "campaign")]
         assert all(named_parts) or not any(named_parts)
+
+
+@pytest.mark.parametrize("name", FREE_IDS)
+def test_what_nobody_pays_for_is_no_paid_channel(name: str) -> None:
+    found = sourced(page_query=f"a=1&{name}=Abc-1", referrer=GOOGLE)
+    assert (found["source"], found["medium"]) == FREE_IDS[name]
+    assigned = pl.DataFrame([found]).select(channel()).item()
+    assert assigned in ("Organic Search", "Email")
+
+
+@pytest.mark.parametrize(
+    ("referrer", "expected"),
+    [
+        ("https://bsky.app/", "Organic Social"),
+        ("android-app://com.facebook.katana/", "Organic Social"),
+        ("https://www.youtube.com/", "Organic Video"),
+        ("https://www.amazon.com/", "Organic Shopping"),
+        ("https://suche.web.de/", "Organic Search"),
+        ("https://duck.ai/", "AI Assistant"),
+        ("https://mail.google.com/", "Email"),
+        ("https://blog.example/", "Referral"),
+        ("https://www.paypal.com/", ""),
+    ],
+)
+def test_a_referrer_comes_to_the_channel_of_its_kind(referrer: str, expected: str) -> None:
+    row = sourced(referrer=referrer)
+    assert pl.DataFrame([row]).select(channel()).item() == expected
+
+
+def test_no_site_is_listed_twice_or_written_as_no_referrer_is() -> None:
+    for name in ("own_referrer_sites.csv", "referrer_sites.csv"):
+        sites = pl.read_csv(resources.files("tallymark.data").joinpath(name).read_bytes())["site"]
+        assert sites.is_unique().all()
+        assert not sites.str.contains("^www[.]|[A-Z/ ]").any()
