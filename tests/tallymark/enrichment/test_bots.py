@@ -1,11 +1,15 @@
 """Hits of crawlers are tagged, those of people, servers and libraries are not."""
 
+import json
+from importlib import resources
+from typing import Any
+
 import polars as pl
 import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from cli.simulator.tables import DEVICES
-from tallymark.enrichment import with_bots
+from tallymark.enrichment import with_bots, with_devices
 from tallymark.enrichment.bots import NO_CRAWLERS
 
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
@@ -43,6 +47,29 @@ def _tags(user_agents: list[str], excluded_by: str = "") -> list[str]:
 )
 def test_a_hit_is_tagged_by_what_its_user_agent_says_it_is(user_agent: str, tag: str) -> None:
     assert _tags([user_agent]) == [tag]
+
+
+def browsers() -> list[dict[str, Any]]:
+    """User agents that people's browsers really sent, and what they are."""
+    lines = resources.files("fake_useragent.data").joinpath("browsers.jsonl").read_text()
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def test_nobody_with_a_browser_is_taken_for_a_crawler() -> None:
+    user_agents = [browser["useragent"] for browser in browsers()]
+
+    assert len(user_agents) > 5_000
+    assert set(_tags(user_agents)) == {""}
+
+
+def test_browsers_are_of_the_kind_of_device_that_they_are_known_to_be() -> None:
+    known = browsers()
+    frame = pl.DataFrame({"user_agent": [browser["useragent"] for browser in known]}).with_columns(
+        client_hints=pl.lit("")
+    )
+    found = with_devices(frame).get_column("device_category")
+
+    assert (found != pl.Series([browser["type"] for browser in known])).sum() <= 1
 
 
 def test_every_user_agent_that_the_list_gives_as_an_example_of_a_crawler_is_tagged() -> None:
