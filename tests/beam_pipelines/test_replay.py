@@ -18,6 +18,7 @@ from beam_pipelines.replay import main, replay
 from beam_pipelines.replay_request import ReplayRequest, decode_request, encode_request
 from beam_pipelines.replay_stages import clean_received_hours, compute_sessions, roll_up
 from stores.archive.clean import CleanHits
+from stores.archive.dead_letters import DeadLetters
 from stores.archive.folder import FolderObjects
 from stores.archive.raw import RawArchive
 from tallymark.blocks import Block, encode_requests
@@ -127,6 +128,39 @@ def test_a_request_survives_its_json():
 def test_what_is_no_request_is_said_to_be_none(content):
     with pytest.raises(ValueError, match="expected a replay request as JSON"):
         decode_request(content)
+
+
+def test_dead_letters_are_counted_by_a_replay_once_what_was_wrong_is_mended(world, shop, tmp_path):
+    unborn = World(tmp_path / "elsewhere").property(seed=2)
+    sale = page_view(shop, "9.9", HOUR_US, 20_000)
+    sale |= {"query": sale["query"].replace("page_view", "purchase") + "&epn.value=5&cu=EUR"}
+    blocks = [*request_blocks([shop, unborn], requests=REQUESTS), block_of(sale, "sale")]
+    world.archive(blocks)
+    letters = DeadLetters(world.objects)
+    replay(world.replay_request("gen-1"))
+    assert set(letters.read("gen-1")["reason"]) == {"unknown_measurement_id", "missing_rate"}
+    assert value_micros(world, "gen-1") == 0
+
+    assert world.property(seed=2) == unborn
+    with_version(world, exchange_rates=[{"currency": "EUR", "since": "2020-01-01", "rate": "1.1"}])
+    replay(world.replay_request("gen-2", rules="latest"))
+
+    assert letters.read("gen-2").is_empty()
+    sent = sum(block.requests for block in blocks)
+    counted = [events(world, lineage, "page_view") for lineage in ("gen-1", "gen-2")]
+    assert 0 < counted[0] < counted[1] == sent - 1
+    assert value_micros(world, "gen-2") == 5_500_000
+
+
+def value_micros(world: World, lineage: str) -> int:
+    """The value of all sales that the cells of a lineage hold."""
+    return sum(
+        int(line.split(b"\t")[3])
+        for (key, family, _), value in world.cells(lineage).items()
+        if b"#events#" in key and family == "n"
+        for line in value.split(b"\n")
+        if line.startswith(b"purchase\t")
+    )
 
 
 def test_rules_may_be_those_as_received_the_latest_or_a_version(world, shop, tmp_path):

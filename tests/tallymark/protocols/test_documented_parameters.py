@@ -1,8 +1,8 @@
 """Every parameter that GA4's two protocols document, and where it ends in a hit.
 
 The lists are those of Google's references: the parameters that its tags send, and the fields of the
-Measurement Protocol. A line a parameter: what is sent, and what the hit says then; ``None`` where it
-is of no interest once it has arrived. Those of Universal Analytics stand with its own tests.
+Measurement Protocol. A line a parameter: what is sent, and what the hit says then; ``None`` where
+it is of no interest once it has arrived. Those of Universal Analytics stand with its own tests.
 """
 
 from typing import Any
