@@ -9,8 +9,10 @@ import argparse
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import parse_qsl, quote, urlencode
 
+import orjson
 import polars as pl
 
 from tallymark.processing import enrich, process_requests
@@ -70,6 +72,42 @@ def requests_of(count: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=REQUEST_SCHEMA)
 
 
+def of_other_protocols(count: int) -> dict[str, pl.DataFrame]:
+    """Frames of as many requests of the other protocols."""
+    document = orjson.dumps(
+        {
+            "client_id": "1234567890.1767260000",
+            "events": [
+                {
+                    "name": "purchase",
+                    "params": {
+                        "session_id": "1767268700", "currency": "EUR", "value": 19.9,
+                        "transaction_id": "T-1", "colour": "blue",
+                        "items": [{"item_id": "7", "item_name": "Shoe", "price": 19.9}],
+                    },
+                }
+            ],
+        }
+    ).decode()  # fmt: skip
+    payload = (
+        "v=1&tid=G-1&cid=1234567890.1767260000&t=event&ec=video&ea=play&el=holiday&ev=300"
+        "&dl=https%3A%2F%2Fshop.example%2Fproducts%2F42&dt=A%20product&ul=en-us&sr=1920x1080"
+    )
+    requests = requests_of(count)
+    server = requests.with_columns(
+        path=pl.lit("/mp/collect"),
+        query=pl.lit("measurement_id=G-1&api_secret=*"),
+        body=pl.lit(document),
+        secret_verdict=pl.lit("valid"),
+    )
+    old = requests.with_columns(path=pl.lit("/collect"), query=pl.lit(""), body=pl.lit(payload))
+    return {
+        "Measurement Protocol": server,
+        "Universal Analytics": old,
+        "pixel": requests.with_columns(path=pl.lit("/p.gif")),
+    }
+
+
 def best_seconds(work: Callable[[], object], times: int = 5) -> float:
     """The least of several runs' wall time."""
     seconds = []
@@ -111,6 +149,9 @@ def main() -> None:
         ),
     }
     print(f"{'parse_qsl, hit by hit':24} {count / baseline:12,.0f} hits/s")
+    for name, frame in of_other_protocols(count).items():
+        assert decode(frame, with_params=True).hits.height >= count
+        steps[name] = partial(decode, frame, with_params=True)
     for name, work in steps.items():
         seconds = best_seconds(work)
         print(f"{name:24} {count / seconds:12,.0f} hits/s {baseline / seconds:7.1f} x parse_qsl")

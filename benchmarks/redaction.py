@@ -7,13 +7,12 @@ mail address in the address of each page, as on a site that passes one along.
 """
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import polars as pl
 
+from benchmarks.decode import best_seconds
 from benchmarks.recorded_blocks import template
 from cli.simulator.visits import Site
 from collector.redactor import Redactor
@@ -24,17 +23,6 @@ from tallymark.personal_data import redacted
 from tallymark.requests import REQUEST_SCHEMA
 
 SITE = Site(measurement_id="G-SHOP", api_secret="", host="shop.example")
-TIMES = 7
-
-
-def best_seconds(work: Callable[[], object]) -> float:
-    """The least of several runs' wall time."""
-    seconds = []
-    for _ in range(TIMES):
-        begun = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds)
 
 
 def segment(folder: Path, requests: pl.DataFrame) -> Path:

@@ -149,7 +149,8 @@ def _run(
 
 
 def _measurement_id(folder: DataFolder, property_id: int) -> str:
-    from stores.rules_cache.documents import InvalidPropertyError, decode_properties  # noqa: PLC0415
+    from stores.rules_cache.documents import decode_properties  # noqa: PLC0415
+    from stores.rules_cache.problems import InvalidPropertyError  # noqa: PLC0415
 
     try:
         owners = decode_properties(folder.rules_path.read_bytes())

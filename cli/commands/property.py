@@ -57,7 +57,7 @@ def create(data: Path, as_json: bool, **settings: Any) -> None:
         --exchange-rate USD=0.92@2026-01-01 --exchange-rate USD=0.95@2026-07-01
     """
     from stores.rules_cache.creation import create_property  # noqa: PLC0415
-    from stores.rules_cache.documents import InvalidPropertyError  # noqa: PLC0415
+    from stores.rules_cache.problems import InvalidPropertyError  # noqa: PLC0415
 
     path = DataFolder(data).rules_path
     try:
@@ -88,7 +88,8 @@ def list_properties(data: Path, as_json: bool) -> None:
     Example:
       tallymark property list --json
     """
-    from stores.rules_cache.documents import InvalidPropertyError, decode_properties  # noqa: PLC0415
+    from stores.rules_cache.documents import decode_properties  # noqa: PLC0415
+    from stores.rules_cache.problems import InvalidPropertyError  # noqa: PLC0415
 
     path = DataFolder(data).rules_path
     try:

@@ -8,12 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stores.rules_cache.documents import (
-    InvalidPropertyError,
-    decode_properties,
-    encode_properties,
-    settings_problems,
-)
+from stores.rules_cache.documents import decode_properties, encode_properties, settings_problems
+from stores.rules_cache.problems import InvalidPropertyError
 from tallymark.exchange_rates import ExchangeRate
 from tallymark.properties import DEFAULT_LOOKBACK_DAYS, Property, RulesVersion, secret_hash
 

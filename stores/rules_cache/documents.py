@@ -11,14 +11,22 @@ ever", a lookback that is absent the default, hosts that are absent any. ``since
 import re
 import zoneinfo
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
-from tallymark.exchange_rates import MAX_RATE, RATE_PLACES, ExchangeRate
+from stores.rules_cache.problems import (
+    InvalidPropertyError,
+    Problem,
+    list_problems,
+    text_problems,
+)
+from stores.rules_cache.rate_documents import (
+    currency_problems,
+    decoded_rate,
+    rate_row,
+    rates_problems,
+)
 from tallymark.properties import DEFAULT_LOOKBACK_DAYS, SINCE_EVER, Property, RulesVersion
 
 MAX_NAME_CHARACTERS: Final = 100
@@ -35,34 +43,10 @@ _HOSTS_ALLOWED: Final = (
 )
 
 _MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{10}")
-_CURRENCY = re.compile(r"[A-Z]{3}")
-_CURRENCY_ALLOWED: Final = "an ISO 4217 code of three capital letters, such as EUR"
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_RATE = re.compile(rf"[0-9]{{1,10}}(\.[0-9]{{1,{RATE_PLACES}}})?")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EVENT_NAME = re.compile(r"[A-Za-z]\w{0,39}")
 _LABEL: Final = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """One thing that is wrong: where it stands, what came, what is allowed."""
-
-    where: str
-    got: object
-    allowed: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: got {self.got!r}; allowed: {self.allowed}"
-
-
-class InvalidPropertyError(ValueError):
-    """All problems of a property or of a document of properties, together."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
 
 
 def decode_properties(content: bytes) -> list[Property]:
@@ -131,7 +115,7 @@ def _property_problems(row: object, where: str) -> list[Problem]:
         ("api_secret_hash", _HASH, "64 hex digits"),
         ("read_key_hash", _HASH, "64 hex digits"),
     ):
-        problems += _text_problems(row.get(key), pattern, prefix + key, allowed)
+        problems += text_problems(row.get(key), pattern, prefix + key, allowed)
     return problems + _versions_problems(row.get("versions"), prefix + "versions")
 
 
@@ -176,12 +160,7 @@ def _rules_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
         problems.append(
             Problem(where=prefix + "time_zone", got=row.get("time_zone"), allowed=allowed)
         )
-    problems += _text_problems(
-        row.get("currency"),
-        _CURRENCY,
-        prefix + "currency",
-        _CURRENCY_ALLOWED,
-    )
+    problems += currency_problems(row.get("currency"), prefix + "currency")
     for key, least, most in (
         ("session_gap_seconds", MIN_SESSION_GAP_SECONDS, MAX_SESSION_GAP_SECONDS),
         ("engagement_threshold_seconds", 1, MAX_ENGAGEMENT_THRESHOLD_SECONDS),
@@ -197,69 +176,8 @@ def _rules_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
         ("key_events", row.get("key_events"), _EVENT_NAME, _EVENT_NAMES_ALLOWED),
         (_HOSTS, row.get(_HOSTS, ()), _HOST, _HOSTS_ALLOWED),
     ):
-        problems += _list_problems(given, pattern, prefix + key, allowed)
-    return problems + _rates_problems(row.get(_RATES, ()), prefix + _RATES)
-
-
-def _rates_problems(rates: object, where: str) -> list[Problem]:
-    if not isinstance(rates, list | tuple):
-        return [Problem(where=where, got=rates, allowed="a list of rates")]
-    problems = []
-    for index, row in enumerate(rates):
-        place = f"{where}[{index}]"
-        if not isinstance(row, dict):
-            problems.append(Problem(where=place, got=row, allowed="an object"))
-            continue
-        problems += _text_problems(
-            row.get("currency"), _CURRENCY, f"{place}.currency", _CURRENCY_ALLOWED
-        )
-        if not _is_day(row.get("since")):
-            allowed = "a day, such as 2026-01-31"
-            problems.append(Problem(where=f"{place}.since", got=row.get("since"), allowed=allowed))
-        if not _is_rate(row.get("rate")):
-            allowed = (
-                f"the text of a decimal number above 0 and up to {MAX_RATE}, with {RATE_PLACES} "
-                'decimal places at most, such as "1.0834"'
-            )
-            problems.append(Problem(where=f"{place}.rate", got=row.get("rate"), allowed=allowed))
-    return problems
-
-
-def _is_day(text: object) -> bool:
-    return isinstance(text, str) and _DAY.fullmatch(text) is not None and _is_date(text)
-
-
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_rate(text: object) -> bool:
-    fits = isinstance(text, str) and _RATE.fullmatch(text) is not None
-    return fits and 0 < Decimal(str(text)) <= MAX_RATE
-
-
-def _list_problems(
-    names: object, pattern: re.Pattern[str], where: str, allowed: str
-) -> list[Problem]:
-    if not isinstance(names, list | tuple):
-        return [Problem(where=where, got=names, allowed=allowed)]
-    return [
-        problem
-        for index, name in enumerate(names)
-        for problem in _text_problems(name, pattern, f"{where}[{index}]", allowed)
-    ]
-
-
-def _text_problems(
-    text: object, pattern: re.Pattern[str], where: str, allowed: str
-) -> list[Problem]:
-    if isinstance(text, str) and pattern.fullmatch(text):
-        return []
-    return [Problem(where=where, got=text, allowed=allowed)]
+        problems += list_problems(given, pattern, prefix + key, allowed)
+    return problems + rates_problems(row.get(_RATES, ()), prefix + _RATES)
 
 
 def _is_whole(number: object, least: int, most: int) -> bool:
@@ -309,15 +227,7 @@ def _version(row: dict[str, Any]) -> RulesVersion:
         attribution_lookback_days=row.get(_LOOKBACK, DEFAULT_LOOKBACK_DAYS),
         key_events=tuple(row["key_events"]),
         allowed_hosts=tuple(row.get(_HOSTS, ())),
-        exchange_rates=tuple(_rate(rate) for rate in row.get(_RATES, ())),
-    )
-
-
-def _rate(row: dict[str, Any]) -> ExchangeRate:
-    return ExchangeRate(
-        currency=row["currency"],
-        since=date.fromisoformat(row["since"]),
-        rate=Decimal(row["rate"]),
+        exchange_rates=tuple(decoded_rate(rate) for rate in row.get(_RATES, ())),
     )
 
 
@@ -332,12 +242,5 @@ def _version_row(rules: RulesVersion) -> dict[str, Any]:
         _LOOKBACK: rules.attribution_lookback_days,
         "key_events": list(rules.key_events),
         _HOSTS: list(rules.allowed_hosts),
-        _RATES: [
-            {
-                "currency": rate.currency,
-                "since": rate.since.isoformat(),
-                "rate": format(rate.rate, "f"),
-            }
-            for rate in rules.exchange_rates
-        ],
+        _RATES: [rate_row(rate) for rate in rules.exchange_rates],
     }

@@ -10,7 +10,8 @@ from typing import Final
 import polars as pl
 
 from stores.clock import utc_seconds
-from stores.rules_cache.documents import InvalidPropertyError, decode_properties
+from stores.rules_cache.documents import decode_properties
+from stores.rules_cache.problems import InvalidPropertyError
 from tallymark.properties import RULES_DELAY_SECONDS, Property, properties_frame
 
 LOOK_SECONDS: Final = 1.0

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from stores.rules_cache.creation import create_property
-from stores.rules_cache.documents import InvalidPropertyError, decode_properties
+from stores.rules_cache.documents import decode_properties
+from stores.rules_cache.problems import InvalidPropertyError
 
 
 def counted_bytes():

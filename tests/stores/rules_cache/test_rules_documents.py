@@ -3,11 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.rules_cache.documents import (
-    InvalidPropertyError,
-    decode_properties,
-    encode_properties,
-)
+from stores.rules_cache.documents import decode_properties, encode_properties
+from stores.rules_cache.problems import InvalidPropertyError
 from tallymark.exchange_rates import MAX_RATE, RATE_PLACES, ExchangeRate
 from tallymark.properties import SINCE_EVER, Property, RulesVersion, secret_hash
 

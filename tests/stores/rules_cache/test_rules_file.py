@@ -4,8 +4,8 @@ import secrets
 import pytest
 
 from stores.rules_cache.creation import create_property
-from stores.rules_cache.documents import InvalidPropertyError
 from stores.rules_cache.file import FileRulesCache
+from stores.rules_cache.problems import InvalidPropertyError
 from tallymark.properties import PROPERTY_SCHEMA, RULES_DELAY_SECONDS
 
 
