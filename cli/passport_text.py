@@ -49,6 +49,8 @@ def _received(request: dict[str, Any]) -> Iterator[str]:
 def _hit(hit: dict[str, Any]) -> Iterator[str]:
     yield f"hit {hit['hit_id']}: {printable(hit['decoded']['event_name'])}"
     yield f"{_INDENT}{hit['why']}"
+    if hit["repeats_sale"]:
+        yield f"{_INDENT}its value is nothing, as it repeats a sale of the same transaction"
     yield f"{_INDENT}happened {moment(hit['event_at'])}"
     for title in ("decoded", "enriched", "rules"):
         yield title

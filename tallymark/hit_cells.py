@@ -15,6 +15,7 @@ from tallymark.rollups import ROLLUPS, Rollup
 from tallymark.row_keys import with_row_keys
 from tallymark.slots import MINUTE_US
 from tallymark.texts import with_texts
+from tallymark.transactions import repeated_among
 
 CELL_SCHEMA: Final = pl.Schema(
     {
@@ -100,8 +101,8 @@ def with_cell_keys(cells: pl.DataFrame) -> pl.DataFrame:
 def sessions_of(
     hits: pl.DataFrame, around: pl.DataFrame, touches: pl.DataFrame, known_from: int
 ) -> pl.DataFrame:
-    """What sessions say of hits: ``hit_id``, ``OF_SESSION``, and the keys of rollups that they
-    decide.
+    """What the other hits of its client say of each: ``hit_id``, ``OF_SESSION``, the keys of
+    rollups that its session decides, and whether it ``repeats_sale``.
 
     Args:
         hits: ``HIT_SCHEMA``, those that no filter tagged.
@@ -126,6 +127,7 @@ def sessions_of(
         if rollup.text_id:
             told = with_texts(told, rollup.text_id, rollup.keys, texts)
     keys = [key for rollup in _PIECE for key in rollup.keys]
-    return told.with_columns(new_vs_returning=new_vs_returning()).select(
-        "hit_id", *OF_SESSION, *keys
+    repeats = pl.col("hit_id").is_in(repeated_among(around).implode())
+    return told.with_columns(new_vs_returning=new_vs_returning(), repeats_sale=repeats).select(
+        "hit_id", *OF_SESSION, *keys, "repeats_sale"
     )

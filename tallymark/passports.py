@@ -162,5 +162,18 @@ def session_documents(sessions: pl.DataFrame | None) -> dict[str, dict[str, Any]
     """
     if sessions is None:
         return {}
-    in_one = sessions.filter(pl.col("session_start").is_not_null()).drop("begins_session")
+    in_one = sessions.filter(pl.col("session_start").is_not_null()).drop(
+        "begins_session", "repeats_sale"
+    )
     return {session.pop("hit_id"): session for session in in_one.iter_rows(named=True)}
+
+
+def repeated_sales(sessions: pl.DataFrame | None) -> frozenset[str]:
+    """The ids of hits that repeat a sale, as far as that is known: they count, without a value.
+
+    Args:
+        sessions: As of ``session_documents``.
+    """
+    if sessions is None:
+        return frozenset()
+    return frozenset(sessions.filter("repeats_sale").get_column("hit_id"))

@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 
 from tallymark.cells import SLOT_COLUMNS
+from tallymark.narrow_hits import NO_TRANSACTION, narrow
 from tallymark.pieces import CLIENT, EVENT_SCHEMA, Tables, latest_before
 from tallymark.slots import SESSION_ALIGNMENT_US
 
@@ -32,6 +33,14 @@ def counted_once(transactions: pl.DataFrame) -> pl.DataFrame:
     is_same = pl.all_horizontal([pl.col(name) == pl.col(name).shift(1) for name in _SALE])
     is_repeat = is_same & (pl.col("at").shift(1) >= horizon)
     return ordered.filter(~is_repeat.fill_null(value=False))
+
+
+def repeated_among(hits: pl.DataFrame) -> pl.Series:
+    """The ids of the hits (``HIT_SCHEMA``, all that count of their clients) that repeat a sale."""
+    numbered, _ = narrow(hits)
+    named = numbered.filter(pl.col("transaction_key") != NO_TRANSACTION)
+    sales = named.select("hit_id", *_SALE, "hit_order", at="event_at")
+    return sales.join(counted_once(sales), on="hit_id", how="anti").get_column("hit_id")
 
 
 def sales_in(transactions: pl.DataFrame, slots: pl.DataFrame) -> pl.DataFrame:

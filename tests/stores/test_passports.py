@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from cli.passport_text import passport_lines
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.found_requests import find_request
 from stores.passports import HitNotFoundError, Passports
@@ -356,6 +357,17 @@ def test_an_earlier_session_is_known_before_it_is_stored(world: PassportWorld) -
     told = [of(world, view["request_id"])["hits"][0]["session"] for view in views]
     assert [session["session_start"] for session in told] == [HOUR, HOUR + 2 * HOUR_US]
     assert [session["new_vs_returning"] for session in told] == ["new", "returning"]
+
+
+def test_a_sale_that_is_sent_again_is_told_to_be_worth_nothing(world: PassportWorld) -> None:
+    sale = f"v=2&tid={world.my_id}&cid=1.1&en=purchase&epn.value=5&ep.transaction_id=T1"
+    first, again = (world.view(HOUR + at, at, query=sale) for at in (0, 60_000_000))
+    world.archive(first, again)
+    told = [of(world, view["request_id"])["hits"][0] for view in (first, again)]
+    assert [hit["repeats_sale"] for hit in told] == [False, True]
+    assert [hit["rules"]["value_micros"] for hit in told] == [5_000_000, 5_000_000]
+    said = "\n".join(passport_lines(of(world, again["request_id"])))
+    assert "as it repeats a sale of the same transaction" in said
 
 
 def test_a_session_that_would_take_too_much_reading_is_not_told(world: PassportWorld) -> None:
