@@ -9,8 +9,8 @@ What explains a number depends on what it is counted of (``dependence``):
 
 * ``hits``: of the hits of its own hour alone. Late hits of that very hour explain it, and totals
   and minutes only grow by them;
-* ``sessions``: of the sessions that hold those hits. Late hits of every hour from which a session
-  may reach it explain it (``reach``);
+* ``sessions``: of the sessions that hold those hits, or of sales that its own repeat. Late hits of
+  every hour from which a session may reach it explain it (``reach``);
 * ``touches``: of its clients' earlier sessions too. Late hits of all hours before it, as far as
   they are looked at, explain it, and so does an announcement that its touches have changed.
 """
@@ -39,8 +39,11 @@ _OF_HITS: Final = ("totals", "events", "minutes")
 """Rollups whose rows are told apart by what their hits say themselves."""
 _OF_TOUCHES: Final = ("acquisition", "first_user", "visitors")
 """Rollups whose rows are told apart by where clients came from over their time."""
-_OF_SESSIONS: Final = ("sessions", "engaged_sessions", "session_duration_ms", "active_users")
-"""Measures that follow from whole sessions, whatever tells the rows apart."""
+_OF_SESSIONS: Final = (
+    "sessions", "engaged_sessions", "session_duration_ms", "active_users", "value_micros",
+)  # fmt: skip
+"""Measures that follow from whole sessions, whatever tells the rows apart. A sale is worth nothing
+where it repeats an earlier one, which is found in what sessions reach (``transactions``)."""
 _GROWING: Final = ("events", "views", "engagement_ms", "key_events")
 _NEVER_FOLDED: Final = ("totals", "minutes")
 KEPT_OF_AN_HOUR: Final = 20

@@ -5,18 +5,16 @@ from typing import Final
 import polars as pl
 
 PARAM = pl.Struct({"key": pl.String, "text": pl.String, "micros": pl.Int64})
-ITEM = pl.Struct(
-    {
-        "item_id": pl.String,
-        "item_name": pl.String,
-        "item_brand": pl.String,
-        "item_variant": pl.String,
-        "item_category": pl.String,
-        "price_micros": pl.Int64,
-        "quantity": pl.Int64,
-        "coupon": pl.String,
-    }
+ITEM_TEXTS: Final = (
+    "item_id", "item_name", "item_brand", "item_variant", "item_category", "item_category2",
+    "item_category3", "item_category4", "item_category5", "coupon", "affiliation", "item_list_id",
+    "item_list_name",
+)  # fmt: skip
+ITEM_NUMBERS: Final = ("price_micros", "quantity", "discount_micros", "index")
+ITEM: Final = pl.Struct(
+    {**dict.fromkeys(ITEM_TEXTS, pl.String), **dict.fromkeys(ITEM_NUMBERS, pl.Int64)}
 )
+"""An item of an event. ``index`` is its place in the list that it was shown in, 0 where none is."""
 
 HIT_SCHEMA: Final = pl.Schema(
     {

@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from tallymark.hits import ITEM_TEXTS
 from tallymark.personal_data.cards import have_check_digit
 from tallymark.personal_data.segments import is_number
 from tallymark.personal_data.tokens import RETINA
@@ -41,9 +42,6 @@ MOST_FINDINGS: Final = 5_000
 _COLUMNS: Final = (
     "client_id", "user_id", "event_name", "host", "path", "title", "referrer", "source", "medium",
     "campaign", "term", "content", "transaction_id",
-)  # fmt: skip
-_ITEM_COLUMNS: Final = (
-    "item_id", "item_name", "item_brand", "item_variant", "item_category", "coupon",
 )  # fmt: skip
 _NUMBERS: Final = ("client_id", "transaction_id", "item_id")
 _KEY: Final = ("measurement_id", "place", "name", "kind")
@@ -120,7 +118,7 @@ def _texts(hits: pl.DataFrame) -> pl.DataFrame:
         index=who, variable_name="name", value_name="text"
     )
     items = hits.select(*who, "items").filter(pl.col("items").list.len() > 0).explode("items")
-    items = items.select(*who, pl.col("items").struct.unnest()).select(*who, *_ITEM_COLUMNS)
+    items = items.select(*who, pl.col("items").struct.unnest()).select(*who, *ITEM_TEXTS)
     lists: Mapping[str, pl.DataFrame] = {
         "hit": columns,
         "page_query": _pairs(hits, "page_query"),

@@ -5,7 +5,7 @@ from typing import Final
 import polars as pl
 
 from tallymark.distinct import with_looked_up
-from tallymark.hits import ITEM, PARAM
+from tallymark.hits import ITEM, ITEM_NUMBERS, ITEM_TEXTS, PARAM
 from tallymark.protocols.events import EVENT_SCHEMA
 from tallymark.protocols.numbers import micros_of
 from tallymark.protocols.percent import percent_decoded
@@ -21,10 +21,14 @@ TRANSPORT: Final = (
 )  # fmt: skip
 """Parameters that are columns of a hit, or are of no interest once it has arrived."""
 
-ITEM_TEXTS: Final = {
+ITEM_CODES: Final = {
     "item_id": "id", "item_name": "nm", "item_brand": "br", "item_variant": "va",
-    "item_category": "ca", "coupon": "cp",
+    "item_category": "ca", "item_category2": "c2", "item_category3": "c3", "item_category4": "c4",
+    "item_category5": "c5", "coupon": "cp", "affiliation": "af", "item_list_id": "li",
+    "item_list_name": "ln", "price_micros": "pr", "quantity": "qt", "discount_micros": "ds",
+    "index": "lp",
 }  # fmt: skip
+"""What the fields of an item are called in it."""
 
 _ITEM: Final = "^pr[0-9]{1,3}$"
 _TILDE: Final = "\ue000"  # stands for an escaped tilde while an item is split
@@ -114,12 +118,28 @@ def _items(pairs: pl.DataFrame) -> pl.DataFrame:
 def _entries(texts: pl.Series) -> pl.DataFrame:
     marked = "~" + texts.str.replace_all("~~", _TILDE, literal=True)
     fields = {
-        code: marked.str.extract(f"~{code}([^~]*)").fill_null("").str.replace_all(_TILDE, "~")
-        for code in (*ITEM_TEXTS.values(), "pr", "qt")
+        name: marked.str.extract(f"~{code}([^~]*)").fill_null("").str.replace_all(_TILDE, "~")
+        for name, code in ITEM_CODES.items()
     }
-    columns = {name: fields[code] for name, code in ITEM_TEXTS.items()} | {
-        "price_micros": micros_of(fields["pr"]).fill_null(0),
-        "quantity": (micros_of(fields["qt"]) // 1_000_000).fill_null(0),
+    return item_entries(pl.DataFrame(fields))
+
+
+def item_entries(fields: pl.DataFrame) -> pl.DataFrame:
+    """``entries`` (``ITEM``) of items whose fields are the texts that were sent.
+
+    Args:
+        fields: Some of those of ``ITEM``; the others are empty.
+    """
+    micros = {
+        name: micros_of(fields.get_column(name)).fill_null(0)
+        for name in ITEM_NUMBERS
+        if name in fields.columns
     }
-    frame = pl.DataFrame(columns).select([field.name for field in ITEM.fields])
-    return frame.select(entries=pl.struct(pl.all()).cast(ITEM))
+    columns: dict[str, pl.Series | pl.Expr] = {
+        name: fields.get_column(name) if name in fields.columns else pl.lit("")
+        for name in ITEM_TEXTS
+    }
+    for name in ITEM_NUMBERS:
+        number = micros.get(name, pl.lit(0, pl.Int64))
+        columns[name] = number if name.endswith("_micros") else number // 1_000_000
+    return fields.select(**columns).select(entries=pl.struct(pl.all()).cast(ITEM))

@@ -14,6 +14,7 @@ import polars as pl
 
 from tallymark.dead_letters import REJECTION_SCHEMA
 from tallymark.enrichment.user_agents import named_device_text
+from tallymark.hits import ITEM_TEXTS
 from tallymark.protocol_limits import (
     MAX_EVENTS,
     MAX_ITEMS,
@@ -45,9 +46,6 @@ _COMMERCE: Final = {"currency": "currency", "transaction_id": "transaction_id"}
 _TEXTS: Final = _PAGE | _COMMERCE | {"client_session_id": "session_id"}
 _CONSUMED: Final = frozenset({"items", *_PAGE.values(), "session_id", "engagement_time_msec"})
 """Parameters that are columns of a hit and nothing else."""
-_ITEM_TEXTS: Final = (
-    "item_id", "item_name", "item_brand", "item_variant", "item_category", "coupon",
-)  # fmt: skip
 
 
 class _RejectedError(Exception):
@@ -257,7 +255,9 @@ def _user_properties(document: _Row) -> Iterator[_Row]:
 def _items(items: object) -> Iterator[_Row]:
     for item in items[:MAX_ITEMS] if isinstance(items, list) else ():
         if isinstance(item, dict):
-            yield {name: _text(item.get(name)) for name in _ITEM_TEXTS} | {
+            yield {name: _text(item.get(name)) for name in ITEM_TEXTS} | {
                 "price_micros": _micros(item.get("price")) or 0,
                 "quantity": (_micros(item.get("quantity", 1)) or 0) // 1_000_000,
+                "discount_micros": _micros(item.get("discount")) or 0,
+                "index": (_micros(item.get("index")) or 0) // 1_000_000,
             }

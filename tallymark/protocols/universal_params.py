@@ -6,8 +6,7 @@ import polars as pl
 
 from tallymark.distinct import with_looked_up
 from tallymark.hits import ITEM
-from tallymark.protocols.ga4_params import params_of, with_lists
-from tallymark.protocols.numbers import micros_of
+from tallymark.protocols.ga4_params import item_entries, params_of, with_lists
 from tallymark.protocols.percent import percent_decoded
 
 TRANSPORT: Final = (
@@ -31,13 +30,14 @@ _NUMBERS: Final = "^(?:ev|utt|ts|tt|cos|cm[0-9]{1,3})$"
 _INDEXED: Final = {"^cd([0-9]{1,3})$": "dimension$1", "^cm([0-9]{1,3})$": "metric$1",
                    "^cg([0-9]{1,2})$": "content_group$1"}  # fmt: skip
 
-_PRODUCT: Final = r"^pr([0-9]{1,3})(id|nm|br|va|ca|cc|pr|qt)$"
+_PRODUCT: Final = r"^pr([0-9]{1,3})(id|nm|br|va|ca|cc|pr|qt|ps)$"
 _ITEM_CODES: Final = {"ic": "id", "in": "nm", "iv": "ca", "ip": "pr", "iq": "qt"}
 """Parameters of the single item of an item hit, and those of a product that mean the same."""
-ITEM_TEXTS: Final = {
+ITEM_FIELDS: Final = {
     "item_id": "id", "item_name": "nm", "item_brand": "br", "item_variant": "va",
-    "item_category": "ca", "coupon": "cc",
+    "item_category": "ca", "coupon": "cc", "price_micros": "pr", "quantity": "qt", "index": "ps",
 }  # fmt: skip
+"""What the fields of a product are called in its parameters."""
 
 
 def with_params_of(events: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -84,22 +84,15 @@ def _items(pairs: pl.DataFrame) -> pl.DataFrame:
     if pairs.is_empty():
         return pl.DataFrame(schema={"row": pl.UInt32, "entries": pl.List(ITEM)})
     texts = pairs.with_columns(text=percent_decoded(pairs.get_column("value")))
-    codes = (*ITEM_TEXTS.values(), "pr", "qt")
     items = (
         texts.group_by("row", "position")
         .agg(
-            pl.col("text").filter(pl.col("name") == code).first().fill_null("").alias(code)
-            for code in codes
+            pl.col("text").filter(pl.col("name") == code).first().fill_null("").alias(field)
+            for field, code in ITEM_FIELDS.items()
         )
         .sort("row", "position")
     )
-    columns = {name: items.get_column(code) for name, code in ITEM_TEXTS.items()} | {
-        "price_micros": micros_of(items.get_column("pr")).fill_null(0),
-        "quantity": (micros_of(items.get_column("qt")) // 1_000_000).fill_null(0),
-    }
-    entries = pl.DataFrame(columns).select(
-        entries=pl.struct([field.name for field in ITEM.fields]).cast(ITEM)
-    )
+    entries = item_entries(items.drop("row", "position"))
     return (
         pl.concat([items.select("row"), entries], how="horizontal")
         .group_by("row", maintain_order=True)

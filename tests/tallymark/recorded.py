@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from tallymark.hits import HIT_SCHEMA
+from tallymark.hits import HIT_SCHEMA, ITEM_NUMBERS, ITEM_TEXTS
 from tallymark.processing import Processed, process_requests
 from tallymark.properties import Property, RulesVersion, properties_frame
 from tallymark.requests import REQUEST_SCHEMA
@@ -50,6 +50,11 @@ def frame(*requests: dict[str, Any]) -> pl.DataFrame:
         for number, request in enumerate(requests)
     ]
     return pl.DataFrame(numbered, schema=REQUEST_SCHEMA)
+
+
+def item(**fields: Any) -> dict[str, Any]:
+    """An item of which nothing is known but ``fields``."""
+    return dict.fromkeys(ITEM_TEXTS, "") | dict.fromkeys(ITEM_NUMBERS, 0) | fields
 
 
 def shop(*versions: RulesVersion) -> pl.DataFrame:

@@ -104,6 +104,18 @@ def test_a_late_hit_that_joins_two_runs_changes_where_the_later_is_cut() -> None
     assert MIDNIGHT_US + 4 * HOUR_US in found.explained_hours()
 
 
+def test_a_late_sale_takes_the_value_from_what_repeats_it_in_a_later_hour() -> None:
+    first, again = (
+        Visit(client=0, property_id=1, event_at=MIDNIGHT_US + at, opens_session=True, look=15)
+        for at in (0, 3 * HOUR_US)
+    )
+    hits = hits_of([first, again], GAP_US)
+    late = Explanations.of({(1, MIDNIGHT_US)}, session_gaps_us={1: GAP_US})
+    found = audited(hits[1:], hits, late)
+    assert found.examples.is_empty()
+    assert MIDNIGHT_US + 3 * HOUR_US in found.explained_hours()
+
+
 @examples(25)
 @given(st.data())
 def test_a_hit_that_one_side_lost_is_found_unless_late_hits_lie_around_it(
@@ -199,8 +211,8 @@ def test_every_number_of_every_rollup_depends_on_something() -> None:
         rollup.name: {dependence(rollup.name, name) for name in (*rollup.sums, *rollup.uniques)}
         for rollup in ROLLUPS
     }
-    assert told["totals"] == {"hits", "sessions"}
-    assert told["minutes"] == told["events"] == {"hits"}
+    assert told["totals"] == told["events"] == {"hits", "sessions"}
+    assert told["minutes"] == {"hits"}
     assert told["pages"] == told["landing"] == told["technology"] == {"sessions"}
     assert told["acquisition"] == told["first_user"] == told["visitors"] == {"touches"}
 

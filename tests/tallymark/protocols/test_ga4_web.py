@@ -7,7 +7,7 @@ import pytest
 
 from tallymark.protocols import decode
 from tallymark.protocols.ga4_web import MAX_LINES
-from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, web
+from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, item, web
 
 BASE = f"v=2&tid={SHOP}&cid=1.2&en=page_view"
 HOUR_US = 3_600_000_000
@@ -83,15 +83,20 @@ def test_a_query_is_a_hit(query: str, expected: dict[str, Any]) -> None:
 
 
 def test_items_keep_their_order_and_their_tildes() -> None:
-    items = "&pr10=idlast&pr2=idsku2~nmA~~B~brAcme~caShoes~vared~cpSALE~pr12.5~qt3&pr1=idsku1"
+    items = (
+        "&pr10=idlast&pr2=idsku2~nmA~~B~brAcme~caShoes~c2Red~c5Deep~vared~cpSALE~afOutlet~liL1"
+        "~lnSummer~pr12.5~qt3~ds1.5~lp4&pr1=idsku1"
+    )
 
     found = one_hit(web(BASE + items))["items"]
 
-    assert [item["item_id"] for item in found] == ["sku1", "sku2", "last"]
-    assert found[1] == {
-        "item_id": "sku2", "item_name": "A~B", "item_brand": "Acme", "item_variant": "red",
-        "item_category": "Shoes", "price_micros": 12_500_000, "quantity": 3, "coupon": "SALE",
-    }  # fmt: skip
+    assert [one["item_id"] for one in found] == ["sku1", "sku2", "last"]
+    assert found[1] == item(
+        item_id="sku2", item_name="A~B", item_brand="Acme", item_variant="red",
+        item_category="Shoes", item_category2="Red", item_category5="Deep", coupon="SALE",
+        affiliation="Outlet", item_list_id="L1", item_list_name="Summer", price_micros=12_500_000,
+        quantity=3, discount_micros=1_500_000, index=4,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from tallymark.protocol_limits import MAX_EVENTS
 from tallymark.protocols import decode
-from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, processed, server
+from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, item, processed, server
 
 HOUR_US = 3_600_000_000
 
@@ -51,12 +51,11 @@ def hit_of(**params: Any) -> dict[str, Any]:
                      {"key": "size", "text": "4.5", "micros": 4_500_000},
                      {"key": "gift", "text": "true", "micros": None},
                      {"key": "tags", "text": '["a"]', "micros": None}]}),
-        ({"items": [{"item_id": 5, "price": 1.1, "quantity": 2}, {"item_name": "B"}, 3]},
-         {"items": [
-             {"item_id": "5", "item_name": "", "item_brand": "", "item_variant": "",
-              "item_category": "", "price_micros": 1_100_000, "quantity": 2, "coupon": ""},
-             {"item_id": "", "item_name": "B", "item_brand": "", "item_variant": "",
-              "item_category": "", "price_micros": 0, "quantity": 1, "coupon": ""}]}),
+        ({"items": [{"item_id": 5, "price": 1.1, "quantity": 2, "discount": 0.1, "index": 3,
+                     "item_category3": "C", "affiliation": "Outlet"}, {"item_name": "B"}, 3]},
+         {"items": [item(item_id="5", price_micros=1_100_000, quantity=2, discount_micros=100_000,
+                         index=3, item_category3="C", affiliation="Outlet"),
+                    item(item_name="B", quantity=1)]}),
         ({"items": "none"}, {"items": []}),
     ],
 )  # fmt: skip

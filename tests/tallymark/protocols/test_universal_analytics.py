@@ -8,7 +8,7 @@ import pytest
 from tallymark.protocol_limits import MAX_PAYLOADS
 from tallymark.protocols import decode
 from tallymark.protocols.universal_analytics import MAX_QUEUE_MS
-from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, processed, web
+from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, item, processed, web
 
 BASE = f"v=1&tid={SHOP}&cid=35009a79-1a05-49d7-b876-2b884d0f825b"
 PRODUCT = "&pr1id=P12345&pr1nm=Android+T-Shirt&pr1br=Google&pr1ca=Apparel%2FT-Shirts&pr1va=Black"
@@ -68,9 +68,8 @@ def param(key: str, text: str, micros: int | None = None) -> dict[str, Any]:
                      param("tax", "12.00", 12_000_000)]}),
         ("&t=item&ti=12345&in=sofa&ip=300&iq=2&ic=u3eqds43&iv=furniture&cu=EUR",
          {"event_name": "transaction_item", "transaction_id": "12345", "sent_value_micros": 0,
-          "items": [{"item_id": "u3eqds43", "item_name": "sofa", "item_brand": "",
-                     "item_variant": "", "item_category": "furniture", "coupon": "",
-                     "price_micros": 300_000_000, "quantity": 2}]}),
+          "items": [item(item_id="u3eqds43", item_name="sofa", item_category="furniture",
+                         price_micros=300_000_000, quantity=2)]}),
         ("&t=pageview&cd1=gold&cm2=1.5&cg1=shoes&strange=1",
          {"params": [param("dimension1", "gold"), param("metric2", "1.5", 1_500_000),
                      param("content_group1", "shoes"), param("strange", "1")]}),
@@ -120,9 +119,9 @@ def test_an_action_on_products_is_an_event_beside_the_hit_that_carries_it(
     assert (acted["event_name"], acted["transaction_id"]) == (event_name, "T1")
     assert (carrier["sent_value_micros"], acted["sent_value_micros"]) == (0, value_micros)
     assert acted["items"] == [
-        {"item_id": "P12345", "item_name": "Android T-Shirt", "item_brand": "Google",
-         "item_variant": "Black", "item_category": "Apparel/T-Shirts", "coupon": "SUMMER",
-         "price_micros": 29_200_000, "quantity": 2}
+        item(item_id="P12345", item_name="Android T-Shirt", item_brand="Google",
+             item_variant="Black", item_category="Apparel/T-Shirts", coupon="SUMMER",
+             price_micros=29_200_000, quantity=2)
     ]  # fmt: skip
     assert carrier["hit_id"][:-5] == acted["hit_id"][:-5]
     assert (carrier["hit_id"][-5:], acted["hit_id"][-5:]) == ("-0000", "-0001")
