@@ -137,10 +137,10 @@ HALF_HOUR_US = 30 * MINUTE_US
 
 
 def chain(*times: int, opens: bool = True, client: int = 0) -> list[Visit]:
-    """Hits of one client at these µs after midnight."""
+    """Hits of one client at these µs after midnight, of a property whose slots are hours."""
     return [
         Visit(
-            client=client, property_id=1, event_at=MIDNIGHT_US + at, opens_session=opens, look=1
+            client=client, property_id=3, event_at=MIDNIGHT_US + at, opens_session=opens, look=1
         )
         for at in times
     ]  # fmt: skip
