@@ -74,14 +74,6 @@ def _sources(referrers: pl.Series) -> pl.DataFrame:
 
 @lru_cache(maxsize=1)
 def _sites() -> pl.DataFrame:
-    """``site``, ``kind``, ``known_source`` (null: the site itself), ours before those of others."""
-    texts = {"site": pl.String, "kind": pl.String, "source": pl.String}
-    tables = [
-        pl.read_csv(resources.files("tallymark.data").joinpath(name).read_bytes(), schema=schema)
-        for name, schema in (
-            ("own_referrer_sites.csv", texts),
-            ("referrer_sites.csv", {name: texts[name] for name in ("site", "kind")}),
-        )
-    ]
-    together = pl.concat(tables, how="diagonal").rename({"source": "known_source"})
-    return together.unique("site", keep="first", maintain_order=True)
+    """``site``, ``kind``, ``known_source`` (null: the site itself)."""
+    file = resources.files("tallymark.data").joinpath("referrer_sites.csv")
+    return pl.read_csv(file.read_bytes()).rename({"source": "known_source"})

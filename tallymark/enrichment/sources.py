@@ -46,7 +46,8 @@ FREE_IDS: Final = {
     "_hsenc": ("hubspot", "email"),
     "vero_id": ("vero", "email"),
 }
-"""The same of ids that nobody pays for: of Google's free listings of products, and of mails."""
+"""The same of ids that nobody pays for: of Google's free listings of products, and of mails, which
+tell who got one and so are not kept."""
 _IDS: Final = CLICK_IDS | FREE_IDS
 
 FIELDS: Final = ("source", "medium", "campaign", "term", "content")
@@ -83,7 +84,7 @@ def with_sources(hits: pl.DataFrame) -> pl.DataFrame:
 def _named() -> dict[str, pl.Expr]:
     source, medium, campaign = (pl.col(name) for name in FIELDS[:3])
     is_sourced = source != ""
-    is_clicked = pl.col("click_id") != ""
+    is_clicked = pl.col("click_source") != ""
     is_tagged = is_sourced | (medium != "") | (campaign != "")
     site = pl.col("referrer_site")
     is_sent = (site != "") & (site != site_of(pl.col("host")))
@@ -126,7 +127,7 @@ def _tag_columns() -> tuple[pl.Expr, ...]:
     media = {name: pl.lit(medium) for name, (_, medium) in _IDS.items()}
     return (
         *(pl.col(f"utm_{field}") for field in FIELDS),
-        clicked({name: pl.col(name) for name in _IDS}).alias("click_id"),
+        clicked({name: pl.col(name) for name in CLICK_IDS}).alias("click_id"),
         clicked(sources).alias("click_source"),
         clicked(media).alias("click_medium"),
     )
