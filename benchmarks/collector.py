@@ -11,6 +11,7 @@ The bare app whose threads share a CPU, as the collector's do, shows what that a
 import argparse
 import contextlib
 import http.client
+import json
 import multiprocessing
 import re
 import shutil
@@ -33,6 +34,7 @@ from granian.constants import HTTPModes, Interfaces
 from collector.server import serve
 from collector.settings import CollectorSettings
 from collector.shared_cpu import shared_cpu
+from tallymark.properties import secret_hash
 
 BAR = 1.4
 CONNECTIONS = 16
@@ -53,6 +55,7 @@ HEADERS = {
     "Sec-CH-UA-Mobile": "?0",
     "Sec-CH-UA-Platform": '"Linux"',
 }
+SECRET = "0123456789abcdef"
 BODY = "en=scroll&epn.percent_scrolled=90&_et=5000"
 
 
@@ -78,7 +81,7 @@ PROTOCOLS = {
     "ga4_web": Request("POST", TARGET, BODY),
     "ga4_web_by_get": Request("GET", TARGET),
     "measurement_protocol": Request(
-        "POST", "/mp/collect?measurement_id=G-SHOP&api_secret=0123456789abcdef", _DOCUMENT
+        "POST", f"/mp/collect?measurement_id=G-SHOP&api_secret={SECRET}", _DOCUMENT
     ),
     "universal_analytics": Request("POST", "/collect", _PAYLOAD),
     "pixel": Request("GET", "/p.gif?tid=G-SHOP&en=mail_opened&cs=newsletter&cm=email&cn=spring"),
@@ -120,6 +123,10 @@ def serve_bare(port: int, threads: int, load: Callable[[], Callable[..., Any]]) 
 
 
 def serve_collector(port: int, threads: int, data_dir: str) -> None:
+    rules = Path(data_dir) / "rules"
+    rules.mkdir(exist_ok=True)
+    known = {"measurement_id": "G-SHOP", "api_secret_hash": secret_hash(SECRET)}
+    (rules / "properties.json").write_text(json.dumps({"properties": [known]}))
     serve(
         CollectorSettings(
             data_dir=Path(data_dir),
