@@ -105,12 +105,15 @@ def _mask_text(body: str) -> tuple[str, str]:
 
 
 def _mask_pairs(text: str, pair: re.Pattern[str]) -> tuple[str, str]:
-    secrets = [
-        unquote_plus(match[3])
-        for match in pair.finditer(text)
-        if unquote(match[2]).lower() == SECRET_PARAMETER
-    ]
-    return pair.sub(rf"\g<1>{MASK}", text), secrets[0] if secrets else ""
+    secrets: list[str] = []
+
+    def mask(match: re.Match[str]) -> str:
+        if not secrets and unquote(match[2]).lower() == SECRET_PARAMETER:
+            secrets.append(unquote_plus(match[3]))
+        return match[1] + MASK
+
+    masked = pair.sub(mask, text)
+    return masked, secrets[0] if secrets else ""
 
 
 def _mask_keys(text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 1.0
 WORTH_A_MOVE: Final = 0.25
 """This share of the CPU must be taken by others, and be idle more on another one."""
 _STAT: Final = Path("/proc/stat")
