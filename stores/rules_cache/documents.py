@@ -17,7 +17,6 @@ import orjson
 
 from stores.rules_cache.problems import (
     InvalidPropertyError,
-    Problem,
     list_problems,
     text_problems,
 )
@@ -27,6 +26,7 @@ from stores.rules_cache.rate_documents import (
     rate_row,
     rates_problems,
 )
+from tallymark.problems import Problem
 from tallymark.properties import DEFAULT_LOOKBACK_DAYS, SINCE_EVER, Property, RulesVersion
 
 MAX_NAME_CHARACTERS: Final = 100

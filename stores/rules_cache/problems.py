@@ -1,19 +1,8 @@
-"""Problems of a document: each says where it is, what came and what is allowed."""
+"""Problems of properties: all that is wrong with one, or with a document of them, together."""
 
 import re
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """One thing that is wrong: where it stands, what came, what is allowed."""
-
-    where: str
-    got: object
-    allowed: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: got {self.got!r}; allowed: {self.allowed}"
+from tallymark.problems import Problem
 
 
 class InvalidPropertyError(ValueError):

@@ -5,8 +5,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from stores.rules_cache.problems import Problem, text_problems
+from stores.rules_cache.problems import text_problems
 from tallymark.exchange_rates import MAX_RATE, RATE_PLACES, ExchangeRate
+from tallymark.problems import Problem
 
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

@@ -1,0 +1,232 @@
+"""The rules document: all that a property may decide about its hits, with every check.
+
+Its JSON Schema is ``Rules.model_json_schema()``; ``docs/rules.md`` explains each part
+by an example.
+"""
+
+import re
+import zoneinfo
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from tallymark.exchange_rates import MAX_RATE, RATE_PLACES
+from tallymark.problems import Problem
+from tallymark.rule_documents.conditions import Condition
+from tallymark.rule_documents.models import (
+    MAX_LIST,
+    Currency,
+    EventName,
+    FilterName,
+    Host,
+    RuleModel,
+    refuse,
+)
+from tallymark.rule_documents.rewrites import MAX_REWRITES, Rewrite
+
+MAX_BYTES: Final = 200_000
+"""Of a document."""
+MAX_FILTERS: Final = 50
+MAX_KEY_EVENTS: Final = 50
+RESERVED_FILTERS: Final = ("bot", "host", "too_old")
+"""Names by which ``excluded_by`` tells what needs no rule."""
+
+
+def _time_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        refuse("a name of the IANA time zone database, such as Europe/Berlin")
+    return name
+
+
+def _rate(text: str) -> str:
+    if not re.fullmatch(rf"[0-9]{{1,10}}(\.[0-9]{{1,{RATE_PLACES}}})?", text) or not (
+        0 < Decimal(text) <= MAX_RATE
+    ):
+        refuse(
+            f"the text of a decimal number above 0 and up to {MAX_RATE}, with {RATE_PLACES} "
+            'decimal places at most, such as "1.0834"'
+        )
+    return text
+
+
+def _day(text: str) -> str:
+    try:
+        is_day = date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        is_day = False
+    if not is_day:
+        refuse("a day, such as 2026-01-31")
+    return text
+
+
+def _amount(text: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text):
+        refuse('the text of an amount from 0 to 999999999.999999, such as "12.50"')
+    return text
+
+
+class Rate(RuleModel):
+    """What a unit of another currency is worth in the property's own, from a day (UTC) on."""
+
+    currency: Currency
+    since: Annotated[str, AfterValidator(_day)]
+    rate: Annotated[str, AfterValidator(_rate)]
+
+
+class Filter(RuleModel):
+    """Hits that are kept and do not count.
+
+    Attributes:
+        name: What ``excluded_by`` says of a hit that it applies to.
+        when: Which hits.
+        state: ``off`` filters nothing.
+    """
+
+    name: FilterName
+    when: Condition
+    state: Literal["active", "off"] = "active"
+
+    @model_validator(mode="after")
+    def _has_a_name_of_its_own(self) -> "Filter":
+        if self.name in RESERVED_FILTERS:
+            refuse(f"a name other than {', '.join(RESERVED_FILTERS)}, which are taken")
+        return self
+
+
+class KeyEvent(RuleModel):
+    """An event that a property is after.
+
+    Attributes:
+        event: Its name.
+        when: Which of them; all where nothing is said.
+        default_value: What one without a value of its own is worth, in the property's currency.
+    """
+
+    event: EventName
+    when: Condition | None = None
+    default_value: Annotated[str, AfterValidator(_amount)] | None = None
+
+
+def _named(event: object) -> object:
+    return {"event": event} if isinstance(event, str) else event
+
+
+class Rules(RuleModel):
+    """What a property decides about its hits.
+
+    Attributes:
+        time_zone: IANA name; days start by it.
+        currency: What amounts are reported in.
+        session_gap_seconds: A pause so long begins a new session.
+        engagement_threshold_seconds: A session in focus for so long is engaged.
+        attribution_lookback_days: How far back a session without a source of its own looks.
+        allowed_hosts: Hosts that hits come from, with their subdomains; none means any.
+        referral_exclusions: Hosts, with their subdomains, that visitors come back from and that
+            are no source.
+        exchange_rates: Of currencies that sales are sent in, other than ``currency``.
+        rewrites: What is changed of hits, one after the other, before anything is found out.
+        filters: Hits that do not count; the first that applies is told.
+        key_events: Names of events, or events with more to say.
+    """
+
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    currency: Currency = "USD"
+    session_gap_seconds: int = Field(1800, ge=300, le=14_400)
+    engagement_threshold_seconds: int = Field(10, ge=1, le=60)
+    attribution_lookback_days: int = Field(90, ge=1, le=90)
+    allowed_hosts: tuple[Host, ...] = Field((), max_length=MAX_LIST)
+    referral_exclusions: tuple[Host, ...] = Field((), max_length=MAX_LIST)
+    exchange_rates: tuple[Rate, ...] = Field((), max_length=5_000)
+    rewrites: tuple[Rewrite, ...] = Field((), max_length=MAX_REWRITES)
+    filters: tuple[Filter, ...] = Field((), max_length=MAX_FILTERS)
+    key_events: tuple[Annotated[KeyEvent, BeforeValidator(_named)], ...] = Field(
+        (KeyEvent(event="purchase"),), max_length=MAX_KEY_EVENTS
+    )
+
+    @model_validator(mode="after")
+    def _repeats_nothing(self) -> "Rules":
+        _unique("filters", self.filters, lambda each: each.name)
+        _unique("key_events", self.key_events, lambda each: each.event)
+        _unique("exchange_rates", self.exchange_rates, lambda each: (each.currency, each.since))
+        return self
+
+    def document(self) -> dict[str, Any]:
+        """It as JSON: ``parse_rules`` gives it back. What is not said is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def _unique(name: str, parts: Iterable[Any], key: Callable[[Any], Hashable]) -> None:
+    counts = Counter(map(key, parts))
+    repeated = [str(each) for each, count in counts.items() if count > 1]
+    if repeated:
+        refuse(f"{name}: each of them once; given more often: {', '.join(repeated)}")
+
+
+class InvalidRulesError(ValueError):
+    """All problems of a rules document, together."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def parse_rules(document: object) -> Rules:
+    """The rules that a document (what JSON or YAML was read into) holds.
+
+    Raises:
+        InvalidRulesError: with every problem, where it stands, what came and what is allowed.
+    """
+    try:
+        content = orjson.dumps(document)
+    except (TypeError, orjson.JSONEncodeError) as error:
+        problem = Problem(where="document", got=str(error), allowed="what JSON can hold")
+        raise InvalidRulesError([problem]) from error
+    if len(content) > MAX_BYTES:
+        problem = Problem(
+            where="document", got=f"{len(content)} bytes", allowed=f"up to {MAX_BYTES} bytes"
+        )
+        raise InvalidRulesError([problem])
+    try:
+        return Rules.model_validate_json(content)
+    except ValidationError as error:
+        raise InvalidRulesError([_problem(each) for each in error.errors()]) from error
+
+
+def _problem(error: ErrorDetails) -> Problem:
+    allowed = str(error.get("ctx", {}).get("allowed") or error["msg"])
+    got = error["input"]
+    if error["type"] == "extra_forbidden":
+        allowed = "nothing of this name"
+    elif error["type"] == "missing":
+        got, allowed = "nothing", "something: it has to be said"
+    elif error["type"] == "union_tag_invalid":
+        got, allowed = error["ctx"]["tag"], f"one of {error['ctx']['expected_tags']}"
+    return Problem(
+        where=_where(error["loc"]),
+        got=got,
+        allowed=allowed.removeprefix("Input should be ").removeprefix("String should "),
+    )
+
+
+def _where(places: tuple[int | str, ...]) -> str:
+    """``filters[2].when.any[0].is``; the kind of a rewrite is no place in it."""
+    if places[:1] == ("rewrites",):
+        places = (*places[:2], *places[3:])
+    where = ""
+    for place in places:
+        where += f"[{place}]" if isinstance(place, int) else f".{place}"
+    return where.removeprefix(".") or "document"
