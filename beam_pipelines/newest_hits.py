@@ -42,7 +42,7 @@ def newest_hits(
     for hour, part, newest_us in _slices(objects, hours):
         if kept.height == last and newest_us < kept.get_column("received_at").item(-1):
             continue
-        requests = requests_naming(hour.read(part).requests, [owner.measurement_id])
+        requests = requests_naming(hour.read(part).requests, owner.measurement_ids)
         hits = process_what_can_be(requests, properties_of)[0].hits
         mine = hits.filter(pl.col("property_id") == owner.property_id)
         if client_id is not None:

@@ -68,9 +68,9 @@ class Places:
         """
         known = self.properties()
         for owner in known:
-            if text in (str(owner.property_id), owner.measurement_id):
+            if text in (str(owner.property_id), *owner.measurement_ids):
                 return owner
-        some = ", ".join(f"{owner.property_id} ({owner.measurement_id})" for owner in known[:5])
+        some = ", ".join(f"{owner.property_id} ({owner.label})" for owner in known[:5])
         raise ValueError(
             f"property: expected a number or a measurement id, got {text!r}; "
             f"there are {len(known)}: {some or 'none'}"

@@ -1,6 +1,6 @@
 """What a replay is told, and what follows of it for the archive as it stands."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -128,22 +128,26 @@ class Replay:
     """
 
     def __init__(self, request: ReplayRequest) -> None:
-        self.request = request
         self.objects = open_objects(request.archive_url)
         self.archive = RawArchive(self.objects)
         self.code_version = code_version()
         self.choice = RulesChoice(request.rules)
         cache = FileRulesCache(Path(request.rules_path))
+        asked = set(request.measurement_ids or ())
         self._owners = [
             owner
             for owner in cache.properties()
-            if request.measurement_ids is None or owner.measurement_id in request.measurement_ids
+            if request.measurement_ids is None or asked.intersection(owner.measurement_ids)
         ]
-        self._check_properties()
+        self.request = request
+        if request.measurement_ids is not None:
+            # A property's reports hold all its data streams, so all of them are replayed.
+            whole = (one for owner in self._owners for one in owner.measurement_ids)
+            self.request = replace(request, measurement_ids=tuple(whole))
+        self._check_properties(asked)
 
-    def _check_properties(self) -> None:
-        asked = set(self.request.measurement_ids or ())
-        unknown = asked - {owner.measurement_id for owner in self._owners}
+    def _check_properties(self, asked: set[str]) -> None:
+        unknown = asked.difference(*(owner.measurement_ids for owner in self._owners))
         if unknown:
             raise ValueError(
                 f"measurement ids: expected ids of properties, got {', '.join(sorted(unknown))}; "

@@ -48,7 +48,7 @@ def request_of(
         wide_rows_url=places.wide_rows_url,
         rules_path=places.rules_path,
         is_sealing=wish.is_sealing or wish.only_range,
-        measurement_ids=None if owner is None else (owner.measurement_id,),
+        measurement_ids=None if owner is None else owner.measurement_ids,
         rules=wish.rules,
         late_us=places.late_us,
         clock_us=RawArchive(places.objects).clock(),
@@ -105,9 +105,12 @@ class ServedInputs:
     def _holds(self, lineage: str, hour: int, owner: Property | None) -> bool:
         received = on_time_hours(Span(hour, hour + HOUR_US), self._late_us)
         manifests = self._clean.manifests(lineage, received)
-        asked = None if owner is None else owner.measurement_id
+        asked = set() if owner is None else set(owner.measurement_ids)
         return len(manifests) == len(received) and all(
             hour not in manifest.not_held
-            and (manifest.measurement_ids is None or asked in manifest.measurement_ids)
+            and (
+                manifest.measurement_ids is None
+                or (owner is not None and asked <= set(manifest.measurement_ids))
+            )
             for manifest in manifests
         )

@@ -125,7 +125,8 @@ def serve_bare(port: int, threads: int, load: Callable[[], Callable[..., Any]]) 
 def serve_collector(port: int, threads: int, data_dir: str) -> None:
     rules = Path(data_dir) / "rules"
     rules.mkdir(exist_ok=True)
-    known = {"measurement_id": "G-SHOP", "api_secret_hash": secret_hash(SECRET)}
+    secret = {"hash": secret_hash(SECRET), "expires_at": None}
+    known = {"data_streams": [{"measurement_id": "G-SHOP", "api_secrets": [secret]}]}
     (rules / "properties.json").write_text(json.dumps({"properties": [known]}))
     serve(
         CollectorSettings(

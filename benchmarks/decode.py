@@ -16,7 +16,7 @@ import orjson
 import polars as pl
 
 from tallymark.processing import enrich, process_requests
-from tallymark.properties import Property, properties_frame
+from tallymark.properties import DataStream, Property, properties_frame
 from tallymark.protocols import decode
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.rules import apply_rules
@@ -128,9 +128,7 @@ def main() -> None:
         Property(
             property_id=number + 1,
             name=f"Shop {number}",
-            measurement_id=f"G-{number}",
-            api_secret_hash="",
-            read_key_hash="",
+            data_streams=(DataStream(measurement_id=f"G-{number}"),),
         )
         for number in range(PROPERTIES)
     )

@@ -99,7 +99,7 @@ class Run:
 def archive(folder: Path, hits: int, hours: int) -> Archive:
     """Record about so many hits, evenly spread over the hours."""
     made = create_property(folder / "properties.json", name="Replayed", random_bytes=os.urandom)
-    of = template(Site(measurement_id=made.created.measurement_id))
+    of = template(Site(measurement_id=made.measurement_id))
     copies = max(1, round(hits / of.hits))
     raw = RawArchive(open_objects(f"file:{folder / 'archive'}"))
     end_us = FIRST_US + hours * HOUR_US

@@ -26,7 +26,7 @@ def ensure_demo_property(folder: DataFolder) -> dict[str, Any]:
     new = create_property(folder.rules_path, name=DEMO_NAME, random_bytes=secrets.token_bytes)
     document = {
         "property_id": new.created.property_id,
-        "measurement_id": new.created.measurement_id,
+        "measurement_id": new.measurement_id,
         "api_secret": new.api_secret,
         "read_key": new.read_key,
     }

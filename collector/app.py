@@ -76,7 +76,7 @@ class Worker:
         worker = cls(
             settings=settings,
             spool=spool,
-            known=KnownProperties(settings.properties_path),
+            known=KnownProperties(settings.properties_path, clock),
             visitors=visitors,
             browsers=Browsers(visitors, clock),
             space=SpoolSpace(settings.spools_dir, settings.max_segment_bytes),

@@ -6,8 +6,9 @@ Workers do not import the rules cache: it brings Polars along, and they are to s
 import hashlib
 import hmac
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
@@ -15,19 +16,32 @@ import orjson
 _LOG = logging.getLogger(__name__)
 
 
-class KnownProperties:
-    """Measurement ids and hashed secrets, read again when the file has been replaced."""
+class _Stream(NamedTuple):
+    """What is known of one data stream: hosts, and (hash, UTC µs of its end) of each secret."""
 
-    def __init__(self, path: Path) -> None:
+    hosts: tuple[str, ...]
+    secrets: tuple[tuple[str, int | None], ...]
+
+
+class KnownProperties:
+    """Data streams and hashed secrets, read again when the file has been replaced.
+
+    Args:
+        path: The document of ``stores.rules_cache.documents``.
+        clock: UTC µs.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], int]) -> None:
         self._path = path
+        self._clock = clock
         self._stamp: tuple[int, int, int] | None = None
-        self._hashes: dict[str, str] | None = None
-        self._hosts: dict[str, tuple[str, ...]] = {}
+        self._streams: dict[str, _Stream] | None = None
+        self._count = 0
         self.refresh()
 
     def __len__(self) -> int:
         """How many properties are known."""
-        return len(self._hashes or ())
+        return self._count
 
     def refresh(self) -> None:
         """Read the file if it has changed. One that is gone or broken leaves the last rules."""
@@ -38,12 +52,12 @@ class KnownProperties:
                 return
             document = orjson.loads(self._path.read_bytes())
             entries = document["properties"]
-            hashes = {
-                str(entry["measurement_id"]): str(entry["api_secret_hash"]) for entry in entries
+            self._streams = {
+                str(stream["measurement_id"]): _stream(stream, _newest_hosts(entry))
+                for entry in entries
+                for stream in entry["data_streams"]
             }
-            hosts = {str(entry["measurement_id"]): _newest_hosts(entry) for entry in entries}
-            self._hashes = hashes
-            self._hosts = {owner: allowed for owner, allowed in hosts.items() if allowed}
+            self._count = len(entries)
             self._stamp = stamp
         except FileNotFoundError:
             return
@@ -51,22 +65,23 @@ class KnownProperties:
             _LOG.warning("properties file kept as last read, it cannot be read now: %r", error)
 
     def knows(self, measurement_id: str) -> bool:
-        """Whether a property has this id; true of any while no file has been read yet."""
-        return self._hashes is None or measurement_id in self._hashes
+        """Whether a data stream has this id; true of any while no file has been read yet."""
+        return self._streams is None or measurement_id in self._streams
 
     def allows_page_of(self, measurement_id: str, origin: str, referer: str) -> bool:
-        """Whether the property's newest rules allow hits of the page that a browser names.
+        """Whether the stream, or else the newest rules, expect hits of the page a browser names.
 
         The answer is a hint: what counts is the page that the hit itself names.
         """
-        allowed = self._hosts.get(measurement_id)
+        stream = (self._streams or {}).get(measurement_id)
+        allowed = stream.hosts if stream else ()
         host = (_host_of(origin) or _host_of(referer)) if allowed else ""
         if not allowed or not host:
             return True
         return host in allowed or host.endswith(tuple("." + each for each in allowed))
 
     def accepts_secret(self, measurement_id: str, secret: str) -> bool:
-        """Whether ``secret`` belongs to the property (constant time; false if it is unknown).
+        """Whether ``secret`` belongs to the data stream (constant time; false if it is unknown).
 
         The verdict is recorded and cannot be mended later, as the secret is not kept. So a refusal
         is given only by the file as it stands now: the property may have been made a moment ago.
@@ -78,7 +93,19 @@ class KnownProperties:
         return self._is_secret_of(measurement_id, given)
 
     def _is_secret_of(self, measurement_id: str, digest: str) -> bool:
-        return hmac.compare_digest(digest, (self._hashes or {}).get(measurement_id, ""))
+        stream = (self._streams or {}).get(measurement_id)
+        now = self._clock()
+        found = [
+            hmac.compare_digest(digest, each) and (until is None or now < until)
+            for each, until in (stream.secrets if stream else ())
+        ]
+        return any(found)
+
+
+def _stream(row: dict[str, Any], hosts: tuple[str, ...]) -> _Stream:
+    own = tuple(str(host) for host in row.get("allowed_hosts", ()))
+    secrets = tuple((str(key["hash"]), key["expires_at"]) for key in row["api_secrets"])
+    return _Stream(own or hosts, secrets)
 
 
 def _newest_hosts(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -200,7 +200,7 @@ def _authorised(property_id: str) -> Property:
     if owner is None:
         secret_hash(key)  # takes as long as if there were one
         raise errors.permission_denied()
-    if not owner.accepts_read_key(key):
+    if not owner.accepts_read_key(key, _parts().now_us()):
         raise errors.permission_denied()
     return owner
 

@@ -56,7 +56,7 @@ def overview_document(
         "property": {
             "id": str(owner.property_id),
             "name": owner.name,
-            "measurementId": owner.measurement_id,
+            "measurementId": next(iter(owner.measurement_ids), ""),
             "timeZone": rules.time_zone,
             "currency": rules.currency,
         },

@@ -194,7 +194,8 @@ def _of(hits: pl.DataFrame, owner: Property) -> pl.DataFrame:
 
 def _names_alone(request: pl.DataFrame, owner: Property) -> bool:
     """Whether a request names this property and none beside it, so that all of it is its own."""
-    return named_measurement_ids(request) == {owner.measurement_id}
+    named = named_measurement_ids(request)
+    return bool(named) and named <= set(owner.measurement_ids)
 
 
 def _request(search: Search, *, is_whole: bool, is_owner: bool) -> dict[str, Any]:

@@ -44,14 +44,52 @@ class RulesVersion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HashedKey:
+    """What is stored of a secret: its hash, and when it ends.
+
+    Attributes:
+        key_hash: See ``secret_hash``.
+        expires_at: UTC µs from which it opens nothing any more; ``None`` means never.
+    """
+
+    key_hash: str
+    expires_at: int | None = None
+
+    def is_in_force(self, now_us: int) -> bool:
+        """Whether it still opens what it is for."""
+        return self.expires_at is None or now_us < self.expires_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataStream:
+    """A source of a property's hits, such as one site or one app.
+
+    Attributes:
+        measurement_id: What its hits name.
+        name: For people.
+        allowed_hosts: Hosts whose pages the collector expects; without any those of the rules.
+            A hint to whoever sets a site up; what counts is the rules' own list.
+        api_secrets: Of servers that send hits by the Measurement Protocol.
+    """
+
+    measurement_id: str
+    name: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    api_secrets: tuple[HashedKey, ...] = ()
+
+    def accepts_secret(self, secret: str, now_us: int) -> bool:
+        """Whether ``secret`` is a Measurement Protocol secret of the stream (constant time)."""
+        return _opens(self.api_secrets, secret, now_us)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Property:
-    """A property: ids, hashed keys, versions of its rules (ascending, at least one)."""
+    """A property: data streams, hashed keys, versions of its rules (ascending, at least one)."""
 
     property_id: int
     name: str
-    measurement_id: str
-    api_secret_hash: str
-    read_key_hash: str
+    data_streams: tuple[DataStream, ...] = ()
+    read_keys: tuple[HashedKey, ...] = ()
     versions: tuple[RulesVersion, ...] = field(default_factory=lambda: (RulesVersion(version=1),))
 
     @property
@@ -59,13 +97,26 @@ class Property:
         """The newest version, whether it is in force yet or not."""
         return self.versions[-1]
 
-    def accepts_secret(self, secret: str) -> bool:
-        """Whether ``secret`` is this property's Measurement Protocol secret (constant time)."""
-        return hmac.compare_digest(secret_hash(secret), self.api_secret_hash)
+    @property
+    def measurement_ids(self) -> tuple[str, ...]:
+        """Of its data streams, in their order."""
+        return tuple(stream.measurement_id for stream in self.data_streams)
 
-    def accepts_read_key(self, key: str) -> bool:
+    @property
+    def label(self) -> str:
+        """The measurement ids, for people who read a line."""
+        return ", ".join(self.measurement_ids) or "no data stream"
+
+    def accepts_read_key(self, key: str, now_us: int) -> bool:
         """Whether ``key`` may read this property's reports (constant time)."""
-        return hmac.compare_digest(secret_hash(key), self.read_key_hash)
+        return _opens(self.read_keys, key, now_us)
+
+
+def _opens(keys: Iterable[HashedKey], secret: str, now_us: int) -> bool:
+    digest = secret_hash(secret)
+    # All are compared, so that the time taken does not say which one it was.
+    found = [hmac.compare_digest(digest, key.key_hash) and key.is_in_force(now_us) for key in keys]
+    return any(found)
 
 
 def secret_hash(secret: str) -> str:
@@ -89,14 +140,14 @@ PROPERTY_SCHEMA: Final = pl.Schema(
         "exchange_rates": pl.List(RATE),
     }
 )
-"""A row per version of a property; what processing joins to hits."""
+"""A row per data stream and version of its property's rules; what processing joins to hits."""
 
 
 def properties_frame(properties: Iterable[Property]) -> pl.DataFrame:
     """The versions of ``properties`` as a frame of ``PROPERTY_SCHEMA``."""
     rows = [
         {
-            "measurement_id": owner.measurement_id,
+            "measurement_id": measurement_id,
             "property_id": owner.property_id,
             "rules_version": rules.version,
             "effective_at": rules.effective_at,
@@ -110,6 +161,7 @@ def properties_frame(properties: Iterable[Property]) -> pl.DataFrame:
             "exchange_rates": rate_rows(rules.exchange_rates),
         }
         for owner in properties
+        for measurement_id in owner.measurement_ids
         for rules in owner.versions
     ]
     return pl.DataFrame(rows, schema=PROPERTY_SCHEMA)

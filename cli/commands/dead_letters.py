@@ -89,7 +89,7 @@ def _letters(
 
 def _names(owner: Property) -> pl.Expr:
     """Whether the recorded request names the property anywhere: it may be wrong in any way."""
-    return pl.col("request").str.contains(owner.measurement_id, literal=True)
+    return pl.col("request").str.contains_any(list(owner.measurement_ids))
 
 
 def _line(row: dict[str, Any]) -> str:

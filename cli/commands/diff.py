@@ -116,4 +116,4 @@ def _computed(lineage: Lineage, hours: Span) -> list[tuple[int, int]]:
 
 
 def _names(places: Places) -> dict[int, str]:
-    return {owner.property_id: owner.measurement_id for owner in places.properties()}
+    return {owner.property_id: owner.label for owner in places.properties()}

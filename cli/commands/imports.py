@@ -159,12 +159,12 @@ def _measurement_id(folder: DataFolder, property_id: int) -> str:
     except InvalidPropertyError as error:
         raise click.ClickException(f"{folder.rules_path} is broken; mend it:\n{error}") from error
     for owner in owners:
-        if owner.property_id == property_id:
-            return owner.measurement_id
+        if owner.property_id == property_id and owner.measurement_ids:
+            return owner.measurement_ids[0]
     known = ", ".join(str(owner.property_id) for owner in owners) or "none"
     raise click.ClickException(
-        f"--property: expected the id of a property in {folder.path} ({known}), got {property_id}; "
-        "tallymark property create makes one"
+        f"--property: expected the id of a property with a data stream in {folder.path} ({known}), "
+        f"got {property_id}; tallymark property create makes one"
     )
 
 

@@ -53,11 +53,15 @@ def personal_data(hours: Span, *, owner: str | None, as_json: bool, **where: Any
     with explained():
         places = places_of(**where)
         owners = places.properties() if owner is None else [places.property_named(owner)]
-        total = _found(places, hours, {one.measurement_id: one for one in owners})
+        total = _found(places, hours, _streams(owners))
     for row in total.iter_rows(named=True):
         click.echo(json.dumps(row) if as_json else _line(row))
     if not as_json:
         click.echo(_advice(total), err=True)
+
+
+def _streams(owners: list[Property]) -> dict[str, Property]:
+    return {stream: owner for owner in owners for stream in owner.measurement_ids}
 
 
 def _found(places: Places, hours: Span, owners: dict[str, Property]) -> pl.DataFrame:

@@ -66,7 +66,7 @@ def create(data: Path, as_json: bool, **settings: Any) -> None:
         raise click.ClickException(f"the property was not created:\n{error}") from error
     shown = {
         "property_id": new.created.property_id,
-        "measurement_id": new.created.measurement_id,
+        "measurement_id": new.measurement_id,
         "api_secret": new.api_secret,
         "read_key": new.read_key,
     }
@@ -103,7 +103,7 @@ def list_properties(data: Path, as_json: bool) -> None:
         rules = owner.current
         row = {
             "property_id": owner.property_id,
-            "measurement_id": owner.measurement_id,
+            "measurement_ids": list(owner.measurement_ids),
             "name": owner.name,
             "time_zone": rules.time_zone,
             "currency": rules.currency,
@@ -115,5 +115,6 @@ def list_properties(data: Path, as_json: bool) -> None:
 
 
 def _line(row: dict[str, Any]) -> str:
-    shown = row | {"allowed_hosts": ",".join(row["allowed_hosts"])}
+    lists = {name: ",".join(row[name]) for name in ("measurement_ids", "allowed_hosts")}
+    shown = row | lists
     return "  ".join(map(str, shown.values())).rstrip()

@@ -51,7 +51,7 @@ def publish(
         bounds = Bounds(relative=largest_change)
         review = _reviewed(places, lineage, bounds, is_acknowledged=acknowledge)
         if review.failed:
-            names = {owner.property_id: owner.measurement_id for owner in places.properties()}
+            names = {owner.property_id: owner.label for owner in places.properties()}
             click.echo(told(review, names), err=True)
             reasons = "\n".join(check.reason for check in review.failed)
             raise RefusedError(f"{name} was not published:\n{reasons}{_way_out(review)}")

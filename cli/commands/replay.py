@@ -102,7 +102,7 @@ def _judge(generation: Generation, console: Console, *, is_acknowledged: bool) -
     with progress() as report:
         review = generation.review(is_acknowledged=is_acknowledged, report=report)
     generation.conclude(may_be_published=review.adds_up)
-    names = {owner.property_id: owner.measurement_id for owner in generation.places.properties()}
+    names = {owner.property_id: owner.label for owner in generation.places.properties()}
     console.print(told(review, names), markup=False, soft_wrap=True)
     if not review.adds_up:
         raise RefusedError(

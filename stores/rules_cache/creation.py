@@ -11,7 +11,14 @@ from typing import Final
 from stores.rules_cache.documents import decode_properties, encode_properties, settings_problems
 from stores.rules_cache.problems import InvalidPropertyError
 from tallymark.exchange_rates import ExchangeRate
-from tallymark.properties import DEFAULT_LOOKBACK_DAYS, Property, RulesVersion, secret_hash
+from tallymark.properties import (
+    DEFAULT_LOOKBACK_DAYS,
+    DataStream,
+    HashedKey,
+    Property,
+    RulesVersion,
+    secret_hash,
+)
 
 SECRET_BYTES: Final = 16
 _BASE_36: Final = string.digits + string.ascii_uppercase
@@ -24,9 +31,10 @@ RandomBytes = Callable[[int], bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class CreatedProperty:
-    """A new property and its secrets, which are stored nowhere and cannot be shown again."""
+    """A new property of one data stream and its secrets, which are stored nowhere."""
 
     created: Property
+    measurement_id: str
     api_secret: str
     read_key: str
 
@@ -75,7 +83,8 @@ def create_property(
 def _draw(
     name: str, first: RulesVersion, known: list[Property], random_bytes: RandomBytes
 ) -> CreatedProperty:
-    taken = {owner.property_id for owner in known} | {owner.measurement_id for owner in known}
+    taken: set[object] = {owner.property_id for owner in known}
+    taken.update(one for owner in known for one in owner.measurement_ids)
     while (property_id := _FIRST_PROPERTY_ID + _number(random_bytes) % _PROPERTY_IDS) in taken:
         pass
     while (measurement_id := "G-" + _base_36(_number(random_bytes), 10)) in taken:
@@ -83,12 +92,18 @@ def _draw(
     api_secret = random_bytes(SECRET_BYTES).hex()
     read_key = random_bytes(SECRET_BYTES).hex()
     return CreatedProperty(
+        measurement_id=measurement_id,
         created=Property(
             property_id=property_id,
             name=name,
-            measurement_id=measurement_id,
-            api_secret_hash=secret_hash(api_secret),
-            read_key_hash=secret_hash(read_key),
+            data_streams=(
+                DataStream(
+                    measurement_id=measurement_id,
+                    name=name,
+                    api_secrets=(HashedKey(key_hash=secret_hash(api_secret)),),
+                ),
+            ),
+            read_keys=(HashedKey(key_hash=secret_hash(read_key)),),
             versions=(first,),
         ),
         api_secret=api_secret,

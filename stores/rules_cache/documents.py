@@ -1,11 +1,13 @@
 """The document in which properties are kept: JSON to ``Property`` and back, with every check.
 
-``{"properties": [{"property_id", "name", "measurement_id", "api_secret_hash", "read_key_hash",
+``{"properties": [{"property_id", "name", "data_streams": [{"measurement_id", "name",
+"allowed_hosts", "api_secrets": [{"hash", "expires_at"}]}], "read_keys": [{"hash", "expires_at"}],
 "versions": [{"version", "effective_at", "time_zone", "currency", "session_gap_seconds",
 "engagement_threshold_seconds", "attribution_lookback_days", "key_events", "allowed_hosts",
 "exchange_rates": [{"currency", "since", "rate"}]}]}]}``; an ``effective_at`` of null is "since
-ever", a lookback that is absent the default, hosts that are absent any. ``since`` is a day (UTC),
-``rate`` the text of a decimal number: what a unit of ``currency`` is worth in the property's.
+ever", an ``expires_at`` of null "never", a lookback that is absent the default, hosts that are
+absent any. Times are UTC microseconds, ``since`` is a day (UTC), ``rate`` the text of a decimal
+number: what a unit of ``currency`` is worth in the property's.
 """
 
 import re
@@ -18,13 +20,22 @@ import orjson
 from stores.rules_cache.problems import (
     InvalidPropertyError,
     list_problems,
-    text_problems,
 )
 from stores.rules_cache.rate_documents import (
     currency_problems,
     decoded_rate,
     rate_row,
     rates_problems,
+)
+from stores.rules_cache.stream_documents import (
+    HOST,
+    HOSTS_ALLOWED,
+    decoded_key,
+    decoded_stream,
+    key_row,
+    keys_problems,
+    stream_row,
+    streams_problems,
 )
 from tallymark.problems import Problem
 from tallymark.properties import DEFAULT_LOOKBACK_DAYS, SINCE_EVER, Property, RulesVersion
@@ -38,15 +49,7 @@ _LOOKBACK: Final = "attribution_lookback_days"
 _RATES: Final = "exchange_rates"
 _HOSTS: Final = "allowed_hosts"
 _EVENT_NAMES_ALLOWED: Final = "a list of event names: a letter, then up to 39 letters, digits or _"
-_HOSTS_ALLOWED: Final = (
-    "a list of hosts in lower case, without scheme, port or path, such as shop.example.com"
-)
-
-_MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{10}")
-_HASH = re.compile(r"[0-9a-f]{64}")
 _EVENT_NAME = re.compile(r"[A-Za-z]\w{0,39}")
-_LABEL: Final = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 
 def decode_properties(content: bytes) -> list[Property]:
@@ -70,7 +73,7 @@ def decode_properties(content: bytes) -> list[Property]:
         for problem in _property_problems(row, f"properties[{index}]")
     ]
     if not problems:
-        problems = _repeated(rows, "property_id") + _repeated(rows, "measurement_id")
+        problems = _repeated_ids(rows)
     if problems:
         raise InvalidPropertyError(problems)
     return sorted((_property(row) for row in rows), key=lambda owner: owner.property_id)
@@ -82,9 +85,8 @@ def encode_properties(properties: Iterable[Property]) -> bytes:
         {
             "property_id": owner.property_id,
             "name": owner.name,
-            "measurement_id": owner.measurement_id,
-            "api_secret_hash": owner.api_secret_hash,
-            "read_key_hash": owner.read_key_hash,
+            "data_streams": [stream_row(stream) for stream in owner.data_streams],
+            "read_keys": [key_row(key) for key in owner.read_keys],
             "versions": [_version_row(rules) for rules in owner.versions],
         }
         for owner in properties
@@ -110,12 +112,8 @@ def _property_problems(row: object, where: str) -> list[Problem]:
                 allowed="a whole number from 1",
             )
         )
-    for key, pattern, allowed in (
-        ("measurement_id", _MEASUREMENT_ID, "G- and ten of A-Z, 0-9"),
-        ("api_secret_hash", _HASH, "64 hex digits"),
-        ("read_key_hash", _HASH, "64 hex digits"),
-    ):
-        problems += text_problems(row.get(key), pattern, prefix + key, allowed)
+    problems += streams_problems(row.get("data_streams"), prefix + "data_streams")
+    problems += keys_problems(row.get("read_keys"), prefix + "read_keys")
     return problems + _versions_problems(row.get("versions"), prefix + "versions")
 
 
@@ -174,7 +172,7 @@ def _rules_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
         problems.append(Problem(where=prefix + _LOOKBACK, got=days, allowed=allowed))
     for key, given, pattern, allowed in (
         ("key_events", row.get("key_events"), _EVENT_NAME, _EVENT_NAMES_ALLOWED),
-        (_HOSTS, row.get(_HOSTS, ()), _HOST, _HOSTS_ALLOWED),
+        (_HOSTS, row.get(_HOSTS, ()), HOST, HOSTS_ALLOWED),
     ):
         problems += list_problems(given, pattern, prefix + key, allowed)
     return problems + rates_problems(row.get(_RATES, ()), prefix + _RATES)
@@ -194,14 +192,19 @@ def _is_time_zone(name: object) -> bool:
     return True
 
 
-def _repeated(rows: list[dict[str, Any]], key: str) -> list[Problem]:
+def _repeated_ids(rows: list[dict[str, Any]]) -> list[Problem]:
     seen: set[object] = set()
     problems = []
     for index, row in enumerate(rows):
-        if row[key] in seen:
-            where = f"properties[{index}].{key}"
-            problems.append(Problem(where=where, got=row[key], allowed="one that is not taken"))
-        seen.add(row[key])
+        place = f"properties[{index}]"
+        named = [(f"{place}.property_id", row["property_id"])] + [
+            (f"{place}.data_streams[{number}].measurement_id", stream["measurement_id"])
+            for number, stream in enumerate(row["data_streams"])
+        ]
+        for where, one in named:
+            if one in seen:
+                problems.append(Problem(where=where, got=one, allowed="one that is not taken"))
+            seen.add(one)
     return problems
 
 
@@ -209,9 +212,8 @@ def _property(row: dict[str, Any]) -> Property:
     return Property(
         property_id=row["property_id"],
         name=row["name"],
-        measurement_id=row["measurement_id"],
-        api_secret_hash=row["api_secret_hash"],
-        read_key_hash=row["read_key_hash"],
+        data_streams=tuple(decoded_stream(stream) for stream in row["data_streams"]),
+        read_keys=tuple(decoded_key(key) for key in row["read_keys"]),
         versions=tuple(_version(version) for version in row["versions"]),
     )
 

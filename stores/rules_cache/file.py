@@ -139,7 +139,7 @@ class FileRulesCache:
 
 def _copy_of(properties: list[Property]) -> _Copy:
     return _Copy(
-        by_measurement_id={owner.measurement_id: owner for owner in properties},
+        by_measurement_id={one: owner for owner in properties for one in owner.measurement_ids},
         by_property_id={owner.property_id: owner for owner in properties},
         frame=properties_frame(properties),
     )

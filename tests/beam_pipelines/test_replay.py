@@ -198,6 +198,19 @@ def test_one_property_alone_is_read_and_written_alone(world):
     assert read.get_column("measurement_id").unique().to_list() == [shops[0]]
 
 
+def test_a_property_is_replayed_with_all_its_data_streams(world):
+    site, other = (world.property(seed) for seed in (1, 2))
+    world.add_stream(site, app := "G-APP0000000")
+    world.archive(request_blocks([site, app, other], requests=REQUESTS))
+    replay(world.replay_request("gen-1"))
+    alone = replay(world.replay_request("gen-2", measurement_ids=(app,)))
+    [owner] = {int(key.split(b"#")[1]) for key, _, _ in world.cells("gen-2")}
+    assert world.cells("gen-2") == of_property(world.cells("gen-1"), owner)
+    clean = CleanHits(world.objects)
+    read = [frame for part in clean.parts("gen-2", set(alone.window)) for frame in clean.read(part)]
+    assert set(pl.concat(read).get_column("measurement_id")) == {site, app}
+
+
 def test_late_hits_are_counted_by_replay_wherever_they_were_received(world, shop):
     blocks = request_blocks([shop], requests=REQUESTS)
     soon = server_hit(shop, 5 * HOUR_US, 2 * HOUR_US, 1)

@@ -17,9 +17,11 @@ from stores.archive.folder import FolderObjects
 from stores.archive.raw import RawArchive
 from stores.archive.snapshots import SnapshotStore
 from stores.rules_cache.creation import create_property
+from stores.rules_cache.documents import decode_properties, encode_properties
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from stores.wide_rows.sqlite import SqliteWideRows
 from tallymark.blocks import Block, encode_requests
+from tallymark.properties import DataStream
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.slots import HOUR_US
 from tests.strategies import MIDNIGHT_US, MINUTE_US, SECOND_US
@@ -168,7 +170,18 @@ class World:
             random_bytes=Random(seed).randbytes,
             **settings,  # type: ignore[arg-type]
         )
-        return made.created.measurement_id
+        return made.measurement_id
+
+    def add_stream(self, owner: str, added: str) -> None:
+        """Give the property of the data stream ``owner`` another."""
+        path = self.folder / "properties.json"
+        changed = [
+            replace(one, data_streams=(*one.data_streams, DataStream(measurement_id=added)))
+            if owner in one.measurement_ids
+            else one
+            for one in decode_properties(path.read_bytes())
+        ]
+        path.write_bytes(encode_properties(changed))
 
 
 def _closings(blocks: Sequence[Block]) -> list[Block]:

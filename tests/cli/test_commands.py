@@ -69,7 +69,7 @@ def test_a_created_property_is_listed(tmp_path):
     [listed] = run("property", "list", "--data", tmp_path, "--json").output.splitlines()
     assert json.loads(listed) == {
         "property_id": made["property_id"],
-        "measurement_id": made["measurement_id"],
+        "measurement_ids": [made["measurement_id"]],
         "name": "Laden",
         "time_zone": "Europe/Berlin",
         "currency": "EUR",
@@ -235,8 +235,8 @@ def test_the_demo_property_is_made_once_and_its_keys_are_for_the_owner(tmp_path)
     assert first == second
     [owner] = decode_properties(folder.rules_path.read_bytes())
     assert owner.name == "Demo shop"
-    assert owner.accepts_read_key(first["read_key"])
-    assert owner.accepts_secret(first["api_secret"])
+    assert owner.accepts_read_key(first["read_key"], 0)
+    assert owner.data_streams[0].accepts_secret(first["api_secret"], 0)
     assert stat.S_IMODE(folder.demo.stat().st_mode) == 0o600
     address = page_address(stack(tmp_path))
     assert address.startswith("http://127.0.0.1:8001/")

@@ -36,7 +36,7 @@ def _shop(tmp_path: Path) -> str:
     made = create_property(folder.rules_path, random_bytes=bytes, name="Shop")
     publisher = Publisher(open_wide_rows(folder.wide_rows_url), lambda: 1, who="test")
     publisher.live_lineage(shards=1)
-    mine = made.created.measurement_id
+    mine = made.measurement_id
     recorded(tmp_path, "live-1", [
         page_view("G-UNKNOWN001", "1.1", 10, 1),
         page_view(HOSTILE, "1.1", HOUR_US + 10, 2),

@@ -96,7 +96,7 @@ def test_a_candidate_is_looked_at_published_and_taken_back(scene: Scene) -> None
     shown = scene.run("diff", RANGE)
     assert shown.exit_code == 0, shown.output
     assert f"{name} against what is served, {RANGE} (UTC)" in shown.output
-    assert f"property {scene.owner.property_id} ({scene.owner.measurement_id})" in shown.output
+    assert f"property {scene.owner.property_id} ({scene.owner.label})" in shown.output
     assert "-5.0%" in shown.output
     assert "passed  conservation: 190 hits of 1 received hours add up" in shown.output
     assert scene.serving() == "live-1"
@@ -136,7 +136,9 @@ def test_hours_that_the_candidate_has_not_computed_are_told(scene: Scene) -> Non
 def test_two_lineages_are_compared_with_each_other(scene: Scene) -> None:
     scene.candidate(190)
     scene.candidate(180)
-    shown = scene.run("diff", RANGE, "--against", "gen-1", "--property", scene.owner.measurement_id)
+    shown = scene.run(
+        "diff", RANGE, "--against", "gen-1", "--property", scene.owner.measurement_ids[0]
+    )
     assert "gen-2 against gen-1" in shown.output
     assert "-10" in shown.output
 
@@ -171,7 +173,7 @@ def test_a_property_alone_is_published_and_rolled_back(scene: Scene) -> None:
     assert scene.run("publish", name).exit_code == 0
     assert scene.serving() == name
     assert "nothing to roll back" in scene.run("rollback").stderr
-    assert scene.run("rollback", "--property", scene.owner.measurement_id).exit_code == 0
+    assert scene.run("rollback", "--property", scene.owner.measurement_ids[0]).exit_code == 0
     assert scene.serving() == "live-1"
 
 
@@ -214,7 +216,7 @@ def test_old_generations_are_swept(scene: Scene) -> None:
 def test_hours_that_were_announced_are_named_with_the_replay_that_counts_them_again(
     scene: Scene,
 ) -> None:
-    idle = request_blocks([scene.owner.measurement_id], requests=1)[0]
+    idle = request_blocks([scene.owner.measurement_ids[0]], requests=1)[0]
     sealed = replace(idle, number=2, kind="heartbeat", frontier=MIDNIGHT_US + 20 * HOUR_US)
     archive = RawArchive(open_objects(DataFolder(scene.path).archive_url))
     archive.write([replace(idle, number=1), sealed])

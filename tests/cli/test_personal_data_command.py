@@ -34,7 +34,7 @@ def _shops(tmp_path: Path) -> list[str]:
         for i, name in enumerate(["Shop", "Other"], 1)
     ]
     Publisher(open_wide_rows(folder.wide_rows_url), lambda: 1, who="test").live_lineage(shards=1)
-    ids = [one.created.measurement_id for one in made]
+    ids = [one.measurement_id for one in made]
     sent = [
         (ids[0], 10, f"&ep.note={MAIL}"),
         (ids[0], HOUR_US + 10, f"&ep.note={MAIL}&ep.first_name=Jane"),

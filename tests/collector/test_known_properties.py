@@ -1,6 +1,5 @@
 """What workers know of properties: enough to judge a secret, never from an old file."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,18 +7,54 @@ import orjson
 import pytest
 
 from collector.known_properties import KnownProperties
+from tallymark.properties import secret_hash
 from tests.collector.workers import worker_at, write_properties
+
+NOW = 1_700_000_000_000_000
+
+
+def write_secrets(path: Path, *secrets: dict[str, object]) -> None:
+    stream = {"measurement_id": "G-NEW0000001", "api_secrets": secrets}
+    path.write_text(json.dumps({"properties": [{"data_streams": [stream]}]}))
 
 
 def test_a_secret_of_a_property_made_a_moment_ago_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "properties.json"
     path.write_text('{"properties": []}')
-    known = KnownProperties(path)
-    digest = hashlib.sha256(b"secret").hexdigest()
-    entry = {"measurement_id": "G-NEW0000001", "api_secret_hash": digest}
-    path.write_text(json.dumps({"properties": [entry]}))
+    known = KnownProperties(path, lambda: NOW)
+    digest = secret_hash("secret")
+    write_secrets(path, {"hash": digest, "expires_at": None})
     assert known.accepts_secret("G-NEW0000001", "secret")
     assert not known.accepts_secret("G-NEW0000001", "another")
+
+
+def test_an_old_secret_is_accepted_beside_the_new_one_until_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "properties.json"
+    now = [NOW]
+    write_secrets(
+        path,
+        {"hash": secret_hash("old"), "expires_at": NOW + 60},
+        {"hash": secret_hash("new"), "expires_at": None},
+    )
+    known = KnownProperties(path, lambda: now[0])
+    for after, old_opens in ((0, True), (59, True), (60, False)):
+        now[0] = NOW + after
+        assert known.accepts_secret("G-NEW0000001", "old") is old_opens
+        assert known.accepts_secret("G-NEW0000001", "new")
+
+
+def test_the_hosts_of_a_stream_come_before_those_of_the_rules(tmp_path: Path) -> None:
+    path = tmp_path / "properties.json"
+    app = {"measurement_id": "G-APP", "allowed_hosts": ["app.test"], "api_secrets": []}
+    site = {"measurement_id": "G-SITE", "allowed_hosts": [], "api_secrets": []}
+    owner = {"data_streams": [app, site], "versions": [{"allowed_hosts": ["shop.test"]}]}
+    path.write_text(json.dumps({"properties": [owner]}))
+    known = KnownProperties(path, lambda: NOW)
+    assert len(known) == 1
+    assert known.allows_page_of("G-APP", "https://app.test", "")
+    assert not known.allows_page_of("G-APP", "https://shop.test", "")
+    assert known.allows_page_of("G-SITE", "https://shop.test", "")
+    assert not known.allows_page_of("G-SITE", "https://app.test", "")
 
 
 BROWSERS = {
@@ -51,9 +86,10 @@ def test_the_peek_tells_of_pages_whose_host_is_not_allowed(
 def test_rules_that_cannot_be_read_leave_the_last_ones(tmp_path: Path, versions: object):
     write_properties(tmp_path)
     path = tmp_path / "rules" / "properties.json"
-    known = KnownProperties(path)
+    known = KnownProperties(path, lambda: NOW)
     document = orjson.loads(path.read_bytes())
-    document["properties"][0] |= {"measurement_id": "G-NEW", "versions": versions}
+    document["properties"][0]["data_streams"][0]["measurement_id"] = "G-NEW"
+    document["properties"][0]["versions"] = versions
     path.write_bytes(orjson.dumps(document))
     known.refresh()
     assert known.knows("G-SHOP")

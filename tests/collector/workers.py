@@ -102,8 +102,12 @@ def write_properties(
     path = data_dir / "rules" / "properties.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     entry: dict[str, Any] = {
-        "measurement_id": measurement_id,
-        "api_secret_hash": secret_hash(secret),
+        "data_streams": [
+            {
+                "measurement_id": measurement_id,
+                "api_secrets": [{"hash": secret_hash(secret), "expires_at": None}],
+            }
+        ]
     }
     if rules:
         entry["versions"] = [rules]

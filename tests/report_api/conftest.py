@@ -66,7 +66,7 @@ def make_shop(data_dir: Path, now_us: int, name: str = "Shop") -> Shop:
     )
     store.close()
     owner = made.created
-    return Shop(data_dir, owner.property_id, owner.measurement_id, made.read_key, now_us)
+    return Shop(data_dir, owner.property_id, made.measurement_id, made.read_key, now_us)
 
 
 def write_cells(

@@ -21,7 +21,7 @@ from tallymark import pointer_map
 from tallymark.cells import SLOT_COLUMNS, encode
 from tallymark.day_cells import DAY_ROLLUPS
 from tallymark.pointer_map import PointerMap
-from tallymark.properties import Property, RulesVersion
+from tallymark.properties import DataStream, Property, RulesVersion
 from tallymark.rollups import BY_NAME
 from tallymark.row_keys import POINTER_MAP_KEY, rollup_prefix
 from tallymark.slots import DAY_US, HOUR_US
@@ -99,8 +99,8 @@ class Scene:
         self.store = store
         versions = (RulesVersion(version=1, time_zone=time_zone),)
         self.owner = Property(
-            property_id=PROPERTY_ID, name="Shop", measurement_id="G-A", api_secret_hash="",
-            read_key_hash="", versions=versions,
+            property_id=PROPERTY_ID, name="Shop", versions=versions,
+            data_streams=(DataStream(measurement_id="G-A"),),
         )  # fmt: skip
         self.reader = ReportReader(store, self.now_us)
         self.compactor = DayCompactor(store, self.reader.pointers, self.now_us)

@@ -55,11 +55,11 @@ class PassportWorld:
 
     @property
     def my_id(self) -> str:
-        return self.mine.created.measurement_id
+        return self.mine.measurement_id
 
     @property
     def their_id(self) -> str:
-        return self.theirs.created.measurement_id
+        return self.theirs.measurement_id
 
     def view(self, at_us: int, number: int = 0, **changes: Any) -> dict[str, Any]:
         """A recorded page view of my property's site."""

@@ -12,7 +12,7 @@ from stores.publication import Publisher
 from stores.stale_touches import StaleTouches, is_covered
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark.pieces import CLIENT
-from tallymark.properties import Property, RulesVersion
+from tallymark.properties import DataStream, Property, RulesVersion
 from tallymark.replays import Span
 from tallymark.slots import DAY_US, SESSION_ALIGNMENT_US
 from tallymark.touch_cells import encode_touches, hour_of
@@ -24,8 +24,8 @@ LATER = DAY + 2 * DAY_US
 L = SESSION_ALIGNMENT_US
 OWNERS = tuple(
     Property(
-        property_id=owner, name="", measurement_id=f"G-{owner}", api_secret_hash="",
-        read_key_hash="", versions=(RulesVersion(version=1, effective_at=0),),
+        property_id=owner, name="", data_streams=(DataStream(measurement_id=f"G-{owner}"),),
+        versions=(RulesVersion(version=1, effective_at=0),),
     )
     for owner in (1, 2)
 )  # fmt: skip

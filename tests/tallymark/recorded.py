@@ -6,7 +6,7 @@ import polars as pl
 
 from tallymark.hits import HIT_SCHEMA, ITEM_NUMBERS, ITEM_TEXTS
 from tallymark.processing import Processed, process_requests
-from tallymark.properties import Property, RulesVersion, properties_frame
+from tallymark.properties import DataStream, Property, RulesVersion, properties_frame
 from tallymark.requests import REQUEST_SCHEMA
 
 RECEIVED_AT = 1_700_000_000_000_000
@@ -62,9 +62,7 @@ def shop(*versions: RulesVersion) -> pl.DataFrame:
     owner = Property(
         property_id=7,
         name="Shop",
-        measurement_id=SHOP,
-        api_secret_hash="",
-        read_key_hash="",
+        data_streams=(DataStream(measurement_id=SHOP),),
         versions=versions or (RulesVersion(version=1),),
     )
     return properties_frame([owner])

@@ -3,6 +3,8 @@
 from tallymark.properties import (
     PROPERTY_SCHEMA,
     SINCE_EVER,
+    DataStream,
+    HashedKey,
     Property,
     RulesVersion,
     properties_frame,
@@ -10,24 +12,37 @@ from tallymark.properties import (
 )
 
 
+def a_stream(measurement_id: str, *secrets: HashedKey) -> DataStream:
+    return DataStream(measurement_id=measurement_id, api_secrets=secrets)
+
+
 def shop(**changes: object) -> Property:
     values: dict[str, object] = {
         "property_id": 7,
         "name": "Shop",
-        "measurement_id": "G-SHOP",
-        "api_secret_hash": secret_hash("écrire"),
-        "read_key_hash": secret_hash("lire"),
+        "data_streams": (a_stream("G-SHOP"),),
+        "read_keys": (HashedKey(key_hash=secret_hash("lire")),),
     }
     return Property(**(values | changes))  # type: ignore[arg-type]
 
 
 def test_a_secret_opens_one_door() -> None:
-    owner = shop()
-    assert owner.accepts_secret("écrire")
-    assert owner.accepts_read_key("lire")
+    stream = a_stream("G-SHOP", HashedKey(key_hash=secret_hash("écrire")))
+    owner = shop(data_streams=(stream, a_stream("G-APP")))
+    assert stream.accepts_secret("écrire", 0)
+    assert owner.accepts_read_key("lire", 0)
     for wrong in ("lire", "", "ecrire", secret_hash("écrire")):
-        assert not owner.accepts_secret(wrong)
-    assert not owner.accepts_read_key("écrire")
+        assert not stream.accepts_secret(wrong, 0)
+    assert not owner.data_streams[1].accepts_secret("écrire", 0)
+    assert not owner.accepts_read_key("écrire", 0)
+
+
+def test_a_key_that_has_ended_opens_nothing_and_those_beside_it_do() -> None:
+    old = HashedKey(key_hash=secret_hash("old"), expires_at=100)
+    new = HashedKey(key_hash=secret_hash("new"))
+    owner = shop(read_keys=(old, new))
+    assert [owner.accepts_read_key("old", now) for now in (0, 99, 100)] == [True, True, False]
+    assert owner.accepts_read_key("new", 100)
 
 
 def test_secrets_are_kept_as_hashes() -> None:
@@ -42,7 +57,7 @@ def test_a_new_property_has_rules_since_ever() -> None:
 def test_a_frame_has_a_row_a_version() -> None:
     later = RulesVersion(version=2, effective_at=5, session_gap_seconds=300, key_events=())
     owner = shop(versions=(RulesVersion(version=1), later))
-    frame = properties_frame([owner, shop(property_id=8, measurement_id="G-OTHER")])
+    frame = properties_frame([owner, shop(property_id=8, data_streams=(a_stream("G-OTHER"),))])
     assert frame.schema == PROPERTY_SCHEMA
     assert frame.select("property_id", "rules_version", "session_gap_seconds").rows() == [
         (7, 1, 1800),
@@ -51,6 +66,16 @@ def test_a_frame_has_a_row_a_version() -> None:
     ]
     assert frame.get_column("key_events").to_list() == [["purchase"], [], ["purchase"]]
     assert owner.current is later
+
+
+def test_every_data_stream_of_a_property_has_its_rules() -> None:
+    owner = shop(data_streams=(a_stream("G-SITE"), a_stream("G-APP")))
+    assert properties_frame([owner]).select("measurement_id", "property_id").rows() == [
+        ("G-SITE", 7),
+        ("G-APP", 7),
+    ]
+    assert owner.label == "G-SITE, G-APP"
+    assert shop(data_streams=()).label == "no data stream"
 
 
 def test_no_properties_give_an_empty_frame() -> None:

@@ -27,9 +27,11 @@ def test_a_created_property_is_in_the_file_and_knows_its_secrets(tmp_path):
     )
     [stored] = decode_properties(path.read_bytes())
     assert stored == new.created
-    assert stored.accepts_secret(new.api_secret)
-    assert stored.accepts_read_key(new.read_key)
-    assert not stored.accepts_read_key(new.api_secret)
+    [stream] = stored.data_streams
+    assert stream.measurement_id == new.measurement_id
+    assert stream.accepts_secret(new.api_secret, 0)
+    assert stored.accepts_read_key(new.read_key, 0)
+    assert not stored.accepts_read_key(new.api_secret, 0)
     rules = stored.current
     assert (rules.time_zone, rules.currency, rules.session_gap_seconds) == (
         "Europe/Berlin",
@@ -52,7 +54,7 @@ def test_ids_that_are_taken_are_drawn_again(tmp_path):
     first = create_property(path, name="One", random_bytes=counted_bytes())
     second = create_property(path, name="Two", random_bytes=counted_bytes())
     assert first.created.property_id != second.created.property_id
-    assert first.created.measurement_id != second.created.measurement_id
+    assert first.measurement_id != second.measurement_id
 
 
 def test_wrong_settings_are_reported_together_and_nothing_is_written(tmp_path):

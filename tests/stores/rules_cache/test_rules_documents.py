@@ -6,18 +6,36 @@ from hypothesis import strategies as st
 from stores.rules_cache.documents import decode_properties, encode_properties
 from stores.rules_cache.problems import InvalidPropertyError
 from tallymark.exchange_rates import MAX_RATE, RATE_PLACES, ExchangeRate
-from tallymark.properties import SINCE_EVER, Property, RulesVersion, secret_hash
+from tallymark.properties import (
+    SINCE_EVER,
+    DataStream,
+    HashedKey,
+    Property,
+    RulesVersion,
+    secret_hash,
+)
 
 HASH = secret_hash("x")
+
+
+A_KEY = {"hash": HASH, "expires_at": None}
+
+
+def a_stream(**changes: object) -> dict[str, object]:
+    return {
+        "measurement_id": "G-ABCDE12345",
+        "name": "Site",
+        "allowed_hosts": [],
+        "api_secrets": [A_KEY],
+    } | changes
 
 
 def a_row(**changes: object) -> dict[str, object]:
     return {
         "property_id": 1,
         "name": "Shop",
-        "measurement_id": "G-ABCDE12345",
-        "api_secret_hash": HASH,
-        "read_key_hash": HASH,
+        "data_streams": [a_stream()],
+        "read_keys": [A_KEY],
         "versions": [a_version()],
     } | changes
 
@@ -54,16 +72,35 @@ def problems_of(*rows: object) -> list[str]:
         ({"name": " "}, "name"),
         ({"name": "a" * 101}, "name"),
         ({"name": "a\nb"}, "name"),
-        ({"measurement_id": "UA-1-1"}, "measurement_id"),
-        ({"measurement_id": "G-ABCDE1234"}, "measurement_id"),
-        ({"api_secret_hash": "secret"}, "api_secret_hash"),
-        ({"read_key_hash": None}, "read_key_hash"),
+        ({"data_streams": None}, "data_streams"),
+        ({"data_streams": [7]}, "data_streams[0]"),
+        ({"read_keys": None}, "read_keys"),
+        ({"read_keys": [A_KEY, 7]}, "read_keys[1]"),
+        ({"read_keys": [A_KEY | {"hash": "key"}]}, "read_keys[0].hash"),
+        ({"read_keys": [A_KEY | {"expires_at": "never"}]}, "read_keys[0].expires_at"),
+        ({"read_keys": [{"hash": HASH}]}, "read_keys[0].expires_at"),
         ({"versions": []}, "versions"),
         ({"versions": [1]}, "versions[0]"),
     ],
 )
 def test_a_property_with_a_wrong_field_is_refused_naming_the_field(changes, where):
     assert problems_of(a_row(**changes)) == [f"properties[0].{where}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"measurement_id": "UA-1-1"}, "measurement_id"),
+        ({"measurement_id": "G-ABCDE1234"}, "measurement_id"),
+        ({"name": "a\nb"}, "name"),
+        ({"allowed_hosts": ["Shop.test"]}, "allowed_hosts[0]"),
+        ({"api_secrets": None}, "api_secrets"),
+        ({"api_secrets": [A_KEY | {"hash": "secret"}]}, "api_secrets[0].hash"),
+    ],
+)
+def test_a_data_stream_with_a_wrong_field_is_refused_naming_the_field(changes, where):
+    rows = a_row(data_streams=[a_stream(), a_stream(**changes)])
+    assert problems_of(rows) == [f"properties[0].data_streams[1].{where}"]
 
 
 @pytest.mark.parametrize(
@@ -139,10 +176,11 @@ def test_versions_must_ascend_in_number_and_time():
 
 def test_ids_may_not_repeat():
     other = a_row(property_id=2)
-    assert problems_of(a_row(), other) == ["properties[1].measurement_id"]
-    assert problems_of(a_row(), a_row(measurement_id="G-ABCDE12346")) == [
-        "properties[1].property_id"
-    ]
+    taken = "data_streams[0].measurement_id"
+    assert problems_of(a_row(), other) == [f"properties[1].{taken}"]
+    assert problems_of(a_row(), a_row(data_streams=[])) == ["properties[1].property_id"]
+    twice = a_row(data_streams=[a_stream(), a_stream()])
+    assert problems_of(twice) == ["properties[0].data_streams[1].measurement_id"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"properties": {}}'])
@@ -173,20 +211,37 @@ VERSIONS = st.builds(
         max_size=3,
     ).map(tuple),
 )
+KEYS = st.lists(
+    st.builds(HashedKey, key_hash=st.just(HASH), expires_at=st.none() | st.integers(0, 2**62)),
+    max_size=2,
+).map(tuple)
 PROPERTIES = st.builds(
     Property,
     property_id=st.integers(1, 2**53 - 1),
     name=st.from_regex(r"[A-Za-z ]{0,20}[a-z]", fullmatch=True),
-    measurement_id=st.from_regex(r"G-[A-Z0-9]{10}", fullmatch=True),
-    api_secret_hash=st.just(HASH),
-    read_key_hash=st.just(HASH),
+    data_streams=st.lists(
+        st.builds(
+            DataStream,
+            measurement_id=st.from_regex(r"G-[A-Z0-9]{10}", fullmatch=True),
+            name=st.from_regex(r"[A-Za-z ]{0,20}", fullmatch=True),
+            allowed_hosts=st.just(("shop.test",)),
+            api_secrets=KEYS,
+        ),
+        max_size=2,
+    ).map(tuple),
+    read_keys=KEYS,
     versions=VERSIONS.map(lambda version: (version,)),
 )
 
 
+def has_streams_of_their_own(properties: list[Property]) -> bool:
+    ids = [one for owner in properties for one in owner.measurement_ids]
+    return len(ids) == len(set(ids))
+
+
 @given(
-    st.lists(
-        PROPERTIES, max_size=4, unique_by=(lambda p: p.property_id, lambda p: p.measurement_id)
+    st.lists(PROPERTIES, max_size=4, unique_by=lambda owner: owner.property_id).filter(
+        has_streams_of_their_own
     )
 )
 def test_what_is_encoded_is_decoded_again_by_id(properties):

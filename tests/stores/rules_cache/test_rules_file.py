@@ -36,7 +36,7 @@ def made(path, name="Shop"):
 def test_properties_are_found_by_both_ids(path, clock):
     shop = made(path)
     cache = FileRulesCache(path, clock=clock)
-    assert cache.by_measurement_id(shop.measurement_id) == shop
+    assert cache.by_measurement_id(shop.measurement_ids[0]) == shop
     assert cache.by_property_id(shop.property_id) == shop
     assert cache.by_measurement_id("G-0000000000") is None
     assert cache.by_property_id(1) is None
@@ -46,10 +46,10 @@ def test_properties_are_found_by_both_ids(path, clock):
 def test_the_frame_holds_the_properties_asked_for_and_leaves_out_unknown_ones(path, clock):
     shop, other = made(path), made(path, "Other")
     cache = FileRulesCache(path, clock=clock)
-    frame = cache.frame([shop.measurement_id, "G-0000000000"])
+    frame = cache.frame([shop.measurement_ids[0], "G-0000000000"])
     assert frame.schema == PROPERTY_SCHEMA
     assert frame["property_id"].to_list() == [shop.property_id]
-    assert cache.frame([other.measurement_id, shop.measurement_id]).height == 2
+    assert cache.frame([other.measurement_ids[0], shop.measurement_ids[0]]).height == 2
     assert cache.frame([]).schema == PROPERTY_SCHEMA
 
 
@@ -80,7 +80,7 @@ def test_hits_of_a_property_made_a_moment_ago_find_it(path, clock):
     made(path)
     cache = FileRulesCache(path, clock=clock)
     new = made(path, "New")
-    assert cache.frame([new.measurement_id])["property_id"].to_list() == [new.property_id]
+    assert cache.frame([new.measurement_ids[0]])["property_id"].to_list() == [new.property_id]
 
 
 def test_a_clock_put_back_does_not_stop_the_looking(path, clock):
