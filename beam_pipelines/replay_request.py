@@ -175,7 +175,11 @@ class Replay:
             UnsealedError: when the range is not sealed.
         """
         request = self.request
-        gaps = [rules.session_gap_seconds for owner in self._owners for rules in owner.versions]
+        gaps = [
+            version.rules.session_gap_seconds
+            for owner in self._owners
+            for version in owner.versions
+        ]
         return plan(
             request.start_us,
             request.end_us,

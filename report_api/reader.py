@@ -9,10 +9,11 @@ from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows
 from tallymark.day_cells import publications
 from tallymark.metrics import TOTALS
-from tallymark.properties import Property, RulesVersion
+from tallymark.properties import Property
 from tallymark.reports import answer, parse_request, plan, response_document
 from tallymark.reports.recent import MINUTE_COLUMNS, MINUTE_ROLLUP, Recent, recent, slots_span
 from tallymark.reports.serving import Freshness, Pointers
+from tallymark.rule_documents import Rules
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class ReportReader:
         return recent(decoded, now_us), freshness
 
 
-def rules_at(owner: Property, instant_us: int) -> RulesVersion:
+def rules_at(owner: Property, instant_us: int) -> Rules:
     """The rules in force at an instant."""
-    in_force = [rules for rules in owner.versions if rules.effective_at <= instant_us]
-    return in_force[-1] if in_force else owner.versions[0]
+    in_force = [version for version in owner.versions if version.effective_at <= instant_us]
+    return (in_force[-1] if in_force else owner.versions[0]).rules

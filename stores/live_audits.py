@@ -32,7 +32,8 @@ def open_audit(wide_rows: WideRows, spans: Iterable[Span], owners: Iterable[Prop
         late |= Announcements(wide_rows, LATE).announced(*around).keys()
         stale |= Announcements(wide_rows, STALE).announced(*around).keys()
     gaps = {
-        owner.property_id: max(rules.session_gap_seconds for rules in owner.versions) * 1_000_000
+        owner.property_id: max(version.rules.session_gap_seconds for version in owner.versions)
+        * 1_000_000
         for owner in owners
     }
     return LiveAudit(Explanations.of(late, stale, gaps))

@@ -49,7 +49,9 @@ class StaleTouches:
         self._wide_rows = wide_rows
         self._objects = objects
         self._lookback_days = {
-            owner.property_id: max(rules.attribution_lookback_days for rules in owner.versions)
+            owner.property_id: max(
+                version.rules.attribution_lookback_days for version in owner.versions
+            )
             for owner in properties
         }
         self._pointers = PointerStore(wide_rows)

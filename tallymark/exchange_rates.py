@@ -5,11 +5,7 @@ counts without its value, and that is told as an error in the data: never is ano
 for the property's own.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -27,33 +23,6 @@ RATE: Final = pl.Struct(
         "rate_nanos": pl.Int64,  # a unit of it in the property's currency, times 10⁹
     }
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExchangeRate:
-    """What one unit of ``currency`` is worth in the property's currency, from a day on.
-
-    Attributes:
-        rate: More than 0, with ``RATE_PLACES`` decimal places at most.
-    """
-
-    currency: str
-    since: date
-    rate: Decimal
-
-    def row(self) -> dict[str, Any]:
-        """It as ``RATE``."""
-        midnight = datetime(self.since.year, self.since.month, self.since.day, tzinfo=UTC)
-        return {
-            "currency": self.currency,
-            "since": int(midnight.timestamp()) * 1_000_000,
-            "rate_nanos": int(self.rate.scaleb(RATE_PLACES)),
-        }
-
-
-def rate_rows(rates: Iterable[ExchangeRate]) -> list[dict[str, Any]]:
-    """Rates as a list of ``RATE``."""
-    return [rate.row() for rate in rates]
 
 
 def in_own_currency(sales: pl.DataFrame, rates: pl.DataFrame) -> pl.Series:

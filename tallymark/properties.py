@@ -8,10 +8,11 @@ from typing import Final
 
 import polars as pl
 
-from tallymark.exchange_rates import RATE, ExchangeRate, rate_rows
+from tallymark.exchange_rates import RATE
+from tallymark.rule_documents import Rules
 
 SINCE_EVER: Final = -(2**62)
-DEFAULT_LOOKBACK_DAYS: Final = 90
+DEFAULT_RULES: Final = Rules()
 RULES_DELAY_SECONDS: Final = 30
 """A version takes effect this long after it is saved, so that every worker knows it by then."""
 
@@ -24,23 +25,12 @@ class RulesVersion:
         version: 1 for the first, ascending.
         effective_at: UTC µs from which requests received are processed with it; the first version
             holds since ever.
-        attribution_lookback_days: How far back a session without a source of its own looks for
-            the last one that its client came from.
-        allowed_hosts: Hosts that hits come from, lower case; a host allows its subdomains. None
-            means any. Hits of other pages are kept and not counted.
-        exchange_rates: Of currencies in which sales are sent, other than ``currency``.
+        rules: What it says.
     """
 
     version: int
     effective_at: int = SINCE_EVER
-    time_zone: str = "UTC"
-    currency: str = "USD"
-    session_gap_seconds: int = 1800
-    engagement_threshold_seconds: int = 10
-    attribution_lookback_days: int = DEFAULT_LOOKBACK_DAYS
-    key_events: tuple[str, ...] = ("purchase",)
-    allowed_hosts: tuple[str, ...] = ()
-    exchange_rates: tuple[ExchangeRate, ...] = ()
+    rules: Rules = DEFAULT_RULES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,19 +139,19 @@ def properties_frame(properties: Iterable[Property]) -> pl.DataFrame:
         {
             "measurement_id": measurement_id,
             "property_id": owner.property_id,
-            "rules_version": rules.version,
-            "effective_at": rules.effective_at,
-            "time_zone": rules.time_zone,
-            "currency": rules.currency,
-            "session_gap_seconds": rules.session_gap_seconds,
-            "engagement_threshold_seconds": rules.engagement_threshold_seconds,
-            "attribution_lookback_days": rules.attribution_lookback_days,
-            "key_events": list(rules.key_events),
-            "allowed_hosts": list(rules.allowed_hosts),
-            "exchange_rates": rate_rows(rules.exchange_rates),
+            "rules_version": version.version,
+            "effective_at": version.effective_at,
+            "time_zone": version.rules.time_zone,
+            "currency": version.rules.currency,
+            "session_gap_seconds": version.rules.session_gap_seconds,
+            "engagement_threshold_seconds": version.rules.engagement_threshold_seconds,
+            "attribution_lookback_days": version.rules.attribution_lookback_days,
+            "key_events": [event.event for event in version.rules.key_events],
+            "allowed_hosts": list(version.rules.allowed_hosts),
+            "exchange_rates": [rate.row() for rate in version.rules.exchange_rates],
         }
         for owner in properties
         for measurement_id in owner.measurement_ids
-        for rules in owner.versions
+        for version in owner.versions
     ]
     return pl.DataFrame(rows, schema=PROPERTY_SCHEMA)

@@ -43,7 +43,7 @@ def property_group() -> None:
 )  # fmt: skip
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")
-def create(data: Path, as_json: bool, **settings: Any) -> None:
+def create(data: Path, as_json: bool, allowed_hosts: tuple[str, ...], **settings: Any) -> None:
     """Create a property; prints its ids and, this once, its secrets.
 
     \b
@@ -61,7 +61,10 @@ def create(data: Path, as_json: bool, **settings: Any) -> None:
 
     path = DataFolder(data).rules_path
     try:
-        new = create_property(path, random_bytes=secrets.token_bytes, **settings)
+        hosts = [host.lower() for host in allowed_hosts]
+        new = create_property(
+            path, random_bytes=secrets.token_bytes, allowed_hosts=hosts, **settings
+        )
     except InvalidPropertyError as error:
         raise click.ClickException(f"the property was not created:\n{error}") from error
     shown = {
@@ -100,7 +103,7 @@ def list_properties(data: Path, as_json: bool) -> None:
     except InvalidPropertyError as error:
         raise click.ClickException(f"{path} is broken; mend it:\n{error}") from error
     for owner in properties:
-        rules = owner.current
+        rules = owner.current.rules
         row = {
             "property_id": owner.property_id,
             "measurement_ids": list(owner.measurement_ids),

@@ -8,17 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stores.rules_cache.documents import decode_properties, encode_properties, settings_problems
-from stores.rules_cache.problems import InvalidPropertyError
-from tallymark.exchange_rates import ExchangeRate
-from tallymark.properties import (
-    DEFAULT_LOOKBACK_DAYS,
-    DataStream,
-    HashedKey,
-    Property,
-    RulesVersion,
-    secret_hash,
-)
+from stores.rules_cache.documents import checked_rules, decode_properties, encode_properties
+from tallymark.properties import DataStream, HashedKey, Property, RulesVersion, secret_hash
 
 SECRET_BYTES: Final = 16
 _BASE_36: Final = string.digits + string.ascii_uppercase
@@ -44,14 +35,15 @@ def create_property(
     *,
     name: str,
     random_bytes: RandomBytes,
-    time_zone: str = "UTC",
-    currency: str = "USD",
-    session_gap_seconds: int = 1800,
-    attribution_lookback_days: int = DEFAULT_LOOKBACK_DAYS,
-    allowed_hosts: tuple[str, ...] = (),
-    exchange_rates: tuple[ExchangeRate, ...] = (),
+    **rules: object,
 ) -> CreatedProperty:
     """Add a property to the file at ``path``, which is made where there is none.
+
+    Args:
+        path: The document.
+        name: For people.
+        random_bytes: Where ids and secrets come from.
+        rules: What the first version of its rules says, see ``tallymark.rule_documents``.
 
     Two creations at a time wait for one another; a reader sees the old or the new file whole.
 
@@ -59,18 +51,7 @@ def create_property(
         InvalidPropertyError: with every setting that is wrong, or when the file itself is broken
             (it is left as it is).
     """
-    first = RulesVersion(
-        version=1,
-        time_zone=time_zone,
-        currency=currency,
-        session_gap_seconds=session_gap_seconds,
-        attribution_lookback_days=attribution_lookback_days,
-        allowed_hosts=tuple(host.lower() for host in allowed_hosts),
-        exchange_rates=exchange_rates,
-    )
-    problems = settings_problems(name, first)
-    if problems:
-        raise InvalidPropertyError(problems)
+    first = RulesVersion(version=1, rules=checked_rules(name, rules))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -2,34 +2,19 @@
 
 ``{"properties": [{"property_id", "name", "data_streams": [{"measurement_id", "name",
 "allowed_hosts", "api_secrets": [{"hash", "expires_at"}]}], "read_keys": [{"hash", "expires_at"}],
-"versions": [{"version", "effective_at", "time_zone", "currency", "session_gap_seconds",
-"engagement_threshold_seconds", "attribution_lookback_days", "key_events", "allowed_hosts",
-"exchange_rates": [{"currency", "since", "rate"}]}]}]}``; an ``effective_at`` of null is "since
-ever", an ``expires_at`` of null "never", a lookback that is absent the default, hosts that are
-absent any. Times are UTC microseconds, ``since`` is a day (UTC), ``rate`` the text of a decimal
-number: what a unit of ``currency`` is worth in the property's.
+"versions": [{"version", "effective_at", …}]}]}``; an ``effective_at`` of null is "since ever", an
+``expires_at`` of null "never", and what else stands in a version is its rules document, see
+``tallymark.rule_documents``. Times are UTC microseconds.
 """
 
-import re
-import zoneinfo
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
-from stores.rules_cache.problems import (
-    InvalidPropertyError,
-    list_problems,
-)
-from stores.rules_cache.rate_documents import (
-    currency_problems,
-    decoded_rate,
-    rate_row,
-    rates_problems,
-)
+from stores.rules_cache.problems import InvalidPropertyError
 from stores.rules_cache.stream_documents import (
-    HOST,
-    HOSTS_ALLOWED,
     decoded_key,
     decoded_stream,
     key_row,
@@ -38,18 +23,10 @@ from stores.rules_cache.stream_documents import (
     streams_problems,
 )
 from tallymark.problems import Problem
-from tallymark.properties import DEFAULT_LOOKBACK_DAYS, SINCE_EVER, Property, RulesVersion
+from tallymark.properties import SINCE_EVER, Property, RulesVersion
+from tallymark.rule_documents import InvalidRulesError, Rules, parse_rules
 
 MAX_NAME_CHARACTERS: Final = 100
-MIN_SESSION_GAP_SECONDS: Final = 300
-MAX_SESSION_GAP_SECONDS: Final = 14_400
-MAX_ENGAGEMENT_THRESHOLD_SECONDS: Final = 60
-MAX_LOOKBACK_DAYS: Final = 90
-_LOOKBACK: Final = "attribution_lookback_days"
-_RATES: Final = "exchange_rates"
-_HOSTS: Final = "allowed_hosts"
-_EVENT_NAMES_ALLOWED: Final = "a list of event names: a letter, then up to 39 letters, digits or _"
-_EVENT_NAME = re.compile(r"[A-Za-z]\w{0,39}")
 
 
 def decode_properties(content: bytes) -> list[Property]:
@@ -87,16 +64,27 @@ def encode_properties(properties: Iterable[Property]) -> bytes:
             "name": owner.name,
             "data_streams": [stream_row(stream) for stream in owner.data_streams],
             "read_keys": [key_row(key) for key in owner.read_keys],
-            "versions": [_version_row(rules) for rules in owner.versions],
+            "versions": [_version_row(version) for version in owner.versions],
         }
         for owner in properties
     ]
     return orjson.dumps({"properties": rows}, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def settings_problems(name: str, rules: RulesVersion) -> list[Problem]:
-    """What is wrong with the name and the first rules of a property to be."""
-    return _name_problems(name, "") + _rules_problems(_version_row(rules), "")
+def checked_rules(name: object, document: object) -> Rules:
+    """The first rules of a property to be.
+
+    Raises:
+        InvalidPropertyError: with all that is wrong with them and with its name.
+    """
+    problems = _name_problems(name, "")
+    try:
+        rules = parse_rules(document)
+    except InvalidRulesError as error:
+        problems += error.problems
+    if problems:
+        raise InvalidPropertyError(problems)
+    return rules
 
 
 def _property_problems(row: object, where: str) -> list[Problem]:
@@ -139,7 +127,7 @@ def _versions_problems(versions: object, where: str) -> list[Problem]:
             problems.append(Problem(where=place + ".effective_at", got=got, allowed=allowed))
         else:
             last = (number, since)
-        problems += _rules_problems(row, place + ".")
+        problems += _rules_problems(row, place)
     return problems
 
 
@@ -151,45 +139,20 @@ def _name_problems(name: object, prefix: str) -> list[Problem]:
     return [Problem(where=prefix + "name", got=name, allowed=allowed)]
 
 
-def _rules_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
-    problems = []
-    if not _is_time_zone(row.get("time_zone")):
-        allowed = "a name of the IANA time zone database, such as Europe/Berlin"
-        problems.append(
-            Problem(where=prefix + "time_zone", got=row.get("time_zone"), allowed=allowed)
-        )
-    problems += currency_problems(row.get("currency"), prefix + "currency")
-    for key, least, most in (
-        ("session_gap_seconds", MIN_SESSION_GAP_SECONDS, MAX_SESSION_GAP_SECONDS),
-        ("engagement_threshold_seconds", 1, MAX_ENGAGEMENT_THRESHOLD_SECONDS),
-    ):
-        if not _is_whole(row.get(key), least, most):
-            allowed = f"whole seconds from {least} to {most}"
-            problems.append(Problem(where=prefix + key, got=row.get(key), allowed=allowed))
-    days = row.get(_LOOKBACK, DEFAULT_LOOKBACK_DAYS)
-    if not _is_whole(days, 1, MAX_LOOKBACK_DAYS):
-        allowed = f"whole days from 1 to {MAX_LOOKBACK_DAYS}"
-        problems.append(Problem(where=prefix + _LOOKBACK, got=days, allowed=allowed))
-    for key, given, pattern, allowed in (
-        ("key_events", row.get("key_events"), _EVENT_NAME, _EVENT_NAMES_ALLOWED),
-        (_HOSTS, row.get(_HOSTS, ()), HOST, HOSTS_ALLOWED),
-    ):
-        problems += list_problems(given, pattern, prefix + key, allowed)
-    return problems + rates_problems(row.get(_RATES, ()), prefix + _RATES)
+def _rules_problems(row: dict[str, Any], place: str) -> list[Problem]:
+    try:
+        parse_rules(_rules_row(row))
+    except InvalidRulesError as error:
+        return [replace(problem, where=f"{place}.{problem.where}") for problem in error.problems]
+    return []
+
+
+def _rules_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("version", "effective_at")}
 
 
 def _is_whole(number: object, least: int, most: int) -> bool:
     return type(number) is int and least <= number <= most
-
-
-def _is_time_zone(name: object) -> bool:
-    if not isinstance(name, str):
-        return False
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
 
 
 def _repeated_ids(rows: list[dict[str, Any]]) -> list[Problem]:
@@ -222,27 +185,14 @@ def _version(row: dict[str, Any]) -> RulesVersion:
     return RulesVersion(
         version=row["version"],
         effective_at=SINCE_EVER if row["effective_at"] is None else row["effective_at"],
-        time_zone=row["time_zone"],
-        currency=row["currency"],
-        session_gap_seconds=row["session_gap_seconds"],
-        engagement_threshold_seconds=row["engagement_threshold_seconds"],
-        attribution_lookback_days=row.get(_LOOKBACK, DEFAULT_LOOKBACK_DAYS),
-        key_events=tuple(row["key_events"]),
-        allowed_hosts=tuple(row.get(_HOSTS, ())),
-        exchange_rates=tuple(decoded_rate(rate) for rate in row.get(_RATES, ())),
+        rules=parse_rules(_rules_row(row)),
     )
 
 
-def _version_row(rules: RulesVersion) -> dict[str, Any]:
+def _version_row(version: RulesVersion) -> dict[str, Any]:
+    is_first = version.effective_at == SINCE_EVER
     return {
-        "version": rules.version,
-        "effective_at": None if rules.effective_at == SINCE_EVER else rules.effective_at,
-        "time_zone": rules.time_zone,
-        "currency": rules.currency,
-        "session_gap_seconds": rules.session_gap_seconds,
-        "engagement_threshold_seconds": rules.engagement_threshold_seconds,
-        _LOOKBACK: rules.attribution_lookback_days,
-        "key_events": list(rules.key_events),
-        _HOSTS: list(rules.allowed_hosts),
-        _RATES: [rate_row(rate) for rate in rules.exchange_rates],
+        "version": version.version,
+        "effective_at": None if is_first else version.effective_at,
+        **version.rules.document(),
     }

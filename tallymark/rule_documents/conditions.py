@@ -97,20 +97,22 @@ class Condition(RuleModel):
         ignore_case: Texts are compared in lower case.
     """
 
-    all: tuple["Condition", ...] | None = Field(None, min_length=1, max_length=MAX_LIST)
-    any: tuple["Condition", ...] | None = Field(None, min_length=1, max_length=MAX_LIST)
-    not_: "Condition | None" = Field(None, alias="not")
+    all: tuple["Condition", ...] | None = Field(default=None, min_length=1, max_length=MAX_LIST)
+    any: tuple["Condition", ...] | None = Field(default=None, min_length=1, max_length=MAX_LIST)
+    not_: "Condition | None" = Field(default=None, alias="not")
     field: FieldName | None = None
-    is_: AnyText | None = Field(None, alias="is")
-    in_: tuple[AnyText, ...] | None = Field(None, alias="in", min_length=1, max_length=MAX_LIST)
+    is_: AnyText | None = Field(default=None, alias="is")
+    in_: tuple[AnyText, ...] | None = Field(
+        default=None, alias="in", min_length=1, max_length=MAX_LIST
+    )
     starts_with: Text | None = None
     ends_with: Text | None = None
     contains: Text | None = None
     matches: Pattern | None = None
-    above: int | float | None = Field(None, ge=-(10**9), le=10**9, allow_inf_nan=False)
-    below: int | float | None = Field(None, ge=-(10**9), le=10**9, allow_inf_nan=False)
+    above: int | float | None = Field(default=None, ge=-(10**9), le=10**9, allow_inf_nan=False)
+    below: int | float | None = Field(default=None, ge=-(10**9), le=10**9, allow_inf_nan=False)
     is_set: bool | None = None
-    in_network: tuple[Network, ...] | None = Field(None, min_length=1, max_length=MAX_LIST)
+    in_network: tuple[Network, ...] | None = Field(default=None, min_length=1, max_length=MAX_LIST)
     ignore_case: bool | None = None
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import re
 import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
@@ -86,6 +86,15 @@ class Rate(RuleModel):
     since: Annotated[str, AfterValidator(_day)]
     rate: Annotated[str, AfterValidator(_rate)]
 
+    def row(self) -> dict[str, Any]:
+        """It as ``tallymark.exchange_rates.RATE``."""
+        midnight = datetime.fromisoformat(self.since).replace(tzinfo=UTC)
+        return {
+            "currency": self.currency,
+            "since": int(midnight.timestamp()) * 1_000_000,
+            "rate_nanos": int(Decimal(self.rate).scaleb(RATE_PLACES)),
+        }
+
 
 class Filter(RuleModel):
     """Hits that are kept and do not count.
@@ -145,16 +154,16 @@ class Rules(RuleModel):
 
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     currency: Currency = "USD"
-    session_gap_seconds: int = Field(1800, ge=300, le=14_400)
-    engagement_threshold_seconds: int = Field(10, ge=1, le=60)
-    attribution_lookback_days: int = Field(90, ge=1, le=90)
-    allowed_hosts: tuple[Host, ...] = Field((), max_length=MAX_LIST)
-    referral_exclusions: tuple[Host, ...] = Field((), max_length=MAX_LIST)
-    exchange_rates: tuple[Rate, ...] = Field((), max_length=5_000)
-    rewrites: tuple[Rewrite, ...] = Field((), max_length=MAX_REWRITES)
-    filters: tuple[Filter, ...] = Field((), max_length=MAX_FILTERS)
+    session_gap_seconds: int = Field(default=1800, ge=300, le=14_400)
+    engagement_threshold_seconds: int = Field(default=10, ge=1, le=60)
+    attribution_lookback_days: int = Field(default=90, ge=1, le=90)
+    allowed_hosts: tuple[Host, ...] = Field(default=(), max_length=MAX_LIST)
+    referral_exclusions: tuple[Host, ...] = Field(default=(), max_length=MAX_LIST)
+    exchange_rates: tuple[Rate, ...] = Field(default=(), max_length=5_000)
+    rewrites: tuple[Rewrite, ...] = Field(default=(), max_length=MAX_REWRITES)
+    filters: tuple[Filter, ...] = Field(default=(), max_length=MAX_FILTERS)
     key_events: tuple[Annotated[KeyEvent, BeforeValidator(_named)], ...] = Field(
-        (KeyEvent(event="purchase"),), max_length=MAX_KEY_EVENTS
+        default=(KeyEvent(event="purchase"),), max_length=MAX_KEY_EVENTS
     )
 
     @model_validator(mode="after")

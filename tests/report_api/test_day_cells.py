@@ -21,11 +21,12 @@ from tallymark import pointer_map
 from tallymark.cells import SLOT_COLUMNS, encode
 from tallymark.day_cells import DAY_ROLLUPS
 from tallymark.pointer_map import PointerMap
-from tallymark.properties import DataStream, Property, RulesVersion
+from tallymark.properties import DataStream, Property
 from tallymark.rollups import BY_NAME
 from tallymark.row_keys import POINTER_MAP_KEY, rollup_prefix
 from tallymark.slots import DAY_US, HOUR_US
 from tests.strategies import examples
+from tests.tallymark.recorded import version
 from tests.tallymark.report_cells import NOON_US, PROPERTY_ID, Row, asks, rows_of
 
 FIRST_US = NOON_US - 3 * DAY_US
@@ -97,7 +98,7 @@ class Scene:
 
     def __init__(self, store: SqliteWideRows, time_zone: str = "UTC") -> None:
         self.store = store
-        versions = (RulesVersion(version=1, time_zone=time_zone),)
+        versions = (version(time_zone=time_zone),)
         self.owner = Property(
             property_id=PROPERTY_ID, name="Shop", versions=versions,
             data_streams=(DataStream(measurement_id="G-A"),),

@@ -6,8 +6,9 @@ import polars as pl
 
 from tallymark.hits import HIT_SCHEMA, ITEM_NUMBERS, ITEM_TEXTS
 from tallymark.processing import Processed, process_requests
-from tallymark.properties import DataStream, Property, RulesVersion, properties_frame
+from tallymark.properties import SINCE_EVER, DataStream, Property, RulesVersion, properties_frame
 from tallymark.requests import REQUEST_SCHEMA
+from tallymark.rule_documents import parse_rules
 
 RECEIVED_AT = 1_700_000_000_000_000
 SHOP = "G-SHOP"
@@ -55,6 +56,11 @@ def frame(*requests: dict[str, Any]) -> pl.DataFrame:
 def item(**fields: Any) -> dict[str, Any]:
     """An item of which nothing is known but ``fields``."""
     return dict.fromkeys(ITEM_TEXTS, "") | dict.fromkeys(ITEM_NUMBERS, 0) | fields
+
+
+def version(number: int = 1, effective_at: int = SINCE_EVER, **rules: Any) -> RulesVersion:
+    """A version whose rules document says ``rules``."""
+    return RulesVersion(version=number, effective_at=effective_at, rules=parse_rules(rules))
 
 
 def shop(*versions: RulesVersion) -> pl.DataFrame:

@@ -6,10 +6,10 @@ from tallymark.properties import (
     DataStream,
     HashedKey,
     Property,
-    RulesVersion,
     properties_frame,
     secret_hash,
 )
+from tests.tallymark.recorded import version
 
 
 def a_stream(measurement_id: str, *secrets: HashedKey) -> DataStream:
@@ -50,13 +50,13 @@ def test_secrets_are_kept_as_hashes() -> None:
 
 
 def test_a_new_property_has_rules_since_ever() -> None:
-    assert shop().current == RulesVersion(version=1)
+    assert shop().current == version(1)
     assert shop().current.effective_at == SINCE_EVER
 
 
 def test_a_frame_has_a_row_a_version() -> None:
-    later = RulesVersion(version=2, effective_at=5, session_gap_seconds=300, key_events=())
-    owner = shop(versions=(RulesVersion(version=1), later))
+    later = version(2, 5, session_gap_seconds=300, key_events=())
+    owner = shop(versions=(version(), later))
     frame = properties_frame([owner, shop(property_id=8, data_streams=(a_stream("G-OTHER"),))])
     assert frame.schema == PROPERTY_SCHEMA
     assert frame.select("property_id", "rules_version", "session_gap_seconds").rows() == [

@@ -1,7 +1,5 @@
 """Rules: which version of whose rules a hit is processed with."""
 
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -9,20 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallymark.exchange_rates import ExchangeRate
 from tallymark.hits import HIT_SCHEMA
 from tallymark.processing import process_requests
-from tallymark.properties import PROPERTY_SCHEMA, SINCE_EVER, RulesVersion
+from tallymark.properties import PROPERTY_SCHEMA, SINCE_EVER
 from tallymark.rules import apply_rules, settings_of, versions_of
 from tallymark.slots import SESSION_ALIGNMENT_US
-from tests.tallymark.recorded import SHOP, frame, hit, processed, shop, web
+from tests.tallymark.recorded import SHOP, frame, hit, processed, shop, version, web
 
 L = SESSION_ALIGNMENT_US
 NOON = 100_000 * L
-FIRST = RulesVersion(version=1, session_gap_seconds=600, time_zone="Europe/Zurich")
-SECOND = RulesVersion(
-    version=2,
-    effective_at=NOON + 1,
+FIRST = version(session_gap_seconds=600, time_zone="Europe/Zurich")
+SECOND = version(
+    2,
+    NOON + 1,
     session_gap_seconds=3600,
     engagement_threshold_seconds=20,
     attribution_lookback_days=30,
@@ -90,38 +87,38 @@ def test_session_settings_take_effect_when_chains_may_be_cut(
 
 
 def test_settings_saved_at_the_very_boundary_take_effect_there() -> None:
-    second = RulesVersion(version=2, effective_at=NOON, session_gap_seconds=60)
+    second = version(2, NOON, session_gap_seconds=400)
 
     assert ruled(shop(FIRST, second), received_at=NOON, event_at=NOON)["settings_from"] == NOON
 
 
 def test_a_version_that_leaves_the_settings_alone_cuts_no_chain() -> None:
-    second = RulesVersion(version=2, effective_at=NOON, key_events=("x",))
+    second = version(2, NOON, key_events=("x",))
 
-    found = ruled(shop(RulesVersion(version=1), second), received_at=NOON + L, event_at=NOON + L)
+    found = ruled(shop(version(), second), received_at=NOON + L, event_at=NOON + L)
 
     assert (found["settings_from"], found["rules_version"]) == (SINCE_EVER, 2)
 
 
 def test_of_versions_that_begin_together_the_last_counts() -> None:
-    middle = RulesVersion(version=2, effective_at=NOON + 5, session_gap_seconds=60)
-    last = RulesVersion(version=3, effective_at=NOON + 9, session_gap_seconds=120)
+    middle = version(2, NOON + 5, session_gap_seconds=400)
+    last = version(3, NOON + 9, session_gap_seconds=420)
 
     found = ruled(shop(FIRST, middle, last), received_at=NOON + L, event_at=NOON + L)
 
-    assert found["session_gap_ms"] == 120_000
+    assert found["session_gap_ms"] == 420_000
 
 
 def test_settings_that_were_taken_back_before_they_began_cut_no_chain() -> None:
-    middle = RulesVersion(version=2, effective_at=NOON + 5, session_gap_seconds=60)
-    back = RulesVersion(version=3, effective_at=NOON + 9)
-    rules = shop(RulesVersion(version=1), middle, back)
+    middle = version(2, NOON + 5, session_gap_seconds=400)
+    back = version(3, NOON + 9)
+    rules = shop(version(), middle, back)
 
     assert settings_of(versions_of(rules))["since"].to_list() == [SINCE_EVER]
 
 
 def test_a_first_version_holds_since_ever_whatever_it_says() -> None:
-    late = RulesVersion(version=1, effective_at=NOON)
+    late = version(1, NOON)
 
     found = ruled(shop(late), received_at=5, event_at=5)
 
@@ -136,10 +133,10 @@ def test_hits_are_ruled_alike_alone_and_together(
     starts: list[int], times: list[tuple[int, int]]
 ) -> None:
     versions = [
-        RulesVersion(version=2 + place, effective_at=NOON + start, session_gap_seconds=60 + place)
+        version(2 + place, NOON + start, session_gap_seconds=400 + place)
         for place, start in enumerate(sorted(starts))
     ]
-    rules = shop(RulesVersion(version=1), *versions)
+    rules = shop(version(), *versions)
     hits = [
         hit(measurement_id=SHOP, received_at=NOON + at, event_at=NOON + at - age)
         for at, age in times
@@ -153,7 +150,7 @@ def test_hits_are_ruled_alike_alone_and_together(
         due = [v for v in versions if v.effective_at <= found["received_at"]]
         assert found["rules_version"] == max((v.version for v in due), default=1)
         aligned = [v for v in versions if -(-v.effective_at // L) * L <= found["event_at"]]
-        gap = max((v.session_gap_seconds for v in aligned), default=1800)
+        gap = max((v.rules.session_gap_seconds for v in aligned), default=1800)
         assert found["session_gap_ms"] == gap * 1000
 
 
@@ -184,13 +181,12 @@ def test_processing_asks_for_the_rules_of_what_it_has_seen() -> None:
 JANUARY_US = 1_767_225_600_000_000
 """Midnight of 2026-01-01."""
 DAY_US = 86_400_000_000
-RATED = RulesVersion(
-    version=1,
+RATED = version(
     currency="CHF",
     exchange_rates=(
-        ExchangeRate(currency="EUR", since=date(2026, 1, 1), rate=Decimal("0.9")),
-        ExchangeRate(currency="EUR", since=date(2026, 1, 3), rate=Decimal("0.95")),
-        ExchangeRate(currency="JPY", since=date(2026, 1, 1), rate=Decimal("0.005123456")),
+        {"currency": "EUR", "since": "2026-01-01", "rate": "0.9"},
+        {"currency": "EUR", "since": "2026-01-03", "rate": "0.95"},
+        {"currency": "JPY", "since": "2026-01-01", "rate": "0.005123456"},
     ),
 )
 
@@ -257,7 +253,7 @@ def test_a_hit_without_a_rate_is_a_hit_and_a_letter_of_its_own() -> None:
     assert found.rejected.is_empty()
 
 
-HOSTS = RulesVersion(version=1, allowed_hosts=("shop.test", "example.org"))
+HOSTS = version(allowed_hosts=("shop.test", "example.org"))
 PAGES = {
     "an allowed host": ("shop.test", "", ""),
     "its subdomain": ("www.shop.test", "", ""),
@@ -281,8 +277,8 @@ def test_a_property_without_hosts_takes_any_and_forgets_what_was_said_of_them() 
 
 
 def test_the_version_in_force_says_which_hosts_are_allowed() -> None:
-    second = RulesVersion(version=2, effective_at=NOON, allowed_hosts=("new.test",))
-    third = RulesVersion(version=3, effective_at=NOON + L)
+    second = version(2, NOON, allowed_hosts=("new.test",))
+    third = version(3, NOON + L)
     hits = pl.concat([
         hit(measurement_id=SHOP, host=host, received_at=at)
         for at in (NOON - 1, NOON, NOON + L)
@@ -298,7 +294,7 @@ def test_the_version_in_force_says_which_hosts_are_allowed() -> None:
     st.sets(st.sampled_from(["a.test", "b.test", "x.a.test"])),
 )
 def test_hosts_are_judged_as_one_by_one(pages: list[str], allowed: set[str]) -> None:
-    rules = shop(RulesVersion(version=1, allowed_hosts=tuple(sorted(allowed))))
+    rules = shop(version(allowed_hosts=tuple(sorted(allowed))))
     hits = pl.concat([hit().clear(), *(hit(measurement_id=SHOP, host=page) for page in pages)])
     expected = [
         "host"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from stores.rules_cache.documents import decode_properties, encode_properties
 from stores.rules_cache.problems import InvalidPropertyError
-from tallymark.exchange_rates import MAX_RATE, RATE_PLACES, ExchangeRate
+from tallymark.exchange_rates import MAX_RATE, RATE_PLACES
 from tallymark.properties import (
     SINCE_EVER,
     DataStream,
@@ -14,6 +14,7 @@ from tallymark.properties import (
     RulesVersion,
     secret_hash,
 )
+from tallymark.rule_documents import parse_rules
 
 HASH = secret_hash("x")
 
@@ -121,7 +122,7 @@ def test_a_data_stream_with_a_wrong_field_is_refused_naming_the_field(changes, w
         ({"attribution_lookback_days": 91}, "attribution_lookback_days"),
         ({"attribution_lookback_days": None}, "attribution_lookback_days"),
         ({"key_events": "purchase"}, "key_events"),
-        ({"key_events": ["sign up"]}, "key_events[0]"),
+        ({"key_events": ["sign up"]}, "key_events[0].event"),
         ({"allowed_hosts": "shop.test"}, "allowed_hosts"),
         ({"allowed_hosts": None}, "allowed_hosts"),
         ({"allowed_hosts": ["shop.test", "Shop.test"]}, "allowed_hosts[1]"),
@@ -150,14 +151,14 @@ def test_a_version_with_a_wrong_field_is_refused_naming_the_field(changes, where
 @pytest.mark.parametrize("gap", [300, 14_400])
 def test_the_bounds_of_the_session_gap_are_allowed(gap):
     document = orjson.dumps({"properties": [a_row(versions=[a_version(session_gap_seconds=gap)])]})
-    assert decode_properties(document)[0].current.session_gap_seconds == gap
+    assert decode_properties(document)[0].current.rules.session_gap_seconds == gap
 
 
 def test_a_version_that_names_no_lookback_has_the_default():
     version = a_version()
     del version["attribution_lookback_days"]
     document = orjson.dumps({"properties": [a_row(versions=[version])]})
-    assert decode_properties(document)[0].current.attribution_lookback_days == 90
+    assert decode_properties(document)[0].current.rules.attribution_lookback_days == 90
 
 
 def test_all_problems_are_reported_together():
@@ -189,27 +190,37 @@ def test_a_document_of_another_shape_is_refused(content):
         decode_properties(content)
 
 
+RATES = st.builds(
+    lambda currency, since, rate: {
+        "currency": currency, "since": since.isoformat(), "rate": format(rate, "f"),
+    },
+    st.sampled_from(["EUR", "JPY"]),
+    st.dates(),
+    st.decimals(
+        "0.000000001", MAX_RATE, places=RATE_PLACES, allow_nan=False, allow_infinity=False
+    ),
+)  # fmt: skip
+RULES = st.fixed_dictionaries(
+    {
+        "time_zone": st.sampled_from(["UTC", "Asia/Kathmandu"]),
+        "currency": st.from_regex(r"[A-Z]{3}", fullmatch=True),
+        "session_gap_seconds": st.integers(300, 14_400),
+        "engagement_threshold_seconds": st.integers(1, 60),
+        "attribution_lookback_days": st.integers(1, 90),
+        "key_events": st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), unique=True),
+        "exchange_rates": st.lists(
+            RATES, max_size=3, unique_by=lambda rate: (rate["currency"], rate["since"])
+        ),
+        "filters": st.just(
+            [{"name": "own", "when": {"not": {"field": "host", "is": "shop.test"}}}]
+        ),
+    }
+)
 VERSIONS = st.builds(
     RulesVersion,
     version=st.just(1),
     effective_at=st.sampled_from([SINCE_EVER, 0, 1_700_000_000_000_000]),
-    time_zone=st.sampled_from(["UTC", "Asia/Kathmandu"]),
-    currency=st.from_regex(r"[A-Z]{3}", fullmatch=True),
-    session_gap_seconds=st.integers(300, 14_400),
-    engagement_threshold_seconds=st.integers(1, 60),
-    attribution_lookback_days=st.integers(1, 90),
-    key_events=st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)).map(tuple),
-    exchange_rates=st.lists(
-        st.builds(
-            ExchangeRate,
-            currency=st.sampled_from(["EUR", "JPY"]),
-            since=st.dates(),
-            rate=st.decimals(
-                "0.000000001", MAX_RATE, places=RATE_PLACES, allow_nan=False, allow_infinity=False
-            ),
-        ),
-        max_size=3,
-    ).map(tuple),
+    rules=RULES.map(parse_rules),
 )
 KEYS = st.lists(
     st.builds(HashedKey, key_hash=st.just(HASH), expires_at=st.none() | st.integers(0, 2**62)),
