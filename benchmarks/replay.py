@@ -31,7 +31,6 @@ from benchmarks.recorded_blocks import blocks, template
 from cli.simulator.visits import Site
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
-from stores.rules_cache.creation import create_property
 from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.opening import open_wide_rows
 from tallymark.aggregates import rollup_rows
@@ -42,6 +41,7 @@ from tallymark.processing import process_requests
 from tallymark.replays import Span
 from tallymark.slots import HOUR_US
 from tallymark.touches import TOUCH_SCHEMA
+from tests.property_files import create_property
 
 FIRST_US: Final = 1_767_225_600_000_000  # 2026-01-01T00
 IDLE_HOURS: Final = 200

@@ -25,7 +25,6 @@ import polars as pl
 
 from report_api.app import create_app
 from report_api.compaction import Compaction
-from stores.rules_cache.creation import CreatedProperty, create_property
 from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.sqlite import SqliteWideRows
 from tallymark import pointer_map
@@ -35,6 +34,7 @@ from tallymark.rollups import ROLLUPS, Rollup
 from tallymark.row_keys import POINTER_MAP_KEY
 from tallymark.slots import DAY_US, HOUR_US
 from tallymark.uniques import least_hashes
+from tests.property_files import CreatedProperty, create_property
 
 FIRST_US = 1_767_225_600_000_000  # 2026-01-01
 DAYS = 45

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from config_api.folder import ConfigFolder
+
 
 @dataclass(frozen=True)
 class DataFolder:
@@ -14,8 +16,13 @@ class DataFolder:
 
     @property
     def rules_path(self) -> Path:
-        """The properties and their rules."""
-        return self.path / "rules" / "properties.json"
+        """The properties and their rules, as workers read them."""
+        return self.config.properties
+
+    @property
+    def config(self) -> ConfigFolder:
+        """The configuration: its database, its keys, and what is published of it."""
+        return ConfigFolder(self.path / "rules")
 
     @property
     def spools(self) -> Path:

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import os
-import secrets
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,29 +12,25 @@ from cli.commands.simulate import run as run_simulation
 from cli.data_folder import DataFolder
 from cli.simulator.visits import Habits, Site
 from cli.stack import StackSettings
+from stores.rules_cache.replacement import replace_file
 
 DEMO_NAME: Final = "Demo shop"
 
 
 def ensure_demo_property(folder: DataFolder) -> dict[str, Any]:
     """The demo's ids and secrets; the property is made at the first call for a folder."""
-    from stores.rules_cache.creation import create_property  # noqa: PLC0415  (brings Polars along)
+    from cli.configuration import configuration  # noqa: PLC0415  SQL takes a while
+    from config_api.new_property import create_property  # noqa: PLC0415
+    from config_api.organisations import ensure_default  # noqa: PLC0415
 
     if folder.demo.exists():
         return _document(folder.demo)
-    new = create_property(folder.rules_path, name=DEMO_NAME, random_bytes=secrets.token_bytes)
-    document = {
-        "property_id": new.created.property_id,
-        "measurement_id": new.measurement_id,
-        "api_secret": new.api_secret,
-        "read_key": new.read_key,
-    }
-    temporary = folder.demo.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(json.dumps(document))
-    temporary.replace(folder.demo)
+    with configuration(folder.path) as opened:
+        new = opened.write(
+            lambda work: create_property(work, ensure_default(work), name=DEMO_NAME, rules={})
+        )
+    document = asdict(new)
+    replace_file(folder.demo, json.dumps(document).encode(), mode=0o600)
     return document
 
 

@@ -1,7 +1,5 @@
 """Where the commands that read and change history find it, and how they say what was wrong."""
 
-import getpass
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,11 +81,6 @@ def explained() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("stopped; nothing that is served has changed", err=True)
         sys.exit(130)
-
-
-def who() -> str:
-    """In whose name changes are made."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def property_id_of(places: Places, owner: str | None) -> int | None:

@@ -21,7 +21,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-SERVERS = ("bigtable", "pubsub_emulator")
+SERVERS = ("bigtable", "pubsub_emulator", "postgresql")
 """Marks of tests that need a server; CI runs them with all that are slow."""
 _COUNTS = re.compile(r"(\d+) passing(?: examples)?, (?:and )?(\d+) failing")
 _PROPERTY = "hypothesis_examples"

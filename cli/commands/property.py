@@ -1,8 +1,7 @@
 """``tallymark property``: create and list properties."""
 
 import json
-import secrets
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,16 @@ def property_group() -> None:
 
 @property_group.command()
 @click.option("--name", required=True, help="For people, up to 100 characters.")
-@click.option("--time-zone", default="UTC", show_default=True, help="IANA name; days start by it.")
-@click.option("--currency", default="USD", show_default=True, help="ISO 4217 code.")
+@click.option("--time-zone", help="IANA name; days start by it  [default: UTC]")
+@click.option("--currency", help="ISO 4217 code  [default: USD]")
 @click.option(
-    "--session-gap-seconds", type=int, default=1800, show_default=True,
-    help="A pause so long begins a new session: 300 to 14400.",
+    "--session-gap-seconds", type=int,
+    help="A pause so long begins a new session: 300 to 14400  [default: 1800]",
 )  # fmt: skip
 @click.option(
-    "--attribution-lookback-days", type=int, default=90, show_default=True,
+    "--attribution-lookback-days", type=int,
     help="A direct session has the last source that its client came from within so many days: 1 to"
-    " 90.",
+    " 90  [default: 90]",
 )  # fmt: skip
 @click.option(
     "--allowed-host", "allowed_hosts", multiple=True, metavar="HOST",
@@ -43,7 +42,14 @@ def property_group() -> None:
 )  # fmt: skip
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")
-def create(data: Path, as_json: bool, allowed_hosts: tuple[str, ...], **settings: Any) -> None:
+def create(
+    data: Path,
+    name: str,
+    as_json: bool,
+    allowed_hosts: tuple[str, ...],
+    exchange_rates: tuple[dict[str, str], ...],
+    **settings: Any,
+) -> None:
     """Create a property; prints its ids and, this once, its secrets.
 
     \b
@@ -56,28 +62,23 @@ def create(data: Path, as_json: bool, allowed_hosts: tuple[str, ...], **settings
       tallymark property create --name Laden --time-zone Europe/Berlin --currency EUR \\
         --exchange-rate USD=0.92@2026-01-01 --exchange-rate USD=0.95@2026-07-01
     """
-    from stores.rules_cache.creation import create_property  # noqa: PLC0415
-    from stores.rules_cache.problems import InvalidPropertyError  # noqa: PLC0415
+    from cli.configuration import configuration  # noqa: PLC0415  SQL takes a while
+    from config_api.new_property import create_property  # noqa: PLC0415
+    from config_api.organisations import ensure_default  # noqa: PLC0415
 
-    path = DataFolder(data).rules_path
-    try:
-        hosts = [host.lower() for host in allowed_hosts]
-        new = create_property(
-            path, random_bytes=secrets.token_bytes, allowed_hosts=hosts, **settings
+    hosts = [host.lower() for host in allowed_hosts]
+    given = settings | {"allowed_hosts": hosts, "exchange_rates": list(exchange_rates)}
+    rules = {key: value for key, value in given.items() if value not in (None, [])}
+    with configuration(data) as opened:
+        new = opened.write(
+            lambda work: create_property(work, ensure_default(work), name=name, rules=rules)
         )
-    except InvalidPropertyError as error:
-        raise click.ClickException(f"the property was not created:\n{error}") from error
-    shown = {
-        "property_id": new.created.property_id,
-        "measurement_id": new.measurement_id,
-        "api_secret": new.api_secret,
-        "read_key": new.read_key,
-    }
+    shown = asdict(new)
     if as_json:
         click.echo(json.dumps(shown))
         return
-    for name, value in shown.items():
-        click.echo(f"{name:<15} {value}")
+    for field, value in shown.items():
+        click.echo(f"{field:<15} {value}")
     click.echo("Keep api_secret and read_key: they cannot be shown again.", err=True)
 
 
@@ -91,17 +92,14 @@ def list_properties(data: Path, as_json: bool) -> None:
     Example:
       tallymark property list --json
     """
-    from stores.rules_cache.documents import decode_properties  # noqa: PLC0415
-    from stores.rules_cache.problems import InvalidPropertyError  # noqa: PLC0415
+    from cli.configuration import configuration  # noqa: PLC0415  SQL takes a while
 
-    path = DataFolder(data).rules_path
-    try:
-        properties = decode_properties(path.read_bytes())
-    except FileNotFoundError:
+    folder = DataFolder(data)
+    if not folder.rules_path.exists() and not folder.config.database.exists():
         click.echo(f"no properties in {data}: tallymark property create makes one", err=True)
-        sys.exit(0)
-    except InvalidPropertyError as error:
-        raise click.ClickException(f"{path} is broken; mend it:\n{error}") from error
+        return
+    with configuration(data) as opened:
+        properties = opened.properties()
     for owner in properties:
         rules = owner.current.rules
         row = {

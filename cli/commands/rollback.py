@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from cli.operator import who
 from cli.places import (
     explained,
     json_option,
@@ -12,7 +13,6 @@ from cli.places import (
     places_of,
     property_id_of,
     property_option,
-    who,
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cli.configuration import configuration
 from cli.data_folder import DataFolder, data_option
 from cli.demo import ensure_demo_property, page_address
 from cli.redaction import redact_option
@@ -94,6 +95,8 @@ def up(
 
 
 def _run(settings: StackSettings) -> bool:
+    with configuration(settings.data):
+        pass  # it is migrated and published before anybody reads it
     if settings.demo_hits_per_second:
         ensure_demo_property(settings.folder)
     with open_screen() as screen:

@@ -16,7 +16,6 @@ from beam_pipelines.shard_keeper import ShardKeeper
 from stores.archive.folder import FolderObjects
 from stores.archive.raw import RawArchive
 from stores.archive.snapshots import SnapshotStore
-from stores.rules_cache.creation import create_property
 from stores.rules_cache.documents import decode_properties, encode_properties
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from stores.wide_rows.sqlite import SqliteWideRows
@@ -24,6 +23,7 @@ from tallymark.blocks import Block, encode_requests
 from tallymark.properties import DataStream
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.slots import HOUR_US
+from tests.property_files import create_property
 from tests.strategies import MIDNIGHT_US, MINUTE_US, SECOND_US
 
 Name = tuple[bytes, str, bytes]

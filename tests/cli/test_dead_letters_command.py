@@ -14,13 +14,13 @@ from cli.main import main
 from stores.archive.dead_letters import DeadLetters
 from stores.archive.opening import open_objects
 from stores.publication import Publisher
-from stores.rules_cache.creation import create_property
 from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.opening import open_wide_rows
 from tallymark.blocks import Block, encode_requests
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.slots import HOUR_US
 from tests.beam_pipelines.worlds import page_view
+from tests.property_files import create_property
 from tests.strategies import MIDNIGHT_US
 
 DAY = "2023-11-15"

@@ -18,7 +18,6 @@ from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
 from stores.live_audits import AuditNotes
 from stores.publication import Publisher
-from stores.rules_cache.creation import create_property
 from stores.wide_rows.opening import open_wide_rows
 from tallymark.aggregates import cell_frame, counted
 from tallymark.cells import SLOT_COLUMNS
@@ -26,6 +25,7 @@ from tallymark.conservation import Conservation
 from tallymark.divergences import COUNT_SCHEMA, DIVERGENCE_SCHEMA, Divergences
 from tallymark.slots import HOUR_US
 from tests.beam_pipelines.worlds import request_blocks
+from tests.property_files import create_property
 from tests.strategies import MIDNIGHT_US, MINUTE_US, Visit, all_attributed, hits_of, whole_tables
 
 GAP_US = 30 * MINUTE_US

@@ -12,10 +12,10 @@ from cli.main import main
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
 from stores.publication import Publisher
-from stores.rules_cache.creation import create_property
 from stores.wide_rows.opening import open_wide_rows
 from tallymark.slots import HOUR_US
 from tests.beam_pipelines.worlds import page_view
+from tests.property_files import create_property
 from tests.stores.archive.recorded_blocks import block
 from tests.strategies import MIDNIGHT_US
 

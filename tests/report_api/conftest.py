@@ -17,7 +17,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from report_api.app import create_app
-from stores.rules_cache.creation import create_property
 from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.port import WideRows
 from stores.wide_rows.sqlite import SqliteWideRows
@@ -27,6 +26,7 @@ from tallymark.pointer_map import PointerMap
 from tallymark.rollups import BY_NAME
 from tallymark.row_keys import POINTER_MAP_KEY
 from tallymark.slots import HOUR_US, MINUTE_US
+from tests.property_files import create_property
 from tests.tallymark.report_cells import rows_of
 
 NASTY = "/<script>alert(1)</script>"

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from report_api.compaction import Compaction
 from report_api.compactor import DayCompactor
 from report_api.reader import Answer, ReportReader
-from stores.rules_cache.creation import create_property
 from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.sqlite import SqliteWideRows
 from tallymark import pointer_map
@@ -25,6 +24,7 @@ from tallymark.properties import DataStream, Property
 from tallymark.rollups import BY_NAME
 from tallymark.row_keys import POINTER_MAP_KEY, rollup_prefix
 from tallymark.slots import DAY_US, HOUR_US
+from tests.property_files import create_property
 from tests.strategies import examples
 from tests.tallymark.recorded import version
 from tests.tallymark.report_cells import NOON_US, PROPERTY_ID, Row, asks, rows_of

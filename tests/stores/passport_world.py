@@ -12,7 +12,6 @@ from stores.lineages import LineageRegister
 from stores.passports import Passports
 from stores.pointers import PointerStore
 from stores.publication import Publisher
-from stores.rules_cache.creation import create_property
 from stores.rules_cache.file import FileRulesCache
 from stores.wide_rows.sqlite import SqliteWideRows
 from tallymark.aggregates import cell_frame
@@ -26,6 +25,7 @@ from tallymark.requests import REQUEST_SCHEMA
 from tallymark.slots import HOUR_US
 from tallymark.touch_cells import encode_touches, hour_of
 from tallymark.touches import TOUCH_SCHEMA
+from tests.property_files import create_property
 
 HOUR = 1_767_225_600_000_000  # 2026-01-01T00
 NOW = HOUR + 5 * HOUR_US

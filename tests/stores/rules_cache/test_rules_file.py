@@ -3,10 +3,10 @@ import secrets
 
 import pytest
 
-from stores.rules_cache.creation import create_property
 from stores.rules_cache.file import FileRulesCache
 from stores.rules_cache.problems import InvalidPropertyError
 from tallymark.properties import PROPERTY_SCHEMA, RULES_DELAY_SECONDS
+from tests.property_files import create_property
 
 
 class Clock:

@@ -1,7 +1,5 @@
-"""Creation of a property: settings checked, ids and secrets drawn, the file replaced."""
+"""Files of properties, for tests of those who read them: no service writes them there."""
 
-import fcntl
-import os
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from stores.rules_cache.documents import checked_rules, decode_properties, encode_properties
+from stores.rules_cache.replacement import replace_file
 from tallymark.properties import DataStream, HashedKey, Property, RulesVersion, secret_hash
 
 SECRET_BYTES: Final = 16
@@ -31,33 +30,13 @@ class CreatedProperty:
 
 
 def create_property(
-    path: Path,
-    *,
-    name: str,
-    random_bytes: RandomBytes,
-    **rules: object,
+    path: Path, *, name: str, random_bytes: RandomBytes, **rules: object
 ) -> CreatedProperty:
-    """Add a property to the file at ``path``, which is made where there is none.
-
-    Args:
-        path: The document.
-        name: For people.
-        random_bytes: Where ids and secrets come from.
-        rules: What the first version of its rules says, see ``tallymark.rule_documents``.
-
-    Two creations at a time wait for one another; a reader sees the old or the new file whole.
-
-    Raises:
-        InvalidPropertyError: with every setting that is wrong, or when the file itself is broken
-            (it is left as it is).
-    """
+    """Add a property of one data stream to the file at ``path``; ``rules`` are its first."""
     first = RulesVersion(version=1, rules=checked_rules(name, rules))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = decode_properties(path.read_bytes()) if path.exists() else []
-        new = _draw(name, first, known, random_bytes)
-        _replace(path, encode_properties([*known, new.created]))
+    known = decode_properties(path.read_bytes()) if path.exists() else []
+    new = _draw(name, first, known, random_bytes)
+    replace_file(path, encode_properties([*known, new.created]))
     return new
 
 
@@ -102,18 +81,3 @@ def _base_36(number: int, digits: int) -> str:
         number, digit = divmod(number, 36)
         text = _BASE_36[digit] + text
     return text
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Durable, all or nothing."""
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

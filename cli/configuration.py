@@ -1,0 +1,64 @@
+"""The configuration of a data folder, for commands: the database itself, whoever else uses it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import orjson
+
+from cli.data_folder import DataFolder
+from cli.operator import who
+from config_api.database import Database
+from config_api.errors import ConfigurationError
+from config_api.folder import ConfigFolder
+from config_api.opening import open_configuration
+from config_api.property_rows import all_rows
+from config_api.publication import publish
+from config_api.transaction import Transaction
+from stores.rules_cache.documents import decode_properties
+from stores.rules_cache.problems import InvalidPropertyError
+from tallymark.properties import Property
+
+T = TypeVar("T")
+
+
+class LocalConfiguration:
+    """The database of a data folder, and the copy of it that workers read."""
+
+    def __init__(self, database: Database, folder: ConfigFolder) -> None:
+        self.database = database
+        self._folder = folder
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Do ``work`` in a transaction and publish what has become of the properties."""
+        done = self.database.write(who(), work)
+        publish(self.database, self._folder.properties)
+        return done
+
+    def properties(self) -> list[Property]:
+        """Every property."""
+        with self.database.reading() as connection:
+            rows = all_rows(connection).rows
+        return decode_properties(orjson.dumps({"properties": rows}))
+
+
+@contextmanager
+def configuration(data: Path) -> Iterator[LocalConfiguration]:
+    """The configuration of a data folder, which is made where there is none.
+
+    Raises:
+        click.ClickException: with what is refused, or cannot be read.
+    """
+    folder = DataFolder(data).config
+    try:
+        database = open_configuration(folder)
+    except (ConfigurationError, InvalidPropertyError, OSError) as error:
+        raise click.ClickException(f"the configuration in {folder.path}: {error}") from error
+    try:
+        yield LocalConfiguration(database, folder)
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        database.close()

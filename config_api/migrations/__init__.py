@@ -1,0 +1,1 @@
+"""Migrations of the database; ``config_api.database`` runs those that are missing at start-up."""

@@ -1,0 +1,130 @@
+"""A transaction that writes: its instant, drawn ids, and what is noted of what it does."""
+
+import string
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
+
+from config_api.tables import AUDIT, CHANGES, DATA_STREAMS, FEED
+from tallymark.properties import RULES_DELAY_SECONDS
+
+COMMIT_SECONDS: Final = 5
+"""A transaction takes no longer, from its instant to its commit."""
+KEPT_CHANGES: Final = 100_000
+SECRET_BYTES: Final = 16
+_FIRST_ID: Final = 100_000_000
+_IDS: Final = 900_000_000
+_BASE_36: Final = string.digits + string.ascii_uppercase
+
+RandomBytes = Callable[[int], bytes]
+"""Gives so many random bytes, as ``secrets.token_bytes`` does."""
+
+
+class Transaction:
+    """What work in a transaction is given; it is over when ``Database.write`` returns.
+
+    Attributes:
+        connection: Where it reads and writes.
+        now_us: Its instant, UTC µs, read when no other writer was left before it.
+        actor: In whose name it works.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        feed: Mapping[Any, Any],
+        *,
+        now_us: int,
+        actor: str,
+        random_bytes: RandomBytes,
+    ) -> None:
+        self.connection = connection
+        self.now_us = now_us
+        self.actor = actor
+        self._feed = feed
+        self._random_bytes = random_bytes
+        self._changed: dict[int, set[str]] = {}
+
+    @property
+    def effective_at(self) -> int:
+        """UTC µs at which rules saved now take effect: the delay after the latest commit."""
+        return self.now_us + (COMMIT_SECONDS + RULES_DELAY_SECONDS) * 1_000_000
+
+    def changed(self, property_id: int, *measurement_ids: str) -> None:
+        """Tell the feed of a property, and of measurement ids that it no longer has."""
+        self._changed.setdefault(property_id, set()).update(measurement_ids)
+
+    def note(
+        self,
+        action: str,
+        resource: str,
+        *,
+        organisation_id: int | None = None,
+        property_id: int | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write a line of the audit trail. ``details`` hold no secrets."""
+        newest = self.connection.execute(select(func.max(AUDIT.c.id))).scalar_one()
+        row = {
+            "id": (newest or 0) + 1,
+            "at": self.now_us,
+            "organisation_id": organisation_id,
+            "property_id": property_id,
+            "actor": self.actor,
+            "action": action,
+            "resource": resource,
+            "details": dict(details or {}),
+        }
+        self.connection.execute(insert(AUDIT).values(row))
+
+    def drawn_id(self, table: Table) -> int:
+        """An id that no row of ``table`` has."""
+        while True:
+            drawn = _FIRST_ID + self._number() % _IDS
+            taken = select(table.c.id).where(table.c.id == drawn)
+            if self.connection.execute(taken).first() is None:
+                return drawn
+
+    def drawn_measurement_id(self) -> str:
+        """``G-`` and ten characters that no data stream has."""
+        while True:
+            drawn = "G-" + _base_36(self._number(), 10)
+            column = DATA_STREAMS.c.measurement_id
+            if self.connection.execute(select(column).where(column == drawn)).first() is None:
+                return drawn
+
+    def drawn_secret(self) -> str:
+        """128 random bits as hex."""
+        return self._random_bytes(SECRET_BYTES).hex()
+
+    def number_changes(self) -> None:
+        """Append what has changed to the log of the feed."""
+        position = self._feed["position"]
+        for property_id, gone in self._changed.items():
+            position += 1
+            column = DATA_STREAMS.c.measurement_id
+            own = select(column).where(DATA_STREAMS.c.property_id == property_id)
+            ids = sorted(gone.union(self.connection.execute(own).scalars()))
+            row = {
+                "sequence": position,
+                "at": self.now_us,
+                "property_id": property_id,
+                "measurement_ids": ids,
+            }
+            self.connection.execute(insert(CHANGES).values(row))
+        if self._changed:
+            kept_after = max(self._feed["kept_after"], position - KEPT_CHANGES)
+            self.connection.execute(delete(CHANGES).where(CHANGES.c.sequence <= kept_after))
+            self.connection.execute(update(FEED).values(position=position, kept_after=kept_after))
+
+    def _number(self) -> int:
+        return int.from_bytes(self._random_bytes(8))
+
+
+def _base_36(number: int, digits: int) -> str:
+    text = ""
+    for _ in range(digits):
+        number, digit = divmod(number, 36)
+        text = _BASE_36[digit] + text
+    return text
