@@ -191,7 +191,7 @@ class Cleaner:
         self._clean = clean
         self._properties_of = properties_of
         choice = RulesChoice(settings.rules)
-        self._process = partial(process_requests, rule=partial(choice.apply_in, settings.span))
+        self._process = partial(process_requests, claim=partial(choice.claimed_in, settings.span))
 
     def run(self, task: CleanTask) -> tuple[list[CleanNote], list[tuple[str, pl.DataFrame]]]:
         """Decode a task.

@@ -19,7 +19,7 @@ from tallymark.processing import enrich, process_requests
 from tallymark.properties import DataStream, Property, properties_frame
 from tallymark.protocols import decode
 from tallymark.requests import REQUEST_SCHEMA
-from tallymark.rules import apply_rules
+from tallymark.rules import claimed, judged, rewritten
 
 PROPERTIES = 20
 BROWSERS = [
@@ -133,15 +133,19 @@ def main() -> None:
         for number in range(PROPERTIES)
     )
     decoded = decode(requests, with_params=False).hits
-    enriched = enrich(decoded)
-    assert apply_rules(enriched, properties).hits.height == count
+    owned = rewritten(claimed(decoded, properties).hits)
+    enriched = enrich(owned)
+    assert judged(enriched, properties).hits.height == count
     queries = requests.get_column("query").to_list()
     baseline = best_seconds(lambda: [dict(parse_qsl(text)) for text in queries], times=2)
     steps: dict[str, Callable[[], object]] = {
         "decode": lambda: decode(requests, with_params=False),
         "decode with parameters": lambda: decode(requests, with_params=True),
-        "enrich": lambda: enrich(decoded),
-        "rules": lambda: apply_rules(enriched, properties),
+        "enrich": lambda: enrich(owned),
+        "rules": lambda: (
+            rewritten(claimed(decoded, properties).hits),
+            judged(enriched, properties),
+        ),
         "all of processing": lambda: process_requests(
             requests, lambda _: properties, with_params=False
         ),

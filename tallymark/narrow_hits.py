@@ -6,7 +6,7 @@ import polars as pl
 import xxhash
 
 from tallymark.distinct import mapped
-from tallymark.protocols.events import SALES
+from tallymark.event_kinds import SALES
 from tallymark.texts import with_text_ids
 
 NO_TRANSACTION: Final = 0

@@ -137,7 +137,7 @@ def verdict(hit: dict[str, Any], lineage: str | None) -> tuple[bool, str]:
     """
     excluded_by = hit["excluded_by"]
     if excluded_by:
-        because = EXCLUSIONS.get(excluded_by, "a filter tagged it")
+        because = EXCLUSIONS.get(excluded_by, "a filter of its property applies to it")
         return False, f"it does not count, as {because} ({excluded_by})"
     if lineage is None:
         return False, "it would count, but nothing serves the hour of its event yet"

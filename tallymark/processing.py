@@ -11,7 +11,8 @@ from tallymark.dead_letters import dead_letters
 from tallymark.enrichment import with_bots, with_devices, with_sources
 from tallymark.hits import request_id_of
 from tallymark.protocols import decode
-from tallymark.rules import Ruled, apply_rules
+from tallymark.rules import Claimed, claimed, judged, rewritten
+from tallymark.rules.parameters import with_params_asked_for
 
 ENRICHMENTS: Final[tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = (
     with_sources,
@@ -19,7 +20,7 @@ ENRICHMENTS: Final[tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = (
     with_devices,
     with_bots,
 )
-"""What is found out about decoded hits, in this order."""
+"""What is found out about hits, in this order."""
 
 
 @dataclass(frozen=True)
@@ -46,29 +47,32 @@ def process_requests(
     properties_of: Callable[[list[str]], pl.DataFrame],
     *,
     with_params: bool = True,
-    rule: Callable[[pl.DataFrame, pl.DataFrame], Ruled] = apply_rules,
+    claim: Callable[[pl.DataFrame, pl.DataFrame], Claimed] = claimed,
 ) -> Processed:
-    """Decode requests, enrich the hits and put the rules to them.
+    """Decode requests, put the rules to the hits and find out about them.
 
     Args:
         requests: ``REQUEST_SCHEMA``, perhaps with other columns, which are not kept.
         properties_of: ``PROPERTY_SCHEMA`` of the measurement ids it is given, without those that
             nobody knows.
         with_params: Whether items, parameters and user properties are wanted; else they are
-            empty, which is a good deal faster.
-        rule: Puts the rules to enriched hits; a replay may choose others than those in force.
+            empty, which is a good deal faster, but of hits whose rules ask for them.
+        claim: Says which version of whose rules each hit is processed with; a replay may choose
+            others than those in force.
     """
     decoded = decode(requests, with_params=with_params)
-    enriched = enrich(decoded.hits)
-    measurement_ids = enriched.get_column("measurement_id").unique().sort().to_list()
-    ruled = rule(enriched, properties_of(measurement_ids))
-    refused = pl.concat([ruled.rejected, ruled.doubted])
+    measurement_ids = decoded.hits.get_column("measurement_id").unique().sort().to_list()
+    properties = properties_of(measurement_ids)
+    owned = claim(decoded.hits, properties)
+    hits = owned.hits if with_params else with_params_asked_for(owned.hits, requests)
+    ruled = judged(enrich(rewritten(hits)), properties)
+    refused = pl.concat([owned.rejected, ruled.doubted])
     letters = [decoded.dead_letters, dead_letters(refused, requests, "rules")]
     return Processed(
         hits=ruled.hits,
         dead_letters=pl.concat(letters),
         entered=pl.concat([_request_ids(decoded.hits), decoded.rejected]),
-        rejected=pl.concat([decoded.rejected, ruled.rejected.get_column("request_id")]),
+        rejected=pl.concat([decoded.rejected, owned.rejected.get_column("request_id")]),
     )
 
 
@@ -77,7 +81,7 @@ def _request_ids(hits: pl.DataFrame) -> pl.Series:
 
 
 def enrich(hits: pl.DataFrame) -> pl.DataFrame:
-    """Decoded hits with all that ``ENRICHMENTS`` add."""
+    """Rewritten hits with all that ``ENRICHMENTS`` add."""
     for enrichment in ENRICHMENTS:
         hits = enrichment(hits)
     return hits

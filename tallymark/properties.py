@@ -128,6 +128,7 @@ PROPERTY_SCHEMA: Final = pl.Schema(
         "key_events": pl.List(pl.String()),
         "allowed_hosts": pl.List(pl.String()),
         "exchange_rates": pl.List(RATE),
+        "hit_rules": pl.String(),  # see ``Rules.hit_rules``
     }
 )
 """A row per data stream and version of its property's rules; what processing joins to hits."""
@@ -149,6 +150,7 @@ def properties_frame(properties: Iterable[Property]) -> pl.DataFrame:
             "key_events": [event.event for event in version.rules.key_events],
             "allowed_hosts": list(version.rules.allowed_hosts),
             "exchange_rates": [rate.row() for rate in version.rules.exchange_rates],
+            "hit_rules": version.rules.hit_rules,
         }
         for owner in properties
         for measurement_id in owner.measurement_ids

@@ -8,7 +8,7 @@ import polars as pl
 
 from tallymark.properties import SINCE_EVER
 from tallymark.replays import Span
-from tallymark.rules import Ruled, apply_rules
+from tallymark.rules import Claimed, claimed
 
 AS_RECEIVED: Final = "as-received"
 LATEST: Final = "latest"
@@ -73,18 +73,17 @@ class RulesChoice:
             versions = properties.filter(pl.col("rules_version") == int(self.text))
         return versions.with_columns(effective_at=pl.lit(SINCE_EVER, pl.Int64))
 
-    def apply_in(self, span: Span, hits: pl.DataFrame, properties: pl.DataFrame) -> Ruled:
-        """``apply_rules`` with the chosen versions to hits that happened in ``span``.
+    def claimed_in(self, span: Span, hits: pl.DataFrame, properties: pl.DataFrame) -> Claimed:
+        """``claimed`` with the chosen versions for hits that happened in ``span``.
 
         The rules in force apply to the others: they are only there because hours depend on them.
         """
         if self.text == AS_RECEIVED:
-            return apply_rules(hits, properties)
+            return claimed(hits, properties)
         is_inside = pl.col("event_at").is_between(span.start_us, span.end_us, closed="left")
-        inside = apply_rules(hits.filter(is_inside), self.chosen(properties))
-        outside = apply_rules(hits.filter(~is_inside), properties)
-        return Ruled(
+        inside = claimed(hits.filter(is_inside), self.chosen(properties))
+        outside = claimed(hits.filter(~is_inside), properties)
+        return Claimed(
             hits=pl.concat([inside.hits, outside.hits]),
             rejected=pl.concat([inside.rejected, outside.rejected]),
-            doubted=pl.concat([inside.doubted, outside.doubted]),
         )

@@ -65,8 +65,8 @@ def with_sources(hits: pl.DataFrame) -> pl.DataFrame:
     """``hits`` with ``source``, ``medium``, ``campaign``, ``term``, ``content`` and ``click_id``.
 
     Args:
-        hits: Have ``page_query``, ``referrer`` and ``host``, and in the first five of those
-            columns what the tracker names outright.
+        hits: Have ``page_query``, ``referrer``, ``host`` and ``is_own_referrer``, and in the first
+            five of those columns what the tracker names outright.
     """
     known = with_referrers(with_looked_up(hits, "page_query", _tags))
     tagged = known.with_columns(
@@ -87,7 +87,7 @@ def _named() -> dict[str, pl.Expr]:
     is_clicked = pl.col("click_source") != ""
     is_tagged = is_sourced | (medium != "") | (campaign != "")
     site = pl.col("referrer_site")
-    is_sent = (site != "") & (site != site_of(pl.col("host")))
+    is_sent = (site != "") & (site != site_of(pl.col("host"))) & ~pl.col("is_own_referrer")
 
     def first_of(text: pl.Expr, clicked: pl.Expr, referred: str) -> pl.Expr:
         return (

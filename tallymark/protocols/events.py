@@ -57,21 +57,18 @@ DECODED_SCHEMA: Final = pl.Schema(
             not in {
                 "property_id", "rules_version", "slot_minutes", "session_gap_ms",
                 "engagement_threshold_ms", "attribution_lookback_days", "settings_from",
-                "is_key_event", "value_micros", "channel", "click_id", "device_category", "browser",
-                "operating_system",
+                "is_key_event", "is_page_view", "value_micros", "sent_value_micros", "channel",
+                "click_id", "device_category", "browser", "operating_system",
             }
         },
+        "event_value_micros": pl.Int64(),  # as sent, of an event of any name
         "user_agent": pl.String(),
         "client_hints": pl.String(),
+        "ip_network": pl.String(),
     }
 )  # fmt: skip
 """Columns of decoded hits: those of ``HIT_SCHEMA`` that enrichment and rules do not make, and what
-enrichment reads."""
-
-SALES: Final = ("purchase", "in_app_purchase", "ecommerce_purchase")
-REFUNDS: Final = ("refund", "in_app_refund", "app_store_refund")
-FIRST_VISITS: Final = ("first_visit", "first_open")
-PAGE_VIEWS: Final = ("page_view", "screen_view")
+they read."""
 
 TEXT_LIMITS: Final = {
     "client_id": 256, "user_id": 256, "event_name": 100, "client_session_id": 64, "host": 255,
@@ -134,16 +131,12 @@ def hits_of(events: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
         events: ``EVENT_SCHEMA``, each with a measurement id, a client id and a name.
         requests: All requests, in the order that ``request_row`` counts.
     """
-    owners = requests.select("request_id", "has_balancer_id", "received_at")
+    owners = requests.select("request_id", "has_balancer_id", "received_at", "ip_network")
     hits = pl.concat([events, owners[events.get_column("request_row")]], how="horizontal")
     hits = with_looked_up(hits, "location", pages).with_columns(
         _hit_id(), _client_hash(events.get_column("client_id")), event_at=_event_at()
     )
-    name = pl.col("event_name")
-    hits = hits.with_columns(
-        is_first_visit=pl.col("is_first_visit") | name.is_in(FIRST_VISITS),
-        is_page_view=name.is_in(PAGE_VIEWS),
-        sent_value_micros=_sales_micros(),
+    hits = hits.rename({"value_micros": "event_value_micros"}).with_columns(
         excluded_by=pl.when(pl.col("received_at") - pl.col("event_at") > MAX_AGE_US)
         .then(pl.lit("too_old"))
         .otherwise(pl.lit("")),
@@ -172,14 +165,6 @@ def _event_at() -> pl.Expr:
     balanced_at = digits.str.to_integer(base=16, strict=False) * 1000
     event_at = pl.coalesce("sent_at", balanced_at, "received_at")
     return pl.min_horizontal(event_at, "received_at").clip(lower_bound=0)
-
-
-def _sales_micros() -> pl.Expr:
-    """Sales count up and refunds down; the values of other events are none of either."""
-    name, value = pl.col("event_name"), pl.col("value_micros")
-    return (
-        pl.when(name.is_in(SALES)).then(value).when(name.is_in(REFUNDS)).then(-value.abs())
-    ).otherwise(0)
 
 
 def _shortened(hits: pl.DataFrame) -> pl.DataFrame:

@@ -4,12 +4,14 @@ Its JSON Schema is ``Rules.model_json_schema()``; ``docs/rules.md`` explains eac
 by an example.
 """
 
+import json
 import re
 import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -73,12 +75,6 @@ def _day(text: str) -> str:
     return text
 
 
-def _amount(text: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text):
-        refuse('the text of an amount from 0 to 999999999.999999, such as "12.50"')
-    return text
-
-
 class Rate(RuleModel):
     """What a unit of another currency is worth in the property's own, from a day (UTC) on."""
 
@@ -122,12 +118,10 @@ class KeyEvent(RuleModel):
     Attributes:
         event: Its name.
         when: Which of them; all where nothing is said.
-        default_value: What one without a value of its own is worth, in the property's currency.
     """
 
     event: EventName
     when: Condition | None = None
-    default_value: Annotated[str, AfterValidator(_amount)] | None = None
 
 
 def _named(event: object) -> object:
@@ -173,6 +167,19 @@ class Rules(RuleModel):
         _unique("exchange_rates", self.exchange_rates, lambda each: (each.currency, each.since))
         return self
 
+    @cached_property
+    def hit_rules(self) -> str:
+        """What of it has to be asked of each hit, as a document; "" where that is nothing.
+
+        Properties that say the same have the same text, and are processed together.
+        """
+        asked = {"rewrites", "filters", "referral_exclusions"}
+        if any(event.when for event in self.key_events):
+            asked.add("key_events")
+        found = self.model_dump(mode="json", include=asked, exclude_none=True)
+        said = {name: value for name, value in found.items() if value}
+        return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode() if said else ""
+
     def document(self) -> dict[str, Any]:
         """It as JSON: ``parse_rules`` gives it back. What is not said is left out."""
         return self.model_dump(mode="json", exclude_none=True)
@@ -200,8 +207,8 @@ def parse_rules(document: object) -> Rules:
         InvalidRulesError: with every problem, where it stands, what came and what is allowed.
     """
     try:
-        content = orjson.dumps(document)
-    except (TypeError, orjson.JSONEncodeError) as error:
+        content = json.dumps(document)
+    except (TypeError, ValueError, RecursionError) as error:
         problem = Problem(where="document", got=str(error), allowed="what JSON can hold")
         raise InvalidRulesError([problem]) from error
     if len(content) > MAX_BYTES:

@@ -1,12 +1,15 @@
 """Recorded requests and properties, as tests of decoding, enrichment and rules need them."""
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
+from tallymark.event_kinds import with_event_kinds
 from tallymark.hits import HIT_SCHEMA, ITEM_NUMBERS, ITEM_TEXTS
 from tallymark.processing import Processed, process_requests
 from tallymark.properties import SINCE_EVER, DataStream, Property, RulesVersion, properties_frame
+from tallymark.protocols import Decoded, decode
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.rule_documents import parse_rules
 
@@ -72,6 +75,12 @@ def shop(*versions: RulesVersion) -> pl.DataFrame:
         versions=versions or (RulesVersion(version=1),),
     )
     return properties_frame([owner])
+
+
+def understood(requests: pl.DataFrame, *, with_params: bool = True) -> Decoded:
+    """Requests decoded, and what kind of event each is where no rule changes its name."""
+    found = decode(requests, with_params=with_params)
+    return replace(found, hits=with_event_kinds(found.hits))
 
 
 def processed(*requests: dict[str, Any], with_params: bool = True) -> Processed:

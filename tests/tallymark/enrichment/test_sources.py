@@ -68,10 +68,15 @@ REFERRERS = [
 ]
 
 
+def with_all_sources(hits: pl.DataFrame) -> pl.DataFrame:
+    """Hits of a property that counts all referrers."""
+    return with_sources(hits.with_columns(is_own_referrer=False))
+
+
 def sourced(**changes: str) -> dict[str, str]:
     """A hit of shop.example after its source is known."""
     row = dict.fromkeys(COLUMNS, "") | {"host": "shop.example"} | changes
-    return with_sources(pl.DataFrame([row])).row(0, named=True)
+    return with_all_sources(pl.DataFrame([row])).row(0, named=True)
 
 
 def named(**changes: str) -> tuple[str, str, str]:
@@ -151,9 +156,9 @@ def test_sources_of_many_hits_are_those_of_each(cases: list[tuple[str, str, str]
     rows = [dict.fromkeys(COLUMNS, "") | dict(zip(COLUMNS, case, strict=False)) for case in cases]
     hits = pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String))
 
-    together = with_sources(hits).to_dicts()
+    together = with_all_sources(hits).to_dicts()
 
-    assert together == [with_sources(pl.DataFrame([row])).row(0, named=True) for row in rows]
+    assert together == [with_all_sources(pl.DataFrame([row])).row(0, named=True) for row in rows]
     for found in together:
         named_parts = [found[name] != "" for name in ("source", "medium", "campaign")]
         assert all(named_parts) or not any(named_parts)

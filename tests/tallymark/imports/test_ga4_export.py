@@ -12,9 +12,8 @@ from tallymark.imports.conversion import IMPORTED_SCHEMA, MAX_RECORD_CHARACTERS,
 from tallymark.imports.export_rows import rows_of_json
 from tallymark.imports.ga4_export import REQUIRED, missing_columns, requests_of
 from tallymark.processing import process_requests
-from tallymark.protocols import decode
 from tallymark.requests import REQUEST_SCHEMA
-from tests.tallymark.recorded import SHOP, shop
+from tests.tallymark.recorded import SHOP, shop, understood
 
 MOMENT_US = 1_604_188_800_123_456
 END_US = MOMENT_US + 1
@@ -61,7 +60,7 @@ def _numbered(found: Converted) -> pl.DataFrame:
 
 
 def _hit(params: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
-    decoded = decode(_numbered(_converted(_row(params, **fields))))
+    decoded = understood(_numbered(_converted(_row(params, **fields))))
     assert decoded.dead_letters.is_empty()
     [hit] = decoded.hits.rows(named=True)
     return hit
@@ -227,7 +226,7 @@ def test_whatever_parameters_hold_every_row_is_a_hit_or_told(
     rows: list[dict[str, Any]],
 ) -> None:
     found = _converted(*map(_row, rows))
-    decoded = decode(_numbered(found))
+    decoded = understood(_numbered(found))
 
     assert len(decoded.hits) == len(found.requests)
     assert decoded.dead_letters.is_empty()

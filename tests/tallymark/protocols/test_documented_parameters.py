@@ -10,8 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tallymark.protocols import decode
-from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, processed, server, web
+from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, processed, server, understood, web
 
 Said = dict[str, Any]
 PAGE = "https://shop.example/a?b=c"
@@ -101,7 +100,7 @@ PARAMS: dict[str, tuple[Any, Said | None]] = {
 
 def said_of(request: Said, names: Said) -> Said:
     """What the hit of a request says of ``names``; lists in short."""
-    hits = decode(frame(request)).hits
+    hits = understood(frame(request)).hits
     assert hits.height == 1
     hit = hits.row(0, named=True)
     short = {

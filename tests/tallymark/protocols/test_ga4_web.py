@@ -5,9 +5,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallymark.protocols import decode
 from tallymark.protocols.ga4_web import MAX_LINES
-from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, item, web
+from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, item, understood, web
 
 BASE = f"v=2&tid={SHOP}&cid=1.2&en=page_view"
 HOUR_US = 3_600_000_000
@@ -15,7 +14,7 @@ HOUR_US = 3_600_000_000
 
 def one_hit(request: dict[str, Any]) -> dict[str, Any]:
     """The only hit in a request."""
-    decoded = decode(frame(request))
+    decoded = understood(frame(request))
     assert decoded.dead_letters.is_empty()
     return decoded.hits.row(0, named=True)
 
@@ -113,7 +112,7 @@ def test_only_sales_and_refunds_have_a_value(name: str, value_micros: int) -> No
 
 def test_each_line_is_an_event_that_overrides_the_shared_query() -> None:
     body = "en=a&dt=own\r\n\r\n  \nen=b\nen=c&dt=\n"
-    hits = decode(frame(web(BASE + "&dt=shared&ep.x=1", body))).hits
+    hits = understood(frame(web(BASE + "&dt=shared&ep.x=1", body))).hits
 
     assert hits.select("event_name", "title").rows() == [("a", "own"), ("b", "shared"), ("c", "")]
     assert [hit_id[-5:] for hit_id in hits["hit_id"]] == ["-0000", "-0001", "-0002"]
@@ -121,7 +120,7 @@ def test_each_line_is_an_event_that_overrides_the_shared_query() -> None:
 
 
 def test_a_line_overrides_the_parameters_of_the_query_by_name() -> None:
-    hits = decode(frame(web(BASE + "&ep.x=1&ep.y=2", "epn.x=5"))).hits
+    hits = understood(frame(web(BASE + "&ep.x=1&ep.y=2", "epn.x=5"))).hits
 
     assert {param["key"]: param["text"] for param in hits["params"][0]} == {"x": "5", "y": "2"}
 
@@ -135,7 +134,7 @@ def test_parameters_are_left_out_when_they_are_not_wanted() -> None:
     requests = frame(web(BASE + "&ep.x=1&up.y=2&pr1=ida&dt=t", "en=a\nen=b&dl=//h/p"), web(BASE))
     lists = ["items", "params", "user_properties"]
 
-    wide, narrow = decode(requests).hits, decode(requests, with_params=False).hits
+    wide, narrow = understood(requests).hits, understood(requests, with_params=False).hits
 
     assert narrow.drop(lists).equals(wide.drop(lists))
     assert narrow.select(pl.col(lists).list.len().sum()).row(0) == (0, 0, 0)
@@ -185,7 +184,7 @@ def test_a_batch_may_have_a_thousand_lines_and_no_more() -> None:
     lines = "\r\n".join(f"en=e{number}" for number in range(MAX_LINES))
     full, crowded = web(BASE, lines), web(BASE, lines + "\nen=more")
 
-    decoded = decode(frame(full, crowded, web(BASE)), with_params=False)
+    decoded = understood(frame(full, crowded, web(BASE)), with_params=False)
 
     assert decoded.hits.height == MAX_LINES + 1
     assert decoded.hits["hit_id"][MAX_LINES - 1].endswith("-0999")
@@ -196,7 +195,7 @@ def test_a_crowded_batch_does_not_move_the_lines_of_others() -> None:
     crowded = web(BASE, "en=x\n" * (MAX_LINES + 1))
     pair = web(f"tid={SHOP}&cid=2&dt=pair", "en=a\nen=b")
 
-    hits = decode(frame(crowded, pair, web(BASE + "&dt=alone"))).hits
+    hits = understood(frame(crowded, pair, web(BASE + "&dt=alone"))).hits
 
     assert hits.select("client_id", "event_name", "title").rows() == [
         ("2", "a", "pair"), ("2", "b", "pair"), ("1.2", "page_view", "alone"),

@@ -4,8 +4,7 @@ Of a page on which a purchase and a registration were told, that was scrolled, a
 changed by ``history.pushState``.
 """
 
-from tallymark.protocols import decode
-from tests.tallymark.recorded import frame, web
+from tests.tallymark.recorded import frame, understood, web
 
 PAGE = (
     "v=2&tid=G-V4WZGN7VET&gtm=45je37c0&_p=1566339356&cid=768548909.1795726695&ul=en-us&sr=800x600"
@@ -31,7 +30,7 @@ QUERIES = (
 
 
 def test_what_gtag_sends_is_understood_whole() -> None:
-    decoded = decode(frame(*(web(query) for query in QUERIES)))
+    decoded = understood(frame(*(web(query) for query in QUERIES)))
 
     assert decoded.dead_letters.is_empty()
     hits = decoded.hits

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tallymark.protocol_limits import MAX_EVENTS
-from tallymark.protocols import decode
-from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, item, processed, server
+from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, item, processed, server, understood
 
 HOUR_US = 3_600_000_000
 
@@ -19,7 +18,7 @@ def body(*events: Any, **changes: Any) -> str:
 
 def hit_of(**params: Any) -> dict[str, Any]:
     """The hit of one event with parameters."""
-    decoded = decode(frame(server(body({"name": "purchase", "params": params}))))
+    decoded = understood(frame(server(body({"name": "purchase", "params": params}))))
     assert decoded.dead_letters.is_empty()
     return decoded.hits.row(0, named=True)
 
@@ -69,7 +68,7 @@ def test_user_properties_are_of_every_event() -> None:
     properties = {"level": {"value": "gold"}, "age": {"value": 3}, "odd": 5, "none": {}}
     request = server(body({"name": "a"}, {"name": "b"}, user_properties=properties, user_id="u"))
 
-    hits = decode(frame(request)).hits
+    hits = understood(frame(request)).hits
 
     expected = [
         {"key": "level", "text": "gold", "micros": None},
@@ -94,7 +93,7 @@ def test_user_properties_are_of_every_event() -> None:
 def test_a_server_may_say_where_and_on_what_its_client_is(
     said: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    hit = decode(frame(server(body({"name": "a"}, **said)))).hits.row(0, named=True)
+    hit = understood(frame(server(body({"name": "a"}, **said)))).hits.row(0, named=True)
 
     assert {name: hit[name] for name in expected} == expected
 
@@ -114,7 +113,7 @@ def test_of_too_many_or_too_long_parameters_what_is_allowed_is_kept() -> None:
     event = {"name": "a", "params": {"n" * 41: 1, **params}}
     request = server(body(event, user_properties={"m" * 25: {"value": 1}, **properties}))
 
-    hit = decode(frame(request)).hits.row(0, named=True)
+    hit = understood(frame(request)).hits.row(0, named=True)
 
     kept = [param["key"] for param in hit["params"]]
     assert kept == [f"p{index:02}" for index in range(25)]
@@ -146,14 +145,16 @@ def test_an_event_happens_when_the_sender_says_if_that_can_be(
 ) -> None:
     event = {"name": "a", "timestamp_micros": of_event}
 
-    hit = decode(frame(server(body(event, timestamp_micros=of_request)))).hits.row(0, named=True)
+    hit = understood(frame(server(body(event, timestamp_micros=of_request)))).hits.row(
+        0, named=True
+    )
 
     assert (hit["event_at"], hit["excluded_by"]) == (event_at, excluded_by)
 
 
 def test_the_client_is_hashed_as_the_tracker_sends_it() -> None:
-    numeric = decode(frame(server(body({"name": "a"}, client_id=12)))).hits
-    text = decode(frame(server(body({"name": "a"}, client_id="12")))).hits
+    numeric = understood(frame(server(body({"name": "a"}, client_id=12)))).hits
+    text = understood(frame(server(body({"name": "a"}, client_id="12")))).hits
 
     assert numeric["client_hash"].to_list() == text["client_hash"].to_list()
 
@@ -179,7 +180,7 @@ def test_the_client_is_hashed_as_the_tracker_sends_it() -> None:
     ],
 )
 def test_what_is_no_list_of_events_is_a_dead_letter(text: str, reason: str) -> None:
-    decoded = decode(frame(server(text)))
+    decoded = understood(frame(server(text)))
 
     assert decoded.hits.is_empty()
     assert decoded.dead_letters["reason"].to_list() == [reason]
@@ -195,14 +196,14 @@ def test_what_is_no_list_of_events_is_a_dead_letter(text: str, reason: str) -> N
     ],
 )
 def test_odd_parameters_do_not_keep_an_event_from_being_a_hit(text: str) -> None:
-    decoded = decode(frame(server(text)))
+    decoded = understood(frame(server(text)))
 
     outcomes = decoded.hits.height, decoded.dead_letters["reason"].to_list()
     assert outcomes in [(1, []), (0, ["no_json"])]
 
 
 def test_a_bad_event_does_not_take_the_good_ones_with_it() -> None:
-    decoded = decode(frame(server(body({"name": "a"}, 5, {"name": "b"}))))
+    decoded = understood(frame(server(body({"name": "a"}, 5, {"name": "b"}))))
 
     assert [hit_id[-4:] for hit_id in decoded.hits["hit_id"]] == ["0000", "0002"]
     assert decoded.dead_letters["reason"].to_list() == ["wrong_shape"]

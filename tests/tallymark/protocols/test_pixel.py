@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from tallymark.protocols import decode
-from tests.tallymark.recorded import SHOP, frame, web
+from tests.tallymark.recorded import SHOP, frame, understood, web
 
 VISITOR = "visitor.0123456789abcdef"
 
@@ -27,7 +26,7 @@ VISITOR = "visitor.0123456789abcdef"
 def test_an_image_is_a_hit(query: str, referer: str, expected: dict[str, Any]) -> None:
     request = web(f"tid={SHOP}{query}", path="/p.gif", method="GET", referer=referer)
 
-    decoded = decode(frame(request))
+    decoded = understood(frame(request))
 
     assert decoded.dead_letters.is_empty()
     hit = decoded.hits.row(0, named=True)

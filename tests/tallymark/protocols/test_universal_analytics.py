@@ -6,9 +6,8 @@ import polars as pl
 import pytest
 
 from tallymark.protocol_limits import MAX_PAYLOADS
-from tallymark.protocols import decode
 from tallymark.protocols.universal_analytics import MAX_QUEUE_MS
-from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, item, processed, web
+from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, item, processed, understood, web
 
 BASE = f"v=1&tid={SHOP}&cid=35009a79-1a05-49d7-b876-2b884d0f825b"
 PRODUCT = "&pr1id=P12345&pr1nm=Android+T-Shirt&pr1br=Google&pr1ca=Apparel%2FT-Shirts&pr1va=Black"
@@ -18,7 +17,7 @@ SOLD = f"{PRODUCT}&pr1pr=29.20&pr1qt=2&pr1cc=SUMMER"
 def hits(
     query: str, body: str = "", path: str = "/collect", **changes: Any
 ) -> list[dict[str, Any]]:
-    decoded = decode(frame(web(query, body, path=path, **changes)))
+    decoded = understood(frame(web(query, body, path=path, **changes)))
     assert decoded.dead_letters.is_empty()
     return decoded.hits.rows(named=True)
 
@@ -155,7 +154,7 @@ def test_a_longer_batch_than_agreed_is_a_dead_letter() -> None:
     line = f"{BASE}&t=pageview"
     full, crowded = (web("", "\n".join([line] * n), path="/batch") for n in (20, 21))
 
-    decoded = decode(frame(full, crowded))
+    decoded = understood(frame(full, crowded))
 
     assert decoded.hits.height == MAX_PAYLOADS
     assert decoded.dead_letters["reason"].to_list() == ["too_many_lines"]
@@ -166,7 +165,7 @@ def test_a_longer_batch_than_agreed_is_a_dead_letter() -> None:
     [(BASE, "missing_event_name"), ("v=1&cid=1&t=pageview", "missing_measurement_id")],
 )
 def test_a_payload_that_says_too_little_is_a_dead_letter(query: str, reason: str) -> None:
-    decoded = decode(frame(web(query, path="/collect")))
+    decoded = understood(frame(web(query, path="/collect")))
 
     assert decoded.hits.is_empty()
     assert decoded.dead_letters["reason"].to_list() == [reason]
@@ -176,7 +175,7 @@ def test_parameters_are_left_out_when_they_are_not_wanted() -> None:
     request = frame(web(f"{BASE}&t=pageview&pa=purchase&ti=T1&tr=5&cd1=x{SOLD}", path="/collect"))
     lists = ["items", "params", "user_properties"]
 
-    wide, narrow = decode(request).hits, decode(request, with_params=False).hits
+    wide, narrow = understood(request).hits, understood(request, with_params=False).hits
 
     assert narrow.drop(lists).equals(wide.drop(lists))
     assert narrow.select(pl.col(lists).list.len().sum()).row(0) == (0, 0, 0)

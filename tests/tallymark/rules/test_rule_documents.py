@@ -46,7 +46,7 @@ WHOLE: dict[str, Any] = {
     ],
     "key_events": [
         {"event": "purchase"},
-        {"event": "sign_up", "when": {"field": "source", "is_set": True}, "default_value": "2.50"},
+        {"event": "sign_up", "when": {"field": "source", "is_set": True}},
     ],
 }
 
@@ -108,11 +108,6 @@ PATTERN = "a regular expression without look-around"
             "the text of a decimal number above 0",
         ),
         ({"key_events": ["a b"]}, "key_events[0].event", "a letter, then up to 39"),
-        (
-            {"key_events": [{"event": "a", "default_value": "-1"}]},
-            "key_events[0].default_value",
-            "the text of an amount",
-        ),
         ({"key_events": ["a", "b", "a"]}, "document", "key_events: each of them once; given"),
         (when(None), "filters[0].when", "object"),
         (when({}), "filters[0].when", ONE_SHAPE),

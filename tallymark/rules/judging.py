@@ -1,0 +1,106 @@
+"""Judging: what a property's rules say of enriched hits: what counts, as what, and how much."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from tallymark.dead_letters import REJECTION_SCHEMA
+from tallymark.exchange_rates import in_own_currency
+from tallymark.hits import HIT_SCHEMA, request_id_of
+from tallymark.rules.claims import CLAIMED
+from tallymark.rules.rule_sets import with_steps
+
+_SOLD: Final = (
+    "hit_id", "measurement_id", "rules_version", "event_at", "currency", "property_currency",
+    "sent_value_micros",
+)  # fmt: skip
+
+RULED: Final = (*CLAIMED, "is_key_event", "value_micros")
+"""Columns of a hit that the rules fill in."""
+OTHER_HOST: Final = "host"
+"""What ``excluded_by`` says of a hit of a page on a host that its property does not allow."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What rules make of hits.
+
+    Attributes:
+        hits: ``HIT_SCHEMA``.
+        doubted: ``REJECTION_SCHEMA``; what is wrong with hits that count all the same.
+    """
+
+    hits: pl.DataFrame
+    doubted: pl.DataFrame
+
+
+def judged(hits: pl.DataFrame, properties: pl.DataFrame) -> Judged:
+    """Tag what does not count, and say what key events are and sales are worth.
+
+    Args:
+        hits: Claimed, rewritten and enriched; the order is kept.
+        properties: ``PROPERTY_SCHEMA``; every version that a hit was claimed with.
+    """
+    named = hits.with_columns(is_key_event=pl.col("event_name").is_in(pl.col("key_events")))
+    tagged = _tagged_by_host(named, properties)
+    ruled = with_steps(tagged, lambda rules: rules.judging)
+    valued, doubted = _valued(ruled, properties)
+    return Judged(
+        hits=valued.select([pl.col(name).cast(dtype) for name, dtype in HIT_SCHEMA.items()]),
+        doubted=doubted,
+    )
+
+
+def _tagged_by_host(hits: pl.DataFrame, properties: pl.DataFrame) -> pl.DataFrame:
+    """``hits`` with those tagged that are of pages on hosts not allowed. A hit that names no page
+    is not judged, and what tagged it before stays."""
+    version = ["measurement_id", "rules_version"]
+    asked = properties.filter(pl.col("allowed_hosts").list.len() > 0)
+    if asked.is_empty():
+        return hits
+    host, allowed = pl.col("host"), pl.col("allowed_hosts")
+    others = (
+        hits.select(*version, "host")
+        .filter(host != "")
+        .unique()
+        .join(asked.select(*version, allowed).explode("allowed_hosts"), on=version)
+        .group_by(*version, "host")
+        .agg(is_other=((host == allowed) | host.str.ends_with("." + allowed)).any().not_())
+        .filter("is_other")
+    )
+    marked = hits.join(others, on=[*version, "host"], how="left", maintain_order="left")
+    is_other = (pl.col("excluded_by") == "") & pl.col("is_other").fill_null(value=False)
+    return marked.with_columns(
+        excluded_by=pl.when(is_other).then(pl.lit(OTHER_HOST)).otherwise("excluded_by")
+    )
+
+
+def _valued(hits: pl.DataFrame, properties: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """``hits`` with ``value_micros``, and those (``REJECTION_SCHEMA``) of which it is not known."""
+    currency = pl.col("currency").str.to_uppercase()
+    sold = hits.get_column("sent_value_micros") != 0
+    valued = hits.with_columns(value_micros="sent_value_micros")
+    sales = hits.select(_SOLD).filter(sold).with_columns(currency, row=sold.arg_true())
+    is_own = (pl.col("currency") == "") | (pl.col("currency") == pl.col("property_currency"))
+    foreign = sales.filter(~is_own)
+    if foreign.is_empty():
+        return valued, REJECTION_SCHEMA.to_frame()
+    rates = properties.select("measurement_id", "rules_version", "exchange_rates")
+    each = rates.explode("exchange_rates").drop_nulls("exchange_rates").unnest("exchange_rates")
+    worth = in_own_currency(foreign, each)
+    values = valued.get_column("value_micros").scatter(foreign["row"], worth.fill_null(0))
+    return valued.with_columns(values), _unrated(foreign.filter(worth.is_null()))
+
+
+def _unrated(sales: pl.DataFrame) -> pl.DataFrame:
+    return sales.select(
+        request_id=request_id_of(pl.col("hit_id")),
+        reason=pl.lit("missing_rate"),
+        detail=pl.format(
+            "expected a rate from {} to {} for {}, got none: the hit counts without its value",
+            "currency",
+            "property_currency",
+            pl.from_epoch("event_at", time_unit="us").dt.strftime("%Y-%m-%d"),
+        ),
+    ).cast(REJECTION_SCHEMA)
