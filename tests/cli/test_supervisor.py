@@ -324,6 +324,17 @@ def test_the_table_shows_state_pid_restarts_and_address(tmp_path):
     assert [str(cell[0]) for cell in cells] == ["one", "waiting", "", "4", "nowhere of one"]
 
 
+def the_reaper() -> psutil.Process:
+    """Its process; a program that has just begun has no command line for a moment."""
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        for child in psutil.Process().children():
+            if "reaper" in "".join(child.cmdline()):
+                return child
+        time.sleep(0.01)
+    raise AssertionError("no reaper was started")
+
+
 def test_a_reaper_that_died_is_replaced_and_knows_every_group(tmp_path):
     reaper = Reaper()
     sleepers = [
@@ -333,9 +344,7 @@ def test_a_reaper_that_died_is_replaced_and_knows_every_group(tmp_path):
         for _ in range(2)
     ]
     reaper.add(sleepers[0].pid)
-    [process] = [
-        child for child in psutil.Process().children() if "reaper" in "".join(child.cmdline())
-    ]
+    process = the_reaper()
     process.kill()
     process.wait()
     reaper.add(sleepers[1].pid)
