@@ -23,6 +23,7 @@ class StackSettings:
     report_port: int
     pubsub_port: int
     wide_rows_url: str
+    config_port: int = 8002
     dagster_port: int = 3000
     dagster_code_port: int = 3001
     has_dagster: bool = True
@@ -50,6 +51,11 @@ class StackSettings:
         return f"http://{self.host}:{self.report_port}"
 
     @property
+    def config_url(self) -> str:
+        """Where properties, rules and keys are looked at and changed."""
+        return f"http://{self.host}:{self.config_port}"
+
+    @property
     def dagster_url(self) -> str:
         """Where data engineers replay history."""
         return f"http://{self.host}:{self.dagster_port}"
@@ -64,6 +70,7 @@ def services_of(settings: StackSettings) -> list[Service]:
     """The services; each stage needs those before it, so it stops before them."""
     services = [
         _bus(settings),
+        _config(settings),
         _stream(settings),
         _archiver(settings),
         _reports(settings),
@@ -89,6 +96,17 @@ def _bus(settings: StackSettings) -> Service:
         command=_serve(settings, "pubsub", port=settings.pubsub_port, host=settings.host),
         address=settings.bus_url,
         is_ready=lambda _pid: probes.accepts_connections(settings.host, settings.pubsub_port),
+    )
+
+
+def _config(settings: StackSettings) -> Service:
+    return Service(
+        name="config",
+        stage=1,
+        command=_serve(settings, "config", port=settings.config_port, host=settings.host),
+        address=settings.config_url,
+        is_ready=lambda _pid: probes.http_status(f"{settings.config_url}/readyz")[0] == 200,
+        holds_next=False,  # what it publishes is published before anything starts
     )
 
 
@@ -294,6 +312,7 @@ def port_problems(settings: StackSettings) -> list[str]:
     wanted = {
         "--collector-port": settings.collector_port,
         "--report-port": settings.report_port,
+        "--config-port": settings.config_port,
         "--pubsub-port": settings.pubsub_port,
     }
     if settings.has_dagster:

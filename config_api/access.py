@@ -59,12 +59,6 @@ class Caller:
             return self.role
         return None if organisation_id is None else self.roles.get(organisation_id)
 
-    def sees(self, organisation_id: int, property_id: int | None) -> bool:
-        """Whether it may know of a property, or of an organisation, where none is given."""
-        if self.role_in(organisation_id) is None:
-            return False
-        return self.property_id is None or property_id in (None, self.property_id)
-
 
 @dataclass(frozen=True)
 class Needs:
@@ -107,6 +101,7 @@ NEEDS: Mapping[str, Needs] = {
     "list_users": _OWNS,
     "create_user": _OWNS,
     "list_memberships": _OWNS,
+    "create_membership": _OWNS,
     "put_membership": _OWNS,
     "delete_membership": _OWNS,
     "list_audit": _OWNS,

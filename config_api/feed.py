@@ -99,3 +99,13 @@ def awaited_changes(
         if found.changes or left <= 0:
             return found
         database.wait_for_commit(min(left, LOOK_SECONDS))
+
+
+def newest_position(database: Database) -> int:
+    """The sequence of the newest change.
+
+    Raises:
+        DatabaseUnavailableError: when the database does not answer.
+    """
+    with database.reading() as connection:
+        return int(connection.execute(select(FEED.c.position)).scalar_one())

@@ -31,8 +31,7 @@ def create_user(transaction: Transaction, *, email: str, name: str) -> Row:
         problems.append(Problem(where="email", got=email, allowed=allowed))
     checks.refuse_if(problems)
     address = email.lower()
-    taken = select(USERS.c.id).where(USERS.c.email == address)
-    if transaction.connection.execute(taken).first() is not None:
+    if user_of_address(transaction.connection, address) is not None:
         raise ConflictError("email: a user has this address")
     user_id = transaction.drawn_id(USERS)
     row: dict[str, Any] = {
@@ -66,6 +65,26 @@ def user(connection: Connection, user_id: int) -> Row:
     found = connection.execute(select(USERS).where(USERS.c.id == user_id)).mappings().first()
     if found is None:
         raise NotFoundError(names.user(user_id))
+    return dict(found)
+
+
+def user_of_address(connection: Connection, email: str) -> Row | None:
+    """The user who has a mail address."""
+    query = select(USERS).where(USERS.c.email == email.lower())
+    found = connection.execute(query).mappings().first()
+    return None if found is None else dict(found)
+
+
+def membership(connection: Connection, organisation_id: int, user_id: int) -> Row:
+    """What a user is in an organisation.
+
+    Raises:
+        NotFoundError: when it is no member.
+    """
+    query = select(MEMBERSHIPS).where(*_is(organisation_id, user_id))
+    found = connection.execute(query).mappings().first()
+    if found is None:
+        raise NotFoundError(f"{names.account(organisation_id)}/memberships/{user_id}")
     return dict(found)
 
 
@@ -116,7 +135,7 @@ def remove(transaction: Transaction, organisation_id: int, user_id: int) -> None
     """
     where = _is(organisation_id, user_id)
     if transaction.connection.execute(delete(MEMBERSHIPS).where(*where)).rowcount == 0:
-        raise NotFoundError(f"{names.account(organisation_id)}/members/{user_id}")
+        raise NotFoundError(f"{names.account(organisation_id)}/memberships/{user_id}")
     _note(transaction, "delete", organisation_id, user_id)
 
 
@@ -128,6 +147,6 @@ def _is(organisation_id: int, user_id: int) -> tuple[Any, Any]:
 def _note(
     transaction: Transaction, verb: str, organisation_id: int, user_id: int, **details: object
 ) -> None:
-    resource = f"{names.account(organisation_id)}/members/{user_id}"
-    action = f"members.{verb}"
+    resource = f"{names.account(organisation_id)}/memberships/{user_id}"
+    action = f"memberships.{verb}"
     transaction.note(action, resource, organisation_id=organisation_id, details=details)

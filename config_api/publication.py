@@ -2,10 +2,11 @@
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import orjson
 from sqlalchemy import select
@@ -14,6 +15,8 @@ from config_api.database import Database
 from config_api.property_rows import all_rows
 from config_api.tables import FEED
 from stores.rules_cache.replacement import replace_file
+
+_BEGINNING: Final = re.compile(rb'\{\s*"database_id": "([0-9a-f]{32})",\s*"position": (\d+),')
 
 
 def publish(database: Database, path: Path) -> None:
@@ -49,10 +52,11 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _published(path: Path) -> tuple[Any, Any] | None:
-    """Of which database and position the file is."""
+def _published(path: Path) -> tuple[str, int] | None:
+    """Of which database and position the file is; it says so at its beginning."""
     try:
-        document = orjson.loads(path.read_bytes())
-        return document["database_id"], document["position"]
-    except (OSError, ValueError, KeyError, TypeError):
+        with path.open("rb") as file:
+            found = _BEGINNING.match(file.read(200))
+    except OSError:
         return None
+    return (found[1].decode(), int(found[2])) if found else None

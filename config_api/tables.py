@@ -152,7 +152,6 @@ IDEMPOTENCY_KEYS: Final = Table(
     Column("caller", String(200), primary_key=True),
     Column("idempotency_key", String(200), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
-    Column("status", Integer, nullable=False),
     Column("answer", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False, index=True),
 )

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 FOLDERS = (
     "tallymark", "stores", "collector", "beam_pipelines", "assets", "dagster_project",
-    "report_api", "cli", "deploy",
+    "report_api", "config_api", "cli", "deploy",
 )  # fmt: skip
 RUNS_UNTIL_STOPPED = ("tallymark up --demo",)
 """Commands that do not end; what they do is tested by the stack that runs for all the others."""
@@ -53,9 +53,11 @@ def as_here(command: str, stack: Stack, site: Site) -> str:
     for written, here in (
         ("http://127.0.0.1:8000", stack.collector_url),
         ("http://127.0.0.1:8001", stack.report_url),
+        ("http://127.0.0.1:8002", stack.config_url),
         ("http://127.0.0.1:3000", stack.dagster_url),
         ("G-ABCDE12345", site.measurement_id),
         ("READ_KEY", site.read_key),
+        ("OWNER_KEY", (stack.data / "rules" / "owner_key").read_text().strip()),
         ("SECRET", site.api_secret),
         ("/properties/PROPERTY", f"/properties/{site.property_id}"),
         ("--property PROPERTY", f"--property {site.property_id}"),
@@ -100,7 +102,7 @@ def test_documents_name_only_files_that_are_there(document):
     linked = re.findall(r"\]\((?!https?://)([^)#]+)", text)
     assert [link for link in linked if not (document.parent / link).exists()] == []
     named = re.findall(
-        r"`((?:tallymark|stores|collector|beam_pipelines|assets|dagster_project|report_api|cli|deploy)/[\w/.]*)`",
+        r"`((?:tallymark|stores|collector|beam_pipelines|assets|dagster_project|report_api|config_api|cli|deploy)/[\w/.]*)`",
         text,
     )
     assert [path for path in named if not (ROOT / path).exists()] == []

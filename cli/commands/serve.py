@@ -287,6 +287,33 @@ def dagster(data: Path, host: str, port: int, code_host: str, code_port: int) ->
 
 @serve.command()
 @data_option
+@_HOST
+@_port(8002)
+@click.option(
+    "--database", "database_url", default="", metavar="URL",
+    help="postgresql://USER@HOST/NAME  [default: a file in --data]",
+)  # fmt: skip
+@click.option(
+    "--threads", type=click.IntRange(4, 512), default=64, show_default=True,
+    help="Requests at a time; half of them may wait for changes.",
+)  # fmt: skip
+def config(data: Path, **settings: Any) -> None:
+    """The Data Configuration service: properties, rules, keys, and who may change them.
+
+    It keeps rules/properties.json as the database is.
+
+    \b
+    Example:
+      tallymark serve config --port 8002
+    """
+    from config_api.server import serve as serve_config  # noqa: PLC0415
+    from config_api.settings import ConfigSettings  # noqa: PLC0415
+
+    serve_config(ConfigSettings(data_dir=data, **settings))
+
+
+@serve.command()
+@data_option
 @_WIDE_ROWS
 def compactor(data: Path, wide_rows: str | None) -> None:
     """The compactor: makes a cell a day of the hours that Dagster has sealed.

@@ -19,7 +19,7 @@ from stores.wide_rows.opening import open_wide_rows
 from stores.wide_rows.port import WideRowsUnavailableError
 from tallymark.audit_notes import alert_text
 
-_HTTP_SERVICES = ("collector", "reports")
+_HTTP_SERVICES = ("collector", "config", "reports")
 _NOTED_SERVICES = ("shipper", "archiver", "stream")
 
 

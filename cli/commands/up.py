@@ -32,6 +32,7 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--collector-port", type=_PORT, default=8000, show_default=True)
 @click.option("--report-port", type=_PORT, default=8001, show_default=True)
+@click.option("--config-port", type=_PORT, default=8002, show_default=True)
 @click.option("--pubsub-port", type=_PORT, default=8085, show_default=True)
 @click.option("--dagster-port", type=_PORT, default=3000, show_default=True)
 @click.option("--dagster-code-port", type=_PORT, default=3001, show_default=True,
@@ -140,6 +141,10 @@ def _welcome(settings: StackSettings, screen: Screen) -> Callable[[], None]:
             screen.line("up", f"for tests: the clock of {VARIABLE} runs {SPEED:g} times as fast")
         screen.line("up", f"send hits to    {settings.collector_url}/g/collect")
         screen.line("up", f"read reports at {settings.report_url}/")
+        screen.line("up", f"configure at    {settings.config_url}/docs")
+        owner_key = settings.folder.config.owner_key
+        if owner_key.exists():
+            screen.line("up", f"its owner's key lies in {owner_key}")
         if settings.has_dagster:
             screen.line("up", f"replay history  {settings.dagster_url}/")
         if settings.demo_hits_per_second:
@@ -153,6 +158,7 @@ def _addresses(settings: StackSettings) -> dict[str, str]:
     return {
         "collector": settings.collector_url,
         "reports": settings.report_url,
+        "config": settings.config_url,
         "pubsub": settings.bus_url,
     } | dagster
 

@@ -90,8 +90,8 @@ class Stack:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.failpoints.mkdir(parents=True)
-        self.collector_port, self.report_port, self.pubsub_port, *more = free_ports(5)
-        self.dagster_port, self.dagster_code_port = more
+        self.collector_port, self.report_port, self.pubsub_port, *more = free_ports(6)
+        self.dagster_port, self.dagster_code_port, self.config_port = more
         self._ready_seconds = READY_WITH_DAGSTER_SECONDS if dagster else READY_SECONDS
         self._options += ("--dagster" if dagster else "--no-dagster",)
 
@@ -99,6 +99,11 @@ class Stack:
     def collector_url(self) -> str:
         """Where hits are sent."""
         return f"http://127.0.0.1:{self.collector_port}"
+
+    @property
+    def config_url(self) -> str:
+        """Where properties, rules and keys are changed."""
+        return f"http://127.0.0.1:{self.config_port}"
 
     @property
     def report_url(self) -> str:
@@ -145,6 +150,7 @@ class Stack:
         return [
             f"--collector-port={self.collector_port}",
             f"--report-port={self.report_port}",
+            f"--config-port={self.config_port}",
             f"--pubsub-port={self.pubsub_port}",
             f"--dagster-port={self.dagster_port}",
             f"--dagster-code-port={self.dagster_code_port}",

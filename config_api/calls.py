@@ -1,0 +1,91 @@
+"""Calls: the table of all that this service can be asked, each a row with its function."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+from config_api.access import Caller
+from config_api.models import Nothing
+
+
+class Kind(StrEnum):
+    """What a call does with the database, and so what its function is given to work with."""
+
+    READ = "read"  # a connection that sees one moment
+    WRITE = "write"  # a transaction
+    FOLLOW = "follow"  # the database: it waits between looks
+
+
+class About(StrEnum):
+    """Where a call says what it is about, which is what the caller has to have a role in."""
+
+    PATH = "path"  # in the numbers of its path; without any it is the deployment
+    PARENT = "parent"  # in ``parent`` of what is sent or asked; without it the deployment
+    VISIBLE = "visible"  # whatever the caller may see; the function looks to it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A request of somebody who may make it.
+
+    Attributes:
+        caller: Who.
+        ids: The numbers in the path.
+        body: What was sent, as the model of the call; ``None`` where it takes nothing.
+        query: What the query string says, likewise.
+        if_match: The version in ``If-Match``; ``None`` for any.
+    """
+
+    caller: Caller
+    ids: Mapping[str, int]
+    body: Any = None
+    query: Any = None
+    if_match: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What is answered.
+
+    Attributes:
+        answer: The document.
+        etag: Version of what is answered, for ``If-Match``.
+    """
+
+    answer: BaseModel
+    etag: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A row of the table.
+
+    Attributes:
+        name: Stands in ``access.NEEDS``.
+        method: HTTP's.
+        path: With the names of its numbers in braces.
+        summary: For the documentation.
+        kind: What it does with the database.
+        function: What does it: it takes what ``kind`` says and the ``Request``.
+        answer: Model of the answer.
+        body: Model of what is sent.
+        query: Model of the query string.
+        status: Of an answer.
+        has_etag: Whether it understands ``If-Match``.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    kind: Kind
+    function: Callable[[Any, Request], Reply]
+    answer: type[BaseModel] = Nothing
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    about: About = About.PATH
+    status: int = 200
+    has_etag: bool = False

@@ -1,0 +1,44 @@
+"""What the configuration service is started with; parsed once, immutable after."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from config_api.folder import ConfigFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigSettings:
+    """One configuration service: a listening address and its database.
+
+    Attributes:
+        data_dir: Folder in whose ``rules`` the keys and the published copy are, and the database,
+            unless it is named.
+        port: TCP port.
+        host: Address to listen on.
+        database_url: See ``config_api.database``; "" means the file in ``data_dir``.
+        threads: Requests that are answered at a time; those that wait for changes take one each.
+    """
+
+    data_dir: Path
+    port: int
+    host: str = "127.0.0.1"
+    database_url: str = ""
+    threads: int = 64
+
+    def __post_init__(self) -> None:
+        """Raises ``ValueError`` that names every setting that cannot be."""
+        problems = [
+            f"{name}: expected {expected}, got {getattr(self, name)!r}"
+            for name, expected, good in (
+                ("port", "1 to 65535", 0 < self.port < 65536),
+                ("threads", "at least 4", self.threads >= 4),
+            )
+            if not good
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @property
+    def folder(self) -> ConfigFolder:
+        """Where keys and the published copy are."""
+        return ConfigFolder(self.data_dir / "rules")
