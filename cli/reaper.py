@@ -42,7 +42,7 @@ class Reaper:
     def _tell(self, line: str) -> None:
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-E", str(Path(__file__))],
+                [sys.executable, "-S", "-E", "-P", str(Path(__file__))],
                 stdin=subprocess.PIPE,
                 bufsize=0,
                 start_new_session=True,
