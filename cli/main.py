@@ -9,6 +9,8 @@ _COMMANDS: Final = {
     "up": "cli.commands.up:up",
     "status": "cli.commands.status:status",
     "property": "cli.commands.property:property_group",
+    "rules": "cli.commands.rules:rules_group",
+    "keys": "cli.commands.keys:keys_group",
     "simulate": "cli.commands.simulate:simulate",
     "stream": "cli.commands.stream:stream_group",
     "import": "cli.commands.imports:import_group",

@@ -4,14 +4,12 @@ from typing import Any, Final
 
 import orjson
 from flask import Response
-from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from config_api import errors
 from config_api.authorisation import ForbiddenError, UnauthenticatedError
 from config_api.endpoints.rules import difference, problem_answer
 from config_api.models import ErrorAnswer, ErrorBody
-from tallymark.problems import Problem
 
 _STATUSES: Final[dict[type[Exception], tuple[int, str]]] = {
     UnauthenticatedError: (401, "UNAUTHENTICATED"),
@@ -22,10 +20,6 @@ _STATUSES: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.ChangedMeanwhileError: (412, "FAILED_PRECONDITION"),
     errors.InvalidConfigurationError: (400, "INVALID_ARGUMENT"),
     errors.DatabaseUnavailableError: (503, "UNAVAILABLE"),
-}
-_ALLOWED: Final = {
-    "missing": "something: it has to be said",
-    "extra_forbidden": "nothing of this name",
 }
 REFUSED: Final = tuple(_STATUSES)
 """Errors that ``refusal`` has an answer for."""
@@ -64,27 +58,6 @@ def http_refusal(error: HTTPException) -> Response:
         if name == "Allow":
             response.headers[name] = value
     return response
-
-
-def invalid(error: ValidationError, where: str) -> errors.InvalidConfigurationError:
-    """All that a model found wrong, each with its place."""
-    return errors.InvalidConfigurationError(
-        [
-            Problem(
-                where=_place(each["loc"], where),
-                got="nothing" if each["type"] == "missing" else each["input"],
-                allowed=_ALLOWED.get(each["type"], each["msg"]),
-            )
-            for each in error.errors()
-        ]
-    )
-
-
-def _place(places: tuple[int | str, ...], where: str) -> str:
-    place = ""
-    for each in places:
-        place += f"[{each}]" if isinstance(each, int) else f".{each}"
-    return place.removeprefix(".") or where
 
 
 def _refused(body: ErrorBody) -> Response:

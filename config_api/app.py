@@ -14,7 +14,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request, send_from
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from config_api import answers, idempotency, keys, names
+from config_api import answers, checks, idempotency, keys, names
 from config_api.access import NEEDS, Caller
 from config_api.authorisation import (
     Subject,
@@ -199,7 +199,7 @@ def _body(call: Call) -> Any:
         problem = Problem(where="body", got=str(error), allowed="a JSON object")
         raise InvalidConfigurationError([problem]) from error
     except ValidationError as error:
-        raise answers.invalid(error, "body") from error
+        raise checks.invalid(error, "body") from error
 
 
 def _query(call: Call) -> BaseModel | None:
@@ -220,7 +220,7 @@ def _query(call: Call) -> BaseModel | None:
     try:
         return call.query.model_validate(request.args.to_dict())
     except ValidationError as error:
-        raise answers.invalid(error, "query") from error
+        raise checks.invalid(error, "query") from error
 
 
 def _if_match(call: Call) -> int | None:

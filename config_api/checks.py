@@ -2,11 +2,17 @@
 
 from typing import Final
 
+from pydantic import ValidationError
+
 from config_api.errors import InvalidConfigurationError
 from tallymark.problems import Problem
 
 MAX_NAME_CHARACTERS: Final = 100
 MAX_COMMENT_CHARACTERS: Final = 1_000
+_ALLOWED: Final = {
+    "missing": "something: it has to be said",
+    "extra_forbidden": "nothing of this name",
+}
 
 
 def name_problems(name: str, where: str = "name") -> list[Problem]:
@@ -30,3 +36,24 @@ def refuse_if(problems: list[Problem]) -> None:
     """Raises ``InvalidConfigurationError`` with the problems, if there are any."""
     if problems:
         raise InvalidConfigurationError(problems)
+
+
+def invalid(error: ValidationError, where: str) -> InvalidConfigurationError:
+    """All that a model found wrong, each with its place."""
+    return InvalidConfigurationError(
+        [
+            Problem(
+                where=_place(each["loc"], where),
+                got="nothing" if each["type"] == "missing" else each["input"],
+                allowed=_ALLOWED.get(each["type"], each["msg"]),
+            )
+            for each in error.errors()
+        ]
+    )
+
+
+def _place(places: tuple[int | str, ...], where: str) -> str:
+    place = ""
+    for each in places:
+        place += f"[{each}]" if isinstance(each, int) else f".{each}"
+    return place.removeprefix(".") or where

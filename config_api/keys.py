@@ -75,7 +75,7 @@ def create(
         allowed = "a time to come, UTC microseconds"
         problems.append(Problem(where="expires_at", got=expires_at, allowed=allowed))
     checks.refuse_if(problems)
-    fields = {"name": name, "scopes": sorted(set(scopes)), "expires_at": expires_at}
+    fields = {"name": name, "scopes": sorted(map(str, set(scopes))), "expires_at": expires_at}
     new = _insert(transaction, fields | vars(holder), secret or transaction.drawn_secret())
     _note(transaction, "create", new.row, name=name, scopes=fields["scopes"])
     return new
@@ -198,7 +198,7 @@ def served_keys(connection: Connection, property_ids: Collection[int]) -> dict[i
 
 
 def _scope_problems(scopes: set[str], holder: Holder) -> list[Problem]:
-    got = sorted(scopes)
+    got = sorted(map(str, scopes))
     if not scopes or not scopes <= set(Scope):
         allowed = "one or more of " + ", ".join(Scope)
         return [Problem(where="scopes", got=got, allowed=allowed)]

@@ -1,0 +1,193 @@
+"""``tallymark rules``: show, change and compare the rules of a property."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.config_calls import Calls, calls_of, change_text, config_options, property_number
+from cli.printable import printable
+from cli.rules_files import read_rules, rules_text
+
+_PROPERTY = click.option(
+    "--property", "owner", required=True, metavar="PROPERTY", help="By number or measurement id."
+)
+_COMMENT = click.option("--comment", default="", help="Why; it stays with the version.")
+_YES = click.option("--yes", is_flag=True, help="Do it; without it the plan is printed alone.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+@click.group(name="rules")
+def rules_group() -> None:
+    """Show, change and compare the rules of a property.
+
+    Each change is a version, which takes effect 35 s after it was saved. The commands work on the
+    database of a data folder, whether a stack runs on it or not, or on a service elsewhere
+    (--config-url, --key-file).
+    """
+
+
+@rules_group.command()
+@_PROPERTY
+@click.option("--version", type=click.IntRange(1), help="[default: the newest]")
+@config_options
+@_JSON
+def show(owner: str, version: int | None, as_json: bool, **where: Any) -> None:
+    """Print the rules of a property as YAML, which ``apply`` takes back.
+
+    \b
+    Example:
+      tallymark rules show --property G-ABCDE12345 > rules.yaml
+    """
+    with calls_of(**where) as calls:
+        number = property_number(calls, owner)
+        found = _version(calls, number, version)
+    click.echo(rules_text(found["document"], as_json=as_json))
+    click.echo(_line(found), err=True)
+
+
+@rules_group.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True,
+                                        path_type=Path))  # fmt: skip
+@_PROPERTY
+@_COMMENT
+@_YES
+@config_options
+@_JSON
+def apply(file: Path, owner: str, comment: str, yes: bool, as_json: bool, **where: Any) -> None:
+    """Save the rules in FILE (YAML or JSON) as a new version, after printing what changes.
+
+    What the file leaves out is at its default.
+
+    \b
+    Examples:
+      tallymark rules apply rules.yaml --property G-ABCDE12345
+      tallymark rules apply rules.yaml --property G-ABCDE12345 --comment "new office" --yes
+    """
+    from tallymark.rule_documents import InvalidRulesError, parse_rules  # noqa: PLC0415
+
+    try:
+        document = parse_rules(read_rules(file)).document()
+    except InvalidRulesError as error:
+        raise click.ClickException(f"{file}:\n{error}") from error
+    with calls_of(**where) as calls:
+        number = property_number(calls, owner)
+        newest = calls.ask("get_rules", property_id=number)
+        if _is_planned(newest, document, yes=yes, as_json=as_json):
+            saved = calls.ask(
+                "put_rules", property_id=number, if_match=newest["version"],
+                body={"document": document, "comment": comment},
+            )  # fmt: skip
+            _told(saved, as_json=as_json)
+
+
+@rules_group.command()
+@click.argument("before", type=click.IntRange(1))
+@click.argument("after", type=click.IntRange(1))
+@_PROPERTY
+@config_options
+@_JSON
+def diff(before: int, after: int, owner: str, as_json: bool, **where: Any) -> None:
+    """Print what version AFTER says otherwise than version BEFORE.
+
+    \b
+    Example:
+      tallymark rules diff 1 2 --property G-ABCDE12345
+    """
+    with calls_of(**where) as calls:
+        found = calls.ask(
+            "diff_rules", property_id=property_number(calls, owner),
+            query={"from": before, "to": after},
+        )["differences"]  # fmt: skip
+    for change in found:
+        click.echo(json.dumps(change) if as_json else printable(change_text(change)))
+    if not found:
+        click.echo("they say the same", err=True)
+
+
+@rules_group.command()
+@click.argument("version", type=click.IntRange(1))
+@_PROPERTY
+@_COMMENT
+@_YES
+@config_options
+@_JSON
+def rollback(
+    version: int, owner: str, comment: str, yes: bool, as_json: bool, **where: Any
+) -> None:
+    """Save what VERSION said as a new version, after printing what changes.
+
+    \b
+    Example:
+      tallymark rules rollback 1 --property G-ABCDE12345 --yes
+    """
+    with calls_of(**where) as calls:
+        number = property_number(calls, owner)
+        old = _version(calls, number, version)
+        newest = calls.ask("get_rules", property_id=number)
+        if _is_planned(newest, old["document"], yes=yes, as_json=as_json):
+            saved = calls.ask(
+                "roll_back_rules", property_id=number,
+                body={"version": version, "comment": comment},
+            )  # fmt: skip
+            _told(saved, as_json=as_json)
+
+
+@rules_group.command()
+@_PROPERTY
+@config_options
+@_JSON
+def versions(owner: str, as_json: bool, **where: Any) -> None:
+    """List the versions of a property's rules, the newest first.
+
+    \b
+    Example:
+      tallymark rules versions --property G-ABCDE12345
+    """
+    with calls_of(**where) as calls:
+        number = property_number(calls, owner)
+        found = calls.ask("list_rules_versions", property_id=number)["versions"]
+    for version in found:
+        click.echo(json.dumps(version) if as_json else _line(version))
+
+
+def _version(calls: Calls, number: int, version: int | None) -> dict[str, Any]:
+    if version is None:
+        return calls.ask("get_rules", property_id=number)
+    return calls.ask("get_rules_version", property_id=number, version=version)
+
+
+def _is_planned(
+    newest: dict[str, Any], document: dict[str, Any], *, yes: bool, as_json: bool
+) -> bool:
+    """Say what would change; whether it is to be done."""
+    from config_api.rules_documents import rules_differences  # noqa: PLC0415
+
+    plan = rules_differences(newest["document"], document)
+    for change in plan:
+        click.echo(json.dumps(change) if as_json else printable(change_text(change)), err=yes)
+    if not plan:
+        click.echo(f"nothing changes: version {newest['version']} says the same", err=True)
+    elif not yes:
+        click.echo("nothing was saved: --yes saves it", err=True)
+    return yes and bool(plan)
+
+
+def _told(saved: dict[str, Any], *, as_json: bool) -> None:
+    click.echo(json.dumps(saved) if as_json else _line(saved))
+
+
+def _line(version: dict[str, Any]) -> str:
+    since = version["effective_at"]
+    force = "since ever" if since is None else f"from {_instant(since)} on"
+    parts = (
+        f"version {version['version']}", force, f"saved {_instant(version['saved_at'])}",
+        f"by {version['author']}", version["comment"],
+    )  # fmt: skip
+    return printable("  ".join(part for part in parts if part))
+
+
+def _instant(us: int) -> str:
+    return f"{datetime.fromtimestamp(us / 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
