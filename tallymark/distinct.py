@@ -14,20 +14,27 @@ def with_looked_up(
         frame: Any; ``key`` has no nulls.
         lookup: From distinct values to a frame of as many rows, in their order.
     """
-    distinct, places = _numbered(frame.get_column(key))
+    distinct, places = numbered(frame.get_column(key))
     return frame.hstack(lookup(distinct)[places])
 
 
 def mapped(values: pl.Series, function: Callable[[pl.Series], pl.Series]) -> pl.Series:
     """``function`` of ``values``, called with the distinct ones; null where ``values`` is."""
-    distinct, places = _numbered(values)
+    distinct, places = numbered(values)
     return function(distinct).gather(places)
 
 
-def _numbered(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+def numbered(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     """The distinct values in the order in which they come, and the number of each row's.
 
     Arrow does it in half the time of a join with the unique values.
     """
     array = values.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
     return pl.Series(values.name, array.dictionary), pl.Series(array.indices)
+
+
+def compared(
+    said: pl.Series, asked: pl.Series, compare: Callable[[pl.Expr, pl.Expr], pl.Expr]
+) -> pl.Series:
+    """What an expression of two columns says, row by row."""
+    return pl.select(compare(pl.lit(said), pl.lit(asked))).to_series()

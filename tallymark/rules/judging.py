@@ -8,8 +8,9 @@ import polars as pl
 from tallymark.dead_letters import REJECTION_SCHEMA
 from tallymark.exchange_rates import in_own_currency
 from tallymark.hits import HIT_SCHEMA, request_id_of
+from tallymark.rule_documents import Rules
 from tallymark.rules.claims import CLAIMED
-from tallymark.rules.rule_sets import with_steps
+from tallymark.rules.rule_sets import Asked, RuledHits, applying
 
 _SOLD: Final = (
     "hit_id", "measurement_id", "rules_version", "event_at", "currency", "property_currency",
@@ -42,14 +43,44 @@ def judged(hits: pl.DataFrame, properties: pl.DataFrame) -> Judged:
         hits: Claimed, rewritten and enriched; the order is kept.
         properties: ``PROPERTY_SCHEMA``; every version that a hit was claimed with.
     """
-    named = hits.with_columns(is_key_event=pl.col("event_name").is_in(pl.col("key_events")))
-    tagged = _tagged_by_host(named, properties)
-    ruled = with_steps(tagged, lambda rules: rules.judging)
-    valued, doubted = _valued(ruled, properties)
+    ruled = RuledHits(hits)
+    named = _with_key_events(hits, ruled)
+    tagged = _tagged_by_filter(_tagged_by_host(named, properties), ruled)
+    valued, doubted = _valued(tagged, properties)
     return Judged(
         hits=valued.select([pl.col(name).cast(dtype) for name, dtype in HIT_SCHEMA.items()]),
         doubted=doubted,
     )
+
+
+def _with_key_events(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
+    """By name, and where a property has conditions for any of them, by these."""
+    named = hits.with_columns(is_key_event=pl.col("event_name").is_in(pl.col("key_events")))
+    asked = ruled.asked(lambda rules: rules.key_events if _has_conditions(rules) else ())
+    if asked.rows.is_empty():
+        return named
+    names = hits.get_column("event_name").gather(asked.rows["row"])
+    of_name = asked.rows.filter(names == asked.values(asked.rows, lambda event: event.event))
+    found = applying(hits, Asked(asked.parts, of_name)).rows.get_column("row").unique()
+    is_key = named.get_column("is_key_event").scatter(asked.rows["row"].unique(), values=False)
+    return named.with_columns(is_key.scatter(found, values=True))
+
+
+def _has_conditions(rules: Rules) -> bool:
+    return any(event.when is not None for event in rules.key_events)
+
+
+def _tagged_by_filter(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
+    """``hits`` with those tagged that nothing has tagged before and that a filter applies to; of
+    several the first."""
+    asked = ruled.asked(lambda rules: [each for each in rules.filters if each.state == "active"])
+    untagged = hits.get_column("excluded_by").gather(asked.rows["row"]) == ""
+    found = applying(hits, Asked(asked.parts, asked.rows.filter(untagged)))
+    first = found.rows.group_by("row").agg(pl.col("part").min())
+    if first.is_empty():
+        return hits
+    names = found.values(first, lambda each: each.name)
+    return hits.with_columns(hits.get_column("excluded_by").scatter(first["row"], names))
 
 
 def _tagged_by_host(hits: pl.DataFrame, properties: pl.DataFrame) -> pl.DataFrame:

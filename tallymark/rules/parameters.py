@@ -8,7 +8,7 @@ import polars as pl
 
 from tallymark.hits import request_id_of
 from tallymark.protocols import decode
-from tallymark.rules.rule_sets import rule_set
+from tallymark.rules.rule_sets import asks_params
 
 _LISTS = ("items", "params", "user_properties")
 
@@ -21,7 +21,7 @@ def with_params_asked_for(hits: pl.DataFrame, requests: pl.DataFrame) -> pl.Data
         requests: ``REQUEST_SCHEMA``; where the hits come from.
     """
     texts = hits.get_column("hit_rules").unique()
-    asking = [text for text in texts if text and rule_set(text).asks_params]
+    asking = [text for text in texts if text and asks_params(text)]
     if not asking:
         return hits
     owned = hits.filter(pl.col("hit_rules").is_in(asking))
