@@ -49,6 +49,19 @@ def show(owner: str, version: int | None, as_json: bool, **where: Any) -> None:
 
 
 @rules_group.command()
+def schema() -> None:
+    """Print the JSON Schema of a rules document, for editors that complete and check it.
+
+    \b
+    Example:
+      tallymark rules schema > rules.schema.json
+    """
+    from tallymark.rule_documents import Rules  # noqa: PLC0415
+
+    click.echo(json.dumps(Rules.model_json_schema(), indent=2))
+
+
+@rules_group.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True,
                                         path_type=Path))  # fmt: skip
 @_PROPERTY
