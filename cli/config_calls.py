@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from cli.configuration import LocalConfiguration, configuration
 from cli.data_folder import data_option
-from cli.operator import who
+from cli.who import who
 from config_api.access import Caller, Role, Scope
 from config_api.calls import Call, Kind, Request
 from config_api.checks import invalid

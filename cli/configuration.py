@@ -9,7 +9,7 @@ import click
 import orjson
 
 from cli.data_folder import DataFolder
-from cli.operator import who
+from cli.who import who
 from config_api.database import Database
 from config_api.errors import ConfigurationError
 from config_api.folder import ConfigFolder

@@ -134,7 +134,10 @@ def _write(call: Call, asked: Request) -> Response:
 
     parts = _parts()
     document, reply = parts.database.write(asked.caller.actor, work)
-    parts.publish()
+    try:
+        parts.publish()
+    except (DatabaseUnavailableError, OSError) as error:  # it is saved, and published later
+        current_app.logger.warning("the properties are not published: %s", error)
     response = answers.document(document, call.status)
     if reply is None:
         response.headers["Idempotent-Replayed"] = "true"

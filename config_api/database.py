@@ -24,6 +24,7 @@ from config_api.transaction import COMMIT_SECONDS, RandomBytes, Transaction
 
 BUSY_SECONDS: Final = 10
 ATTEMPTS: Final = 3
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _WRITES: Final = "tallymark_writes"
 _MIGRATION_LOCK: Final = 7_461_118
 
@@ -55,23 +56,31 @@ class Database:
         self._committed = threading.Condition()
         self._engine = _engine(url)
 
-    def migrate(self) -> None:
+    def migrate(self, migrations: Path = MIGRATIONS) -> None:
         """Bring the tables up to date; several processes may do so at once.
+
+        Args:
+            migrations: Where they lie.
 
         Raises:
             DatabaseUnavailableError: when it cannot be reached.
             DatabaseVersionError: when a newer Tallymark has been here.
         """
+        is_sqlite = self._engine.dialect.name == "sqlite"
         with _explained(), self._engine.connect() as connection:
             writer = connection.execution_options(**{_WRITES: True})
+            if is_sqlite:  # it alters a table by making it anew, under those that refer to it
+                _pragma(writer, "foreign_keys=OFF")
             with writer.begin():
-                if self._engine.dialect.name == "postgresql":
+                if not is_sqlite:
                     writer.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-                _upgrade(writer)
+                _upgrade(writer, migrations)
                 if writer.execute(select(FEED.c.id)).first() is None:
                     identity = self._random_bytes(16).hex()
                     first = {"id": 1, "database_id": identity, "position": 0, "kept_after": 0}
                     writer.execute(insert(FEED).values(first))
+            if is_sqlite:
+                _pragma(writer, "foreign_keys=ON")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -149,7 +158,12 @@ def _engine(url: str) -> Engine:
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
-        connect_args={"connect_timeout": BUSY_SECONDS},
+        connect_args={
+            "connect_timeout": BUSY_SECONDS,
+            # One that died with a transaction open must not keep all others from writing.
+            "options": f"-c lock_timeout={BUSY_SECONDS}s"
+            f" -c idle_in_transaction_session_timeout={2 * BUSY_SECONDS}s",
+        },
     )
 
 
@@ -164,18 +178,25 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _pragma(connection: Connection, pragma: str) -> None:
+    """Outside of any transaction."""
+    own: Any = connection.connection.dbapi_connection
+    own.execute(f"PRAGMA {pragma}")
+
+
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, migrations: Path) -> None:
     from alembic import command  # noqa: PLC0415  what only starts needs
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util.exc import CommandError  # noqa: PLC0415
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(migrations))
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")

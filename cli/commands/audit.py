@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from cli.hour_range import HourRange
-from cli.operator import who
 from cli.places import explained, json_option, place_options, places_of
+from cli.who import who
 from stores.clock import utc_us
 from stores.live_audits import AuditNotes
 from tallymark.audit_notes import AuditNote, alert_text

@@ -8,10 +8,10 @@ import click
 from beam_pipelines.answering import answer_announcements
 from beam_pipelines.places import Places
 from beam_pipelines.reviewing import reviewed
-from cli.operator import who
 from cli.places import explained, json_option, place_options, places_of
 from cli.review_text import progress, told
 from cli.span_text import spans_text
+from cli.who import who
 from stores.reviews import Review
 from tallymark.checks import Bounds
 from tallymark.lineages import Lineage

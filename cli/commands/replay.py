@@ -14,9 +14,9 @@ from beam_pipelines.generations import Generation, open_generation, planned_gene
 from beam_pipelines.replay_process import Report
 from beam_pipelines.wishes import Cost, Wish
 from cli.hour_range import HourRange
-from cli.operator import who
 from cli.places import explained, place_options, places_of, property_id_of, property_option
 from cli.review_text import progress, told
+from cli.who import who
 from stores.reviews import Review
 from tallymark.conservation import Conservation
 from tallymark.publication import RefusedError

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from cli.operator import who
 from cli.places import (
     explained,
     json_option,
@@ -14,6 +13,7 @@ from cli.places import (
     property_id_of,
     property_option,
 )
+from cli.who import who
 
 
 @click.command()

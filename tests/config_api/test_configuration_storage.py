@@ -1,5 +1,6 @@
 """What the configuration keeps, alike on every database."""
 
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from config_api import (
     rules_versions,
 )
 from config_api.access import Role, Scope
-from config_api.database import Database
+from config_api.database import MIGRATIONS, Database
 from config_api.errors import (
     ChangedMeanwhileError,
     ConfigurationError,
@@ -362,9 +363,11 @@ def test_readers_never_see_a_change_before_the_one_below_it(opened, database):
 
     with ThreadPoolExecutor(writers + 1) as pool:
         follower = pool.submit(follow)
-        for filled in [pool.submit(fill, number) for number in range(writers)]:
-            filled.result()
-        done.set()
+        try:
+            for filled in [pool.submit(fill, number) for number in range(writers)]:
+                filled.result()
+        finally:
+            done.set()
         follower.result()
     assert seen == list(range(1, writers * each + 1))
 
@@ -443,24 +446,64 @@ def test_a_database_of_a_newer_version_is_left_alone(database, opened):
         opened().migrate()
 
 
-def test_readers_go_on_while_a_filled_database_is_migrated(opened, database):
-    """Its starts are those of each new version of the service: nothing waits for them long."""
-    shop(database)
+NEXT_MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9000"
+down_revision = "{head}"
+
+def upgrade():
+    for name in ("organisations", "properties"):
+        with op.batch_alter_table(name, recreate="{recreate}") as table:
+            table.alter_column("name", type_=sa.String(200), existing_nullable=False)
+            table.add_column(sa.Column("colour", sa.String(10), server_default="red"))
+"""
+
+
+def test_readers_and_writers_go_on_while_a_filled_database_is_migrated(
+    opened, database, url, tmp_path
+):
+    """By a migration to come, which makes tables anew that others refer to."""
+    made = [shop(database, f"Shop {number}") for number in range(20)]
+    migrations = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, migrations)
+    with database.reading() as connection:
+        head = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    recreate = "always" if url.startswith("sqlite") else "auto"
+    content = NEXT_MIGRATION.format(head=head, recreate=recreate)
+    (migrations / "versions" / "m9000_colours.py").write_text(content)
     stop = threading.Event()
+    written = []
 
     def read() -> int:
         reader, times = opened(), 0
         while not stop.is_set():
-            assert len(served(reader)) == 1
+            assert len(served(reader)) >= len(made)
             times += 1
         return times
 
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read)
-        for _ in range(5):
-            opened().migrate()
-        stop.set()
+    def write() -> None:
+        writer = opened()
+        while not stop.is_set():
+            written.append(shop(writer, "New"))
+
+    with ThreadPoolExecutor(2) as pool:
+        reading, writing = pool.submit(read), pool.submit(write)
+        try:
+            opened().migrate(migrations)
+            before = len(written)
+            while len(written) < before + 3 and not writing.done():
+                time.sleep(0.01)
+        finally:
+            stop.set()
+        writing.result()
         assert reading.result() > 0
+    with database.reading() as connection:
+        colours = connection.execute(text("SELECT DISTINCT colour FROM properties")).scalars()
+        assert list(colours) == ["red"]
+    ids = {owner.property_id for owner in served(database)}
+    assert ids == {new.property_id for new in [*made, *written]}
 
 
 def test_the_tables_are_those_that_the_code_names(database):
