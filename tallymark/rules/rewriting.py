@@ -1,6 +1,7 @@
 """Rewriting: what a property's rules change of hits before anything is found out about them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,19 +17,44 @@ from tallymark.rules.rule_sets import RuledHits, applying
 _REFERRER_HOST: Final = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
 
 
+@dataclass(frozen=True)
+class Rewriting:
+    """What one place in the properties' lists of rewrites has changed.
+
+    Attributes:
+        place: From 0.
+        hits: As they are afterwards.
+        rows: Of the hits that have another text than before, each once.
+    """
+
+    place: int
+    hits: pl.DataFrame
+    rows: pl.Series
+
+
+def rewritings(hits: pl.DataFrame) -> Iterator[Rewriting]:
+    """Claimed hits after each place in the lists: what one makes of a hit, the next one sees."""
+    ruled = RuledHits(hits)
+    most = max((len(rules.rewrites) for rules in ruled.sets if rules is not None), default=0)
+    for place in range(most):
+        asked = ruled.asked(partial(_rewrite_at, place))
+        changed = [pl.Series(dtype=pl.UInt32)]
+        for name, rows, texts in changes(hits, applying(hits, asked)):
+            before = hits.get_column(name)
+            changed.append(rows.filter(before.gather(rows) != texts).cast(pl.UInt32))
+            hits = hits.with_columns(before.scatter(rows, texts))
+        yield Rewriting(place, hits, pl.concat(changed).unique())
+
+
 def rewritten(hits: pl.DataFrame) -> pl.DataFrame:
     """Claimed hits as their rules want them; the order is kept.
 
     What kind of event a hit is goes by the name that it has then. ``is_own_referrer`` says that
     the page that a hit comes from is on a host that the property does not count as a source.
     """
-    ruled = RuledHits(hits)
-    most = max((len(rules.rewrites) for rules in ruled.sets if rules is not None), default=0)
-    for place in range(most):  # what one makes of a hit is what the next one of its property sees
-        asked = ruled.asked(partial(_rewrite_at, place))
-        for name, rows, texts in changes(hits, applying(hits, asked)):
-            hits = hits.with_columns(hits.get_column(name).scatter(rows, texts))
-    return with_event_kinds(_with_own_referrers(hits, ruled))
+    for step in rewritings(hits):
+        hits = step.hits
+    return with_event_kinds(_with_own_referrers(hits, RuledHits(hits)))
 
 
 def _rewrite_at(place: int, rules: Rules) -> Sequence[Rewrite]:
