@@ -58,7 +58,7 @@ class Places:
 
     def properties(self) -> list[Property]:
         """All of them."""
-        return FileRulesCache(Path(self.rules_path)).properties()
+        return list(FileRulesCache(Path(self.rules_path)).properties())
 
     def property_named(self, text: str) -> Property:
         """The property of a number or a measurement id.

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,14 +77,17 @@ class FileRulesCache:
         wanted = pl.Series(names, dtype=pl.String).implode()
         return copy.frame.filter(pl.col("measurement_id").is_in(wanted))
 
-    def properties(self) -> list[Property]:
-        """Every property, by id."""
-        return list(self._current().by_property_id.values())
+    def properties(self) -> Iterator[Property]:
+        """Every property, by id, of one reading of the file."""
+        return iter(self._current().by_property_id.values())
 
     def valid_through(self) -> int:
         """UTC µs through which no change can exist that this cache does not know."""
         self._current()
         return int((self._good_at + RULES_DELAY_SECONDS) * 1_000_000)
+
+    def close(self) -> None:
+        """There is nothing to let go."""
 
     def _at_once(self) -> _Copy:
         with self._lock:

@@ -40,7 +40,7 @@ def test_properties_are_found_by_both_ids(path, clock):
     assert cache.by_property_id(shop.property_id) == shop
     assert cache.by_measurement_id("G-0000000000") is None
     assert cache.by_property_id(1) is None
-    assert cache.properties() == [shop]
+    assert list(cache.properties()) == [shop]
 
 
 def test_the_frame_holds_the_properties_asked_for_and_leaves_out_unknown_ones(path, clock):
@@ -55,19 +55,19 @@ def test_the_frame_holds_the_properties_asked_for_and_leaves_out_unknown_ones(pa
 
 def test_without_a_file_there_are_no_properties_until_it_comes(path, clock):
     cache = FileRulesCache(path, clock=clock)
-    assert cache.properties() == []
+    assert list(cache.properties()) == []
     shop = made(path)
     clock.seconds += 1
-    assert cache.properties() == [shop]
+    assert list(cache.properties()) == [shop]
 
 
 def test_the_file_is_looked_at_once_a_second_at_most(path, clock):
     cache = FileRulesCache(path, clock=clock)
     shop = made(path)
     clock.seconds += 0.9
-    assert cache.properties() == []
+    assert list(cache.properties()) == []
     clock.seconds += 0.1
-    assert cache.properties() == [shop]
+    assert list(cache.properties()) == [shop]
 
 
 def test_a_property_made_a_moment_ago_is_found_by_its_number(path, clock):
@@ -104,13 +104,13 @@ def test_a_file_that_breaks_leaves_the_last_good_copy_with_one_loud_line(
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             clock.seconds += 1
-            assert cache.properties() == [shop]
+            assert list(cache.properties()) == [shop]
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert cache.valid_through() == valid
 
     path.write_bytes(good)
     clock.seconds += 1
-    assert cache.properties() == [shop]
+    assert list(cache.properties()) == [shop]
     assert cache.valid_through() > valid
 
 
