@@ -14,9 +14,11 @@ from zoneinfo import ZoneInfoNotFoundError
 import polars as pl
 
 from beam_pipelines.cores import in_parallel, shares
+from stores.rules_cache.port import RulesUnavailableError, UnaskedIdsError
 from tallymark.dead_letters import dead_letters
 from tallymark.hits import HIT_SCHEMA
 from tallymark.processing import Processed, process_requests
+from tallymark.rules import Claimed, claimed
 
 LOG = logging.getLogger(__name__)
 MAX_FAILED: Final = 100
@@ -36,10 +38,6 @@ class BrokenProcessingError(RuntimeError):
     """So much fails that it is not the requests' fault."""
 
 
-class RulesUnavailableError(RuntimeError):
-    """The rules could not be asked; says nothing about the requests."""
-
-
 _NOT_OF_DATA: Final = (
     MemoryError,
     OSError,
@@ -55,8 +53,25 @@ _Failed = list[tuple[pl.DataFrame, BaseException]]
 
 
 def without_params(requests: pl.DataFrame, properties_of: PropertiesOf) -> Processed:
-    """What streaming counts of requests."""
-    return process_requests(requests, properties_of, with_params=False)
+    """What streaming counts of requests.
+
+    Hits of ids that could not be asked for become dead letters: anybody can make an id up, so
+    waiting for an answer would let him stop what is counted of all others. They are counted when
+    their hour is sealed, by a replay, which does wait.
+    """
+    unasked: list[str] = []
+
+    def known(measurement_ids: list[str]) -> pl.DataFrame:
+        try:
+            return properties_of(measurement_ids)
+        except UnaskedIdsError as error:
+            unasked.extend(error.unasked)
+            return error.known
+
+    def claim(hits: pl.DataFrame, properties: pl.DataFrame) -> Claimed:
+        return claimed(hits, properties, unasked)
+
+    return process_requests(requests, known, with_params=False, claim=claim)
 
 
 def process_what_can_be(
@@ -123,6 +138,8 @@ def _asking(properties_of: PropertiesOf) -> PropertiesOf:
     def ask(measurement_ids: list[str]) -> pl.DataFrame:
         try:
             return properties_of(measurement_ids)
+        except RulesUnavailableError:
+            raise
         except Exception as error:
             raise RulesUnavailableError(f"the rules could not be asked: {error!r}") from error
 

@@ -20,6 +20,7 @@ REASONS: Final = {
     "missing_client_id": "nothing tells one client from another",
     "missing_event_name": "an event has no name",
     "unknown_measurement_id": "no property has the measurement id",
+    "rules_unavailable": "nobody could be asked whose it is: sealing, or a replay, counts it in",
     "missing_rate": "a sale counts without its value: no rate of its currency for its day",
     "unreadable_block": "the requests of a block cannot be read, or are of other columns",
     "failed": "processing raised an error because of the request: a fault of the code",

@@ -6,6 +6,7 @@ effect at the first UTC multiple of ``SESSION_ALIGNMENT_US`` at or after the ver
 chains are cut there.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -39,19 +40,20 @@ class Claimed:
     Attributes:
         hits: As they came, with ``CLAIMED``, and with ``key_events``, ``hit_rules`` and
             ``property_currency`` of their version.
-        rejected: ``REJECTION_SCHEMA``; what no property claims.
+        rejected: ``REJECTION_SCHEMA``; what no property claims, or may claim.
     """
 
     hits: pl.DataFrame
     rejected: pl.DataFrame
 
 
-def claimed(hits: pl.DataFrame, properties: pl.DataFrame) -> Claimed:
+def claimed(hits: pl.DataFrame, properties: pl.DataFrame, unasked: Collection[str] = ()) -> Claimed:
     """Say whose each hit is; the order is kept.
 
     Args:
         hits: Have ``hit_id``, ``measurement_id``, ``received_at`` and ``event_at``.
         properties: ``PROPERTY_SCHEMA``; every version of the properties that hits may be of.
+        unasked: Measurement ids of which nobody knows whether they are of a property.
 
     Raises:
         zoneinfo.ZoneInfoNotFoundError: when a property's time zone does not exist.
@@ -61,15 +63,24 @@ def claimed(hits: pl.DataFrame, properties: pl.DataFrame) -> Claimed:
     known = _in_force(hits.filter(is_known), versions.drop(_SETTINGS), at="received_at")
     return Claimed(
         hits=_in_force(known, settings_of(versions), at="event_at"),
-        rejected=_unclaimed(hits.filter(~is_known)),
+        rejected=_unclaimed(hits.filter(~is_known), unasked),
     )
 
 
-def _unclaimed(hits: pl.DataFrame) -> pl.DataFrame:
+def _unclaimed(hits: pl.DataFrame, unasked: Collection[str]) -> pl.DataFrame:
+    asked_in_vain = pl.Series(list(unasked), dtype=pl.String).implode()
+    is_unasked = pl.col("measurement_id").is_in(asked_in_vain)
+    expected = (
+        pl.when(is_unasked)
+        .then(pl.lit("expected rules that can be asked whose this is, got none for"))
+        .otherwise(pl.lit("expected the id of a property, got"))
+    )
     return hits.select(
         request_id=request_id_of(pl.col("hit_id")),
-        reason=pl.lit("unknown_measurement_id"),
-        detail=pl.format("expected the id of a property, got {}", "measurement_id"),
+        reason=pl.when(is_unasked)
+        .then(pl.lit("rules_unavailable"))
+        .otherwise(pl.lit("unknown_measurement_id")),
+        detail=pl.format("{} {}", expected, "measurement_id"),
     ).cast(REJECTION_SCHEMA)
 
 

@@ -14,9 +14,9 @@ from beam_pipelines.failing_requests import (
     MAX_FAILED,
     BrokenProcessingError,
     FailureTally,
-    RulesUnavailableError,
     process_what_can_be,
 )
+from stores.rules_cache.port import RulesUnavailableError, UnaskedIdsError
 from tallymark import processing
 from tallymark.blocks import Block, encode_requests
 from tallymark.dead_letters import REASONS
@@ -205,6 +205,36 @@ def test_rules_that_cannot_be_asked_stop_the_job() -> None:
 
     with pytest.raises(RulesUnavailableError, match=r"properties\.json is no JSON"):
         process_what_can_be(requests(20, set()), broken)
+
+
+def unasked(measurement_ids: list[str]) -> pl.DataFrame:
+    """Rules of a service that is gone: the shop is known, whoever else sends is not."""
+    raise UnaskedIdsError(rules([SHOP]), [one for one in measurement_ids if one != SHOP])
+
+
+def test_what_could_not_be_asked_for_waits_as_a_dead_letter_and_the_rest_is_counted() -> None:
+    strange = frame(web("tid=G-STRANGER01&cid=1&en=page_view&dl=https%3A%2F%2Fshop.test%2F"))
+    mixed = pl.concat([requests(20, set()), strange])
+
+    done, failed = process_what_can_be(mixed, unasked)
+
+    letters = done.dead_letters.filter(pl.col("step") == "rules")
+    assert letters.select("reason", "request_id").rows() == [
+        ("rules_unavailable", strange.item(0, "request_id"))
+    ]
+    assert "G-STRANGER01" in letters.item(0, "detail")
+    assert done.hits.height > 0
+    assert done.hits.height == process_what_can_be(mixed, rules)[0].hits.height
+    assert failed == 0
+
+
+def test_a_replay_stops_where_something_could_not_be_asked_for() -> None:
+    with pytest.raises(RulesUnavailableError, match="could not be asked for 1 measurement ids"):
+        process_what_can_be(
+            frame(web("tid=G-STRANGER01&cid=1&en=page_view")),
+            unasked,
+            processing.process_requests,
+        )
 
 
 def test_failures_of_all_cores_count_together(
