@@ -57,7 +57,7 @@ def _operation(call: Call, names: dict[Any, str]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": call.name,
         "summary": call.summary,
-        "description": f"Needs the scope `{needs.scope}` and the role `{needs.role.name.lower()}`.",
+        "description": f"Needs the scope {needs.scope} and the role {needs.role.name.lower()}.",
         "parameters": _parameters(call),
         "responses": {
             str(call.status): {

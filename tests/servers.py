@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,45 +37,54 @@ def bigtable_emulator() -> Iterator[str]:
 POSTGRESQL: list[Path] = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
+class PostgreSQL:
+    """A cluster in a folder, and the server on it while it is started."""
+
+    def __init__(self, folder: str, port: int) -> None:
+        self.url = f"postgresql://tallymark@127.0.0.1:{port}"
+        self._folder = folder
+        self._port = port
+        self._programs = POSTGRESQL[-1]
+        # It refuses to run as root; Debian's package has made a user for it.
+        self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._as_user:
+            shutil.chown(folder, "postgres")
+        self._run("initdb", "--auth=trust", "--no-sync", "--username=tallymark")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-p {self._port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._run("pg_ctl", "start", "-w", "-s", "-o", options, "-l", f"{self._folder}/log")
+
+    def stop(self) -> None:
+        """Stop it as a crash would."""
+        self._run("pg_ctl", "stop", "-m", "immediate", "-s")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*self._as_user, self._programs / program, "-D", f"{self._folder}/cluster", *arguments],
+            check=True, stdout=subprocess.DEVNULL, cwd=self._folder,
+        )  # fmt: skip
+
+
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL server without databases of ours; yields its URL, without a database's name.
+def running_postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server with nothing of ours in it.
 
     Skips the test where it is not installed, and fails it where ``CI`` is true.
     """
     programs = POSTGRESQL[-1] if POSTGRESQL else Path("/usr/lib/postgresql")
     require(programs / "postgres", "deploy/servers/install_postgresql.sh")
-    # It refuses to run as root; Debian's package has made a user for it.
-    is_root = os.geteuid() == 0
-    as_user = ["runuser", "-u", "postgres", "--"] if is_root else []
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder, socket.socket() as probe:
+    with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-        probe.close()
-        if is_root:
-            shutil.chown(folder, "postgres")
-        cluster = f"{folder}/cluster"
-        subprocess.run(
-            [*as_user, programs / "initdb", "--pgdata", cluster, "--auth=trust", "--no-sync",
-             "--username=tallymark"],
-            check=True, stdout=subprocess.DEVNULL, cwd=folder,
-        )  # fmt: skip
-        process = subprocess.Popen(
-            [*as_user, programs / "postgres", "-D", cluster, "-p", str(port), "-k", folder,
-             "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"],
-            stderr=subprocess.DEVNULL, cwd=folder,
-        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        server = PostgreSQL(folder, port)
+        server.start()
         try:
-            ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-            until = time.monotonic() + 30
-            while subprocess.run(ready, check=False).returncode != 0:
-                assert time.monotonic() < until, "PostgreSQL did not start"
-                time.sleep(0.05)
-            yield f"postgresql://tallymark@127.0.0.1:{port}"
+            yield server
         finally:
-            stop = [*as_user, programs / "pg_ctl", "stop", "-D", cluster, "-m", "immediate", "-s"]
-            subprocess.run(stop, check=True, cwd=folder)
-            process.wait(timeout=20)
+            server.stop()
 
 
 def require(program: Path, installer: str) -> None:

@@ -1,7 +1,6 @@
 """``tallymark rules`` and ``tallymark keys``, on a data folder and on a service, alike."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,11 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from werkzeug.serving import make_server
 
 from cli.main import main
 from stores.rules_cache.documents import decode_properties
 from tallymark.properties import Property
-from tests.config_api.api import running_api
+from tests.config_api.api import listening, running_api
 
 Run = Callable[..., Result]
 
@@ -37,17 +35,9 @@ def tallymark(request: pytest.FixtureRequest, tmp_path: Path, shop: Any) -> Iter
     if request.param == "folder":
         yield lambda *arguments, **options: run(*arguments, "--data", tmp_path, **options)
         return
-    with running_api(tmp_path) as api:
-        server = make_server("127.0.0.1", 0, api.app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with running_api(tmp_path) as api, listening(api.app) as url:
         where = ("--config-url", url, "--key-file", api.folder.owner_key)
-        try:
-            yield lambda *arguments, **options: run(*arguments, *where, **options)
-        finally:
-            server.shutdown()
-            thread.join()
+        yield lambda *arguments, **options: run(*arguments, *where, **options)
 
 
 def published(tmp_path: Path) -> Property:

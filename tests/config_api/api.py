@@ -1,5 +1,6 @@
 """The configuration service in the process of a test: a client for each kind of key."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from werkzeug.serving import make_server
 
 from config_api.app import create_app
 from config_api.database import Database
@@ -59,6 +61,20 @@ class Api:
         body = {"display_name": "Key", "scopes": scopes, "parent": parent, "role": role}
         made: str = self.made("/v1/keys", body)["secret"]
         return made
+
+
+@contextmanager
+def listening(app: Flask) -> Iterator[str]:
+    """The application behind a server of this process; its URL."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextmanager

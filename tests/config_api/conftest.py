@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from config_api.database import Database
-from tests.servers import postgresql
+from tests.servers import running_postgresql
 
 NOW = 1_800_000_000_000_000
 SECOND = 1_000_000
@@ -40,8 +40,8 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
+    with running_postgresql() as running:
+        yield running.url
 
 
 _NUMBERS = count()

@@ -17,16 +17,18 @@ import pytest
 from config_api.folder import ConfigFolder
 from stores.rules_cache.documents import decode_properties
 from tests.e2e.stack import eventually, free_ports, tallymark
+from tests.servers import running_postgresql
 
 
 class Service:
     """``tallymark serve config`` on a data folder, with its own key."""
 
-    def __init__(self, data: Path, port: int) -> None:
+    def __init__(self, data: Path, port: int, database: str) -> None:
         self.folder = ConfigFolder(data / "rules")
         self.port = port
         self.process = subprocess.Popen(
-            [*tallymark("serve", "config"), f"--data={data}", f"--port={port}"],
+            [*tallymark("serve", "config"), f"--data={data}", f"--port={port}",
+             f"--database={database}"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         eventually(self.is_ready, within_seconds=30, what="an answer of /readyz")
@@ -55,9 +57,9 @@ class Service:
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[Service]:
+def serving(data: Path, database: str = "") -> Iterator[Service]:
     [port] = free_ports(1)
-    service = Service(data, port)
+    service = Service(data, port, database)
     try:
         yield service
     finally:
@@ -66,9 +68,9 @@ def serving(data: Path) -> Iterator[Service]:
 
 
 @pytest.mark.slow
-def test_what_was_answered_is_there_after_the_service_was_killed(tmp_path: Path) -> None:
+def test_what_was_answered_is_there_after_the_service_was_killed(tmp_path: Path, url: str) -> None:
     answered: list[str] = []
-    with serving(tmp_path) as service:
+    with serving(tmp_path, url) as service:
         account = service.ask("GET", "/v1/accounts")[1]["accounts"][0]["name"]
 
         def write(number: int) -> None:
@@ -88,7 +90,7 @@ def test_what_was_answered_is_there_after_the_service_was_killed(tmp_path: Path)
         service.end(signal.SIGKILL)
         for writer in writers:
             writer.join()
-    with serving(tmp_path) as service:
+    with serving(tmp_path, url) as service:
         found = service.ask("GET", "/v1/properties?page_size=1000")[1]["properties"]
         owners = decode_properties(service.folder.properties.read_bytes())
         feed = service.ask("GET", "/readyz")[1]["position"]
@@ -134,3 +136,19 @@ def test_it_stops_in_order(tmp_path: Path) -> None:
         service.process.terminate()
         assert service.process.wait(timeout=20) == 0
         assert time.monotonic() - began < 10
+
+
+@pytest.mark.postgresql
+def test_a_database_server_that_is_away_is_told_and_found_again_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    with running_postgresql() as server, serving(tmp_path, f"{server.url}/postgres") as service:
+        assert service.ask("GET", "/v1/accounts")[0] == 200
+        server.stop()
+        status, answer = service.ask("GET", "/v1/accounts")
+        assert (status, answer["error"]["status"]) == (503, "UNAVAILABLE")
+        assert "tallymark@" not in answer["error"]["message"]
+        assert service.ask("GET", "/healthz")[0] == 200
+        server.start()
+        eventually(service.is_ready, within_seconds=20, what="the database to be found again")
+        assert service.ask("GET", "/v1/accounts")[0] == 200
