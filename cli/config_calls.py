@@ -172,6 +172,15 @@ def calls_of(data: Path, config_url: str | None, key_file: Path | None) -> Itera
         yield RemoteCalls(client)
 
 
+def all_properties(calls: Calls) -> Iterator[Document]:
+    """The properties that the key may see, page by page."""
+    token: int | None = 0
+    while token is not None:
+        page = calls.ask("list_properties", query={"page_size": 1_000, "page_token": token})
+        yield from page["properties"]
+        token = page["next_page_token"]
+
+
 def property_number(calls: Calls, text: str) -> int:
     """The number of the property of a number or a measurement id.
 
@@ -191,16 +200,11 @@ def resource_named(calls: Calls, text: str) -> str:
         return f"properties/{text}"
     if not text.startswith("G-"):
         return text
-    token: int | None = 0
-    while token is not None:
-        page = calls.ask("list_properties", query={"page_size": 1_000, "page_token": token})
-        for owner in page["properties"]:
-            number = int(owner["name"].split("/")[1])
-            streams = calls.ask("list_data_streams", property_id=number)["data_streams"]
-            for stream in streams:
-                if stream["measurement_id"] == text:
-                    return str(stream["name"])
-        token = page["next_page_token"]
+    for owner in all_properties(calls):
+        number = int(owner["name"].split("/")[1])
+        for stream in calls.ask("list_data_streams", property_id=number)["data_streams"]:
+            if stream["measurement_id"] == text:
+                return str(stream["name"])
     raise click.ClickException(f"expected a property or a data stream, none has the id {text!r}")
 
 

@@ -38,6 +38,18 @@ def user(user_id: int) -> str:
     return f"users/{user_id}"
 
 
+def account_number(name: str) -> int:
+    """The number in ``accounts/ID``.
+
+    Raises:
+        NotFoundError: when it is no such name.
+    """
+    kind, _, number = name.partition("/")
+    if kind != "accounts":
+        raise NotFoundError(name)
+    return number_in("accounts", number)
+
+
 def number_in(resource: str, text: str) -> int:
     """The number that stands for ``text`` in a name.
 

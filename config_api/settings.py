@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from config_api.folder import ConfigFolder
+
+_KINDS: Final = ("sqlite:", "postgresql://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +30,18 @@ class ConfigSettings:
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` that names every setting that cannot be."""
+        kind = self.database_url.partition("://")[0]  # what follows may hold a password
+        got = {"port": self.port, "threads": self.threads, "database_url": f"{kind}…"}
         problems = [
-            f"{name}: expected {expected}, got {getattr(self, name)!r}"
+            f"{name}: expected {expected}, got {got[name]!r}"
             for name, expected, good in (
                 ("port", "1 to 65535", 0 < self.port < 65536),
                 ("threads", "at least 4", self.threads >= 4),
+                (
+                    "database_url",
+                    "sqlite:PATH or postgresql://USER@HOST/NAME",
+                    not self.database_url or self.database_url.startswith(_KINDS),
+                ),
             )
             if not good
         ]

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from cli.data_folder import DataFolder, data_option
+from cli.config_calls import calls_of, config_options
+from cli.configuration import configuration
+from cli.data_folder import DataFolder
 from cli.exchange_rate import ExchangeRateType
 
 
@@ -40,11 +42,16 @@ def property_group() -> None:
     help="What a unit of another currency is worth in the property's, from a day (UTC) on; may be "
     "given many times. Sales in a currency without a rate count without their value.",
 )  # fmt: skip
-@data_option
+@click.option("--account", metavar="accounts/ID", help="Whose  [default: the oldest, or only one]")
+@config_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")
 def create(
+    *,
     data: Path,
+    config_url: str | None,
+    key_file: Path | None,
     name: str,
+    account: str | None,
     as_json: bool,
     allowed_hosts: tuple[str, ...],
     exchange_rates: tuple[dict[str, str], ...],
@@ -62,18 +69,16 @@ def create(
       tallymark property create --name Laden --time-zone Europe/Berlin --currency EUR \\
         --exchange-rate USD=0.92@2026-01-01 --exchange-rate USD=0.95@2026-07-01
     """
-    from cli.configuration import configuration  # noqa: PLC0415  SQL takes a while
-    from config_api.new_property import create_property  # noqa: PLC0415
-    from config_api.organisations import ensure_default  # noqa: PLC0415
-
     hosts = [host.lower() for host in allowed_hosts]
     given = settings | {"allowed_hosts": hosts, "exchange_rates": list(exchange_rates)}
     rules = {key: value for key, value in given.items() if value not in (None, [])}
-    with configuration(data) as opened:
-        new = opened.write(
-            lambda work: create_property(work, ensure_default(work), name=name, rules=rules)
-        )
-    shown = asdict(new)
+    if config_url is None:
+        shown = _created(data, name=name, rules=rules, account=account)
+    else:
+        from cli.remote_properties import create_remotely  # noqa: PLC0415
+
+        with calls_of(data, config_url, key_file) as calls:
+            shown = create_remotely(calls, name=name, rules=rules, account=account)
     if as_json:
         click.echo(json.dumps(shown))
         return
@@ -83,17 +88,24 @@ def create(
 
 
 @property_group.command(name="list")
-@data_option
+@config_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def list_properties(data: Path, as_json: bool) -> None:
-    """List the properties of a data folder.
+def list_properties(
+    data: Path, config_url: str | None, key_file: Path | None, as_json: bool
+) -> None:
+    """List the properties of a data folder, or of a service.
 
     \b
     Example:
       tallymark property list --json
     """
-    from cli.configuration import configuration  # noqa: PLC0415  SQL takes a while
+    if config_url is not None:
+        from cli.remote_properties import remote_rows  # noqa: PLC0415
 
+        with calls_of(data, config_url, key_file) as calls:
+            for row in remote_rows(calls):
+                click.echo(json.dumps(row) if as_json else _line(row))
+        return
     folder = DataFolder(data)
     if not folder.rules_path.exists() and not folder.config.database.exists():
         click.echo(f"no properties in {data}: tallymark property create makes one", err=True)
@@ -113,6 +125,22 @@ def list_properties(data: Path, as_json: bool) -> None:
             "allowed_hosts": list(rules.allowed_hosts),
         }
         click.echo(json.dumps(row) if as_json else _line(row))
+
+
+def _created(
+    data: Path, *, name: str, rules: dict[str, Any], account: str | None
+) -> dict[str, Any]:
+    from config_api.names import account_number  # noqa: PLC0415
+    from config_api.new_property import NewProperty, create_property  # noqa: PLC0415
+    from config_api.organisations import ensure_default  # noqa: PLC0415
+    from config_api.transaction import Transaction  # noqa: PLC0415
+
+    def create(work: Transaction) -> NewProperty:
+        owner = ensure_default(work) if account is None else account_number(account)
+        return create_property(work, owner, name=name, rules=rules)
+
+    with configuration(data) as opened:
+        return asdict(opened.write(create))
 
 
 def _line(row: dict[str, Any]) -> str:

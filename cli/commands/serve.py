@@ -309,7 +309,11 @@ def config(data: Path, **settings: Any) -> None:
     from config_api.server import serve as serve_config  # noqa: PLC0415
     from config_api.settings import ConfigSettings  # noqa: PLC0415
 
-    serve_config(ConfigSettings(data_dir=data, **settings))
+    try:
+        parsed = ConfigSettings(data_dir=data, **settings)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    serve_config(parsed)
 
 
 @serve.command()

@@ -90,6 +90,33 @@ def test_rules_that_cannot_be_are_told_whole_and_not_saved(tallymark, shop, tmp_
     assert published(tmp_path).current.version == 1
 
 
+def test_a_property_is_made_and_listed_alike(tallymark, shop, tmp_path):
+    made = json.loads(
+        tallymark("property", "create", "--name", "Second", "--currency", "EUR", "--json").stdout
+    )
+    assert set(made) == {"property_id", "measurement_id", "api_secret", "read_key"}
+    listed = tallymark("property", "list", "--json").stdout.splitlines()
+    rows = {row["property_id"]: row for row in map(json.loads, listed)}
+    assert set(rows) == {shop["property_id"], made["property_id"]}
+    assert rows[made["property_id"]] == {
+        "property_id": made["property_id"],
+        "measurement_ids": [made["measurement_id"]],
+        "name": "Second",
+        "time_zone": "UTC",
+        "currency": "EUR",
+        "session_gap_seconds": 1800,
+        "attribution_lookback_days": 90,
+        "allowed_hosts": [],
+    }
+    owners = decode_properties((tmp_path / "rules" / "properties.json").read_bytes())
+    [owner] = [one for one in owners if one.property_id == made["property_id"]]
+    assert owner.accepts_read_key(made["read_key"], 0)
+    assert owner.data_streams[0].accepts_secret(made["api_secret"], 0)
+    nobody = tallymark("property", "create", "--name", "Third", "--account", "accounts/7")
+    assert nobody.exit_code == 1
+    assert "accounts/7" in nobody.output
+
+
 def test_a_key_is_made_rotated_listed_and_revoked(tallymark, shop, tmp_path):
     stream = ("--for", shop["measurement_id"])
     made = json.loads(
@@ -204,3 +231,10 @@ def test_yaml_is_read_as_it_is_meant(shop, tmp_path, content, told):
     result = run("rules", "apply", file, "--property", shop["property_id"], "--data", tmp_path)
     assert (result.exit_code == 0) is (told is None), result.output
     assert told is None or told in result.output
+
+
+def test_a_database_of_another_kind_is_refused_without_its_password(tmp_path):
+    result = run("serve", "config", "--data", tmp_path, "--database", "mysql://root:geheim@h/x")
+    assert result.exit_code == 1
+    assert "expected sqlite:PATH or postgresql://" in result.output
+    assert "geheim" not in result.output
