@@ -159,6 +159,12 @@ def all_of(
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
+def has_owner(connection: Connection) -> bool:
+    """Whether there is, or was, a key with which everything can be done."""
+    is_owner = KEYS.c.role == "owner", KEYS.c.organisation_id.is_(None)
+    return connection.execute(select(KEYS.c.id).where(*is_owner).limit(1)).first() is not None
+
+
 def is_in_force(row: Row, now_us: int) -> bool:
     """Whether a key opens what it is for."""
     has_time = row["expires_at"] is None or now_us < row["expires_at"]

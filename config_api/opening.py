@@ -23,6 +23,7 @@ def open_configuration(
     folder: ConfigFolder,
     database_url: str = "",
     *,
+    publishes: bool = True,
     now_us: Callable[[], int] = utc_us,
     random_bytes: RandomBytes = secrets.token_bytes,
 ) -> Database:
@@ -30,6 +31,13 @@ def open_configuration(
 
     A published copy that is older than the database, as one of a folder from before there was
     one, is taken over first. The caller closes the database.
+
+    Args:
+        folder: Where the keys and the published copy are, and the database, unless it is named.
+        database_url: See ``config_api.database``.
+        publishes: Whether there is to be a published copy.
+        now_us: UTC µs.
+        random_bytes: Where ids and secrets come from.
 
     Raises:
         DatabaseUnavailableError: when it does not answer.
@@ -57,7 +65,8 @@ def open_configuration(
 
         if lacks.owner_key or lacks.feed_key or (lacks.properties and content):
             database.write(SETUP_ACTOR, prepare)
-        publish(database, folder.properties)
+        if publishes:
+            publish(database, folder.properties)
     except BaseException:
         database.close()
         raise
@@ -75,12 +84,8 @@ class _Lacking:
 
 def _lacking(database: Database, feed_secret: str) -> _Lacking:
     with database.reading() as connection:
-        has_owner = any(
-            row["role"] == "owner" and row["organisation_id"] is None
-            for row in keys.all_of(connection)
-        )
         return _Lacking(
-            owner_key=not has_owner,
+            owner_key=not keys.has_owner(connection),
             feed_key=keys.by_secret(connection, feed_secret) is None,
             properties=not properties.all_of(connection, limit=1),
         )

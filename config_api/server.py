@@ -43,14 +43,17 @@ def load_application(settings: ConfigSettings) -> Callable[..., Any]:
     from config_api.opening import open_configuration  # noqa: PLC0415
     from config_api.publication import publish  # noqa: PLC0415
 
-    database = open_configuration(settings.folder, settings.database_url)
+    database = open_configuration(
+        settings.folder, settings.database_url, publishes=settings.publishes
+    )
     path = settings.folder.properties
-    threading.Thread(
-        target=_keep_published, args=(database, path), name="publication", daemon=True
-    ).start()
+    if settings.publishes:
+        threading.Thread(
+            target=_keep_published, args=(database, path), name="publication", daemon=True
+        ).start()
     app = create_app(
         database=database,
-        publish=partial(publish, database, path),
+        publish=partial(publish, database, path) if settings.publishes else lambda: None,
         followers=settings.threads // 2,
     )
     return app.wsgi_app

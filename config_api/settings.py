@@ -19,6 +19,8 @@ class ConfigSettings:
         port: TCP port.
         host: Address to listen on.
         database_url: See ``config_api.database``; "" means the file in ``data_dir``.
+        publishes: Whether ``rules/properties.json`` is kept as the database is; with very many
+            properties, all of whose workers follow the feed, it need not be.
         threads: Requests that are answered at a time; those that wait for changes take one each.
     """
 
@@ -26,6 +28,7 @@ class ConfigSettings:
     port: int
     host: str = "127.0.0.1"
     database_url: str = ""
+    publishes: bool = True
     threads: int = 64
 
     def __post_init__(self) -> None:

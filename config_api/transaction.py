@@ -13,6 +13,7 @@ COMMIT_SECONDS: Final = 5
 """A transaction takes no longer, from its instant to its commit."""
 KEPT_CHANGES: Final = 100_000
 SECRET_BYTES: Final = 16
+_AT_A_TIME: Final = 500
 _FIRST_ID: Final = 100_000_000
 _IDS: Final = 900_000_000
 _BASE_36: Final = string.digits + string.ascii_uppercase
@@ -100,23 +101,37 @@ class Transaction:
 
     def number_changes(self) -> None:
         """Append what has changed to the log of the feed."""
-        position = self._feed["position"]
-        for property_id, gone in self._changed.items():
-            position += 1
-            column = DATA_STREAMS.c.measurement_id
-            own = select(column).where(DATA_STREAMS.c.property_id == property_id)
-            ids = sorted(gone.union(self.connection.execute(own).scalars()))
-            row = {
-                "sequence": position,
+        if not self._changed:
+            return
+        first = self._feed["position"] + 1
+        named = self._measurement_ids()
+        rows = [
+            {
+                "sequence": sequence,
                 "at": self.now_us,
                 "property_id": property_id,
-                "measurement_ids": ids,
+                "measurement_ids": sorted(named[property_id]),
             }
-            self.connection.execute(insert(CHANGES).values(row))
-        if self._changed:
-            kept_after = max(self._feed["kept_after"], position - KEPT_CHANGES)
-            self.connection.execute(delete(CHANGES).where(CHANGES.c.sequence <= kept_after))
-            self.connection.execute(update(FEED).values(position=position, kept_after=kept_after))
+            for sequence, property_id in enumerate(self._changed, first)
+        ]
+        self.connection.execute(insert(CHANGES), rows)
+        position = self._feed["position"] + len(rows)
+        kept_after = max(self._feed["kept_after"], position - KEPT_CHANGES)
+        self.connection.execute(delete(CHANGES).where(CHANGES.c.sequence <= kept_after))
+        self.connection.execute(update(FEED).values(position=position, kept_after=kept_after))
+
+    def _measurement_ids(self) -> dict[int, set[str]]:
+        """Of the properties that have changed, those that they no longer have among them."""
+        found = {property_id: set(gone) for property_id, gone in self._changed.items()}
+        ids = list(found)
+        columns = DATA_STREAMS.c.property_id, DATA_STREAMS.c.measurement_id
+        for start in range(0, len(ids), _AT_A_TIME):
+            some = DATA_STREAMS.c.property_id.in_(ids[start : start + _AT_A_TIME])
+            for property_id, measurement_id in self.connection.execute(
+                select(*columns).where(some)
+            ):
+                found[property_id].add(measurement_id)
+        return found
 
     def _number(self) -> int:
         return int.from_bytes(self._random_bytes(8))

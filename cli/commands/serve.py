@@ -294,6 +294,11 @@ def dagster(data: Path, host: str, port: int, code_host: str, code_port: int) ->
     help="postgresql://USER@HOST/NAME  [default: a file in --data]",
 )  # fmt: skip
 @click.option(
+    "--publish/--no-publish", "publishes", default=True, show_default=True,
+    help="Whether rules/properties.json is kept as the database is; no worker that follows the feed"
+    " needs it.",
+)  # fmt: skip
+@click.option(
     "--threads", type=click.IntRange(4, 512), default=64, show_default=True,
     help="Requests at a time; half of them may wait for changes.",
 )  # fmt: skip

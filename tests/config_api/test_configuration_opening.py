@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from config_api import keys, organisations
+from config_api import keys, organisations, properties
 from config_api.access import Scope
 from config_api.database import Database
 from config_api.folder import ConfigFolder
@@ -155,3 +155,14 @@ def test_keys_of_the_feed_are_made_anew_where_their_file_was_lost(folder):
         key = keys.by_secret(connection, folder.feed_key.read_text().strip())
     assert key is not None
     assert key["scopes"] == [Scope.FEED]
+
+
+def test_a_configuration_that_is_not_published_is_there_all_the_same(folder):
+    database = open_configuration(folder, now_us=lambda: NOW, publishes=False)
+    try:
+        new = add_property(database)
+        with database.reading() as connection:
+            assert properties.get(connection, new.property_id)["name"] == "Shop"
+    finally:
+        database.close()
+    assert not folder.properties.exists()

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from config_api import (
     audit,
@@ -34,6 +34,7 @@ from config_api.errors import (
 from config_api.feed import awaited_changes, changes_after
 from config_api.new_property import NewProperty, create_property
 from config_api.property_rows import all_rows, looked_up
+from config_api.tables import PROPERTIES
 from config_api.transaction import COMMIT_SECONDS, Transaction
 from stores.rules_cache.documents import decode_properties
 from tallymark.properties import RULES_DELAY_SECONDS, SINCE_EVER, Property
@@ -514,3 +515,25 @@ def test_the_tables_are_those_that_the_code_names(database):
 
     with database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_a_key_of_a_large_organisation_is_told_to_the_feed_of_all_of_it(database):
+    count = 1_200
+
+    def fill(work: Transaction) -> int:
+        owner = organisations.ensure_default(work)
+        times = {"created_at": NOW, "updated_at": NOW}
+        rows = [
+            {"id": number, "organisation_id": owner, "name": "Shop"} | times
+            for number in range(1, count + 1)
+        ]
+        work.connection.execute(insert(PROPERTIES), rows)
+        return owner
+
+    owner = database.write(ACTOR, fill)
+    holder = keys.Holder(organisation_id=owner)
+    database.write(ACTOR, lambda work: keys.create(work, holder, name="All", scopes=["read"]))
+    first = changes_after(database, 0)
+    rest = changes_after(database, first.position)
+    told = [change.property_id for change in first.changes + rest.changes]
+    assert told == list(range(1, count + 1))
