@@ -5,12 +5,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from flask import Blueprint, Flask, Response, current_app, g, request, send_from_directory
+from flask import Flask, Response, current_app, g, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
 
@@ -32,9 +30,9 @@ from config_api.errors import (
     InvalidConfigurationError,
     NotFoundError,
 )
-from config_api.feed import newest_position
-from config_api.metrics import CONTENT_TYPE, ConfigMetrics
-from config_api.openapi import openapi_document
+from config_api.metrics import ConfigMetrics
+from config_api.pages import pages
+from config_api.parts import Parts, parts_here
 from tallymark.problems import Problem
 
 MAX_BODY_BYTES: Final = 262_144
@@ -49,21 +47,8 @@ SECURITY_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_STATIC: Final = Path(__file__).parent / "static"
 _ETAG: Final = re.compile(r'"([1-9][0-9]{0,8})"')
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,200}")
-
-pages = Blueprint("pages", __name__)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What the application was made of."""
-
-    database: Database
-    publish: Callable[[], None]
-    metrics: ConfigMetrics
-    followers: threading.BoundedSemaphore
 
 
 def create_app(*, database: Database, publish: Callable[[], None], followers: int = 32) -> Flask:
@@ -77,7 +62,7 @@ def create_app(*, database: Database, publish: Callable[[], None], followers: in
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     waiting = threading.BoundedSemaphore(followers)
-    app.extensions["tallymark"] = _Parts(database, publish, ConfigMetrics(), waiting)
+    app.extensions["tallymark"] = Parts(database, publish, ConfigMetrics(), waiting)
     app.register_blueprint(pages)
     for call in CALLS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", call.path)
@@ -88,11 +73,6 @@ def create_app(*, database: Database, publish: Callable[[], None], followers: in
     app.before_request(_begin)
     app.after_request(_end)
     return app
-
-
-def _parts() -> _Parts:
-    parts: _Parts = current_app.extensions["tallymark"]
-    return parts
 
 
 def _view(call: Call) -> Callable[..., Response]:
@@ -112,7 +92,7 @@ def _view(call: Call) -> Callable[..., Response]:
 
 
 def _read(call: Call, asked: Request) -> Response:
-    with _parts().database.reading() as connection:
+    with parts_here().database.reading() as connection:
         _authorise(connection, call, asked)
         return _response(call, call.function(connection, asked))
 
@@ -132,7 +112,7 @@ def _write(call: Call, asked: Request) -> Response:
             idempotency.remember(transaction, key, fingerprint, document)
         return document, reply
 
-    parts = _parts()
+    parts = parts_here()
     document, reply = parts.database.write(asked.caller.actor, work)
     try:
         parts.publish()
@@ -147,7 +127,7 @@ def _write(call: Call, asked: Request) -> Response:
 
 
 def _follow(call: Call, asked: Request) -> Response:
-    parts = _parts()
+    parts = parts_here()
     with parts.database.reading() as connection:
         _authorise(connection, call, asked)
     has_place = parts.followers.acquire(blocking=False)
@@ -183,7 +163,7 @@ def _parent(connection: Any, parent: str | None) -> Subject:
 def _caller() -> Caller:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     secret = token.strip() if scheme.lower() == "bearer" else ""
-    database = _parts().database
+    database = parts_here().database
     now_us = database.now_us()
     with database.reading() as connection:
         caller, row = caller_of(connection, secret, now_us)
@@ -258,45 +238,6 @@ def _response(call: Call, reply: Reply) -> Response:
     return response
 
 
-@pages.get("/openapi.json")
-def openapi() -> Response:
-    """The API's document."""
-    return answers.document(openapi_document())
-
-
-@pages.get("/docs")
-def docs() -> Response:
-    """The API's documentation, which shows the document."""
-    return send_from_directory(_STATIC, "docs.html", max_age=0)
-
-
-@pages.get("/static/<path:name>")
-def static_file(name: str) -> Response:
-    """A file of the documentation."""
-    return send_from_directory(_STATIC, name, max_age=0)
-
-
-@pages.get("/healthz")
-def healthz() -> Response:
-    """Alive."""
-    return answers.document({"status": "ok"})
-
-
-@pages.get("/readyz")
-def readyz() -> Response:
-    """Able to answer: the database can be read. Raises what makes it a 503 otherwise."""
-    return answers.document({"status": "ok", "position": newest_position(_parts().database)})
-
-
-@pages.get("/metrics")
-def metrics() -> Response:
-    """For Prometheus."""
-    parts = _parts()
-    with suppress(DatabaseUnavailableError):  # what was said before stays
-        parts.metrics.at(newest_position(parts.database))
-    return Response(parts.metrics.text(), content_type=CONTENT_TYPE)
-
-
 def _begin() -> None:
     g.began = time.perf_counter()
 
@@ -304,7 +245,7 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     seconds = time.perf_counter() - g.began
     call = (request.endpoint or "unknown").rpartition(".")[2]
-    _parts().metrics.answered(call, response.status_code, seconds)
+    parts_here().metrics.answered(call, response.status_code, seconds)
     response.headers.update(SECURITY_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
     return response

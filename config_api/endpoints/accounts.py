@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from config_api import names, organisations
 from config_api.calls import About, Call, Kind, Reply, Request
-from config_api.models import AccountAnswer, AccountChange, AccountsAnswer, AccountSent
+from config_api.property_models import AccountAnswer, AccountChange, AccountsAnswer, AccountSent
 from config_api.transaction import Transaction
 
 

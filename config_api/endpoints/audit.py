@@ -5,9 +5,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from config_api import audit
+from config_api.access_models import AuditAnswer, AuditAsked, AuditLine
 from config_api.authorisation import subject_named
 from config_api.calls import About, Call, Kind, Reply, Request
-from config_api.models import AuditAnswer, AuditAsked, AuditLine
 
 
 def _list(connection: Connection, request: Request) -> Reply:

@@ -6,7 +6,7 @@ from typing import Final
 from config_api.calls import Call, Kind, Reply, Request
 from config_api.database import Database
 from config_api.feed import awaited_changes
-from config_api.models import (
+from config_api.feed_models import (
     ChangeAnswer,
     ChangesAnswer,
     ChangesAsked,

@@ -7,17 +7,17 @@ from sqlalchemy import Connection
 
 from config_api import keys, members, names
 from config_api.access import ROLE_TO_GIVE, ROLES, Caller, Role
-from config_api.authorisation import DEPLOYMENT, ForbiddenError, Subject, subject_named
-from config_api.calls import About, Call, Kind, Reply, Request
-from config_api.models import (
+from config_api.access_models import (
     KeyAnswer,
     KeysAnswer,
     KeysAsked,
     KeySent,
     NewKeyAnswer,
-    Nothing,
     RotationSent,
 )
+from config_api.authorisation import DEPLOYMENT, ForbiddenError, Subject, subject_named
+from config_api.calls import About, Call, Kind, Reply, Request
+from config_api.models import Nothing
 from config_api.transaction import Transaction
 
 

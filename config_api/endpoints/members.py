@@ -5,17 +5,17 @@ from typing import Final
 from sqlalchemy import Connection
 
 from config_api import members, names
-from config_api.calls import Call, Kind, Reply, Request
-from config_api.models import (
+from config_api.access_models import (
     MemberSent,
     MembershipAnswer,
     MembershipsAnswer,
-    Nothing,
     RoleSent,
     UserAnswer,
     UsersAnswer,
     UserSent,
 )
+from config_api.calls import Call, Kind, Reply, Request
+from config_api.models import Nothing
 from config_api.transaction import Transaction
 
 

@@ -6,13 +6,13 @@ from sqlalchemy import Connection
 
 from config_api import data_streams, names, properties
 from config_api.calls import About, Call, Kind, Reply, Request
-from config_api.models import (
+from config_api.models import Page
+from config_api.property_models import (
     DataStreamAnswer,
     DataStreamChange,
     DataStreamsAnswer,
     DataStreamSent,
     Enhanced,
-    Page,
     PropertiesAnswer,
     PropertyAnswer,
     PropertyChange,

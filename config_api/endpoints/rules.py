@@ -7,11 +7,11 @@ from sqlalchemy import Connection
 
 from config_api import names, rules_versions
 from config_api.calls import Call, Kind, Reply, Request
-from config_api.models import (
+from config_api.models import Difference, ProblemAnswer
+from config_api.rules_documents import checked_rules
+from config_api.rules_models import (
     DiffAsked,
-    Difference,
     DifferencesAnswer,
-    ProblemAnswer,
     RollbackSent,
     RulesAnswer,
     RulesSent,
@@ -20,7 +20,6 @@ from config_api.models import (
     VersionAnswer,
     VersionsAnswer,
 )
-from config_api.rules_documents import checked_rules
 from config_api.transaction import Transaction
 from tallymark.problems import Problem
 

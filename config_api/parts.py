@@ -1,0 +1,26 @@
+"""What the application was made of, for everything that answers in it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import current_app
+
+from config_api.database import Database
+from config_api.metrics import ConfigMetrics
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the application was made of."""
+
+    database: Database
+    publish: Callable[[], None]
+    metrics: ConfigMetrics
+    followers: threading.BoundedSemaphore
+
+
+def parts_here() -> Parts:
+    """Those of the application that is answering."""
+    parts: Parts = current_app.extensions["tallymark"]
+    return parts
