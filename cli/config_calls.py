@@ -17,12 +17,12 @@ from cli.configuration import LocalConfiguration, configuration
 from cli.data_folder import data_option
 from cli.who import who
 from config_api.access import Caller, Role, Scope
-from config_api.calls import Call, Kind, Request
+from config_api.calls import Call, Kind, Recorded, Request
 from config_api.checks import invalid
 from config_api.endpoints import CALLS
 from config_api.errors import ChangedMeanwhileError, ConfigurationError
 
-TIMEOUT_SECONDS: Final = 30.0
+TIMEOUT_SECONDS: Final = 120.0
 _BY_NAME: Final = {call.name: call for call in CALLS}
 
 Document = dict[str, Any]
@@ -87,6 +87,9 @@ class LocalCalls:
         if call.kind is Kind.WRITE:
             return self._opened.write(lambda work: call.function(work, asked))
         with self._opened.database.reading() as connection:
+            if call.kind is Kind.PREVIEW:
+                previews = self._opened.previews
+                return call.function(Recorded(connection=connection, previews=previews), asked)
             return call.function(connection, asked)
 
 

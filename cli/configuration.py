@@ -12,11 +12,12 @@ from cli.data_folder import DataFolder
 from cli.who import who
 from config_api.database import Database
 from config_api.errors import ConfigurationError
-from config_api.folder import ConfigFolder
 from config_api.opening import open_configuration
 from config_api.property_rows import all_rows
 from config_api.publication import publish
 from config_api.transaction import Transaction
+from stores.archive.opening import open_objects
+from stores.rule_previews import RulePreviews
 from stores.rules_cache.documents import decode_properties
 from stores.rules_cache.problems import InvalidPropertyError
 from tallymark.properties import Property
@@ -27,9 +28,10 @@ T = TypeVar("T")
 class LocalConfiguration:
     """The database of a data folder, and the copy of it that workers read."""
 
-    def __init__(self, database: Database, folder: ConfigFolder) -> None:
+    def __init__(self, database: Database, folder: DataFolder) -> None:
         self.database = database
-        self._folder = folder
+        self._folder = folder.config
+        self.previews = RulePreviews(open_objects(folder.archive_url))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Do ``work`` in a transaction and publish what has become of the properties."""
@@ -51,11 +53,11 @@ def configuration(data: Path) -> Iterator[LocalConfiguration]:
     Raises:
         click.ClickException: with what is refused, or cannot be read.
     """
-    folder = DataFolder(data).config
+    folder = DataFolder(data)
     try:
-        database = open_configuration(folder)
+        database = open_configuration(folder.config)
     except (ConfigurationError, InvalidPropertyError, OSError) as error:
-        raise click.ClickException(f"the configuration in {folder.path}: {error}") from error
+        raise click.ClickException(f"the configuration in {folder.config.path}: {error}") from error
     try:
         yield LocalConfiguration(database, folder)
     except ConfigurationError as error:

@@ -93,6 +93,7 @@ NEEDS: Mapping[str, Needs] = {
     "get_rules_version": _READS,
     "diff_rules": _READS,
     "validate_rules": _TRIES,
+    "preview_rules": _TRIES,
     "roll_back_rules": _WRITES,
     "list_keys": _WRITES,
     "create_key": _WRITES,

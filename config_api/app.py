@@ -22,7 +22,7 @@ from config_api.authorisation import (
     subject_named,
     subject_of_ids,
 )
-from config_api.calls import About, Call, Kind, Reply, Request
+from config_api.calls import About, Call, Kind, Recorded, Reply, Request
 from config_api.database import Database
 from config_api.endpoints import CALLS
 from config_api.errors import (
@@ -33,6 +33,7 @@ from config_api.errors import (
 from config_api.metrics import ConfigMetrics
 from config_api.pages import pages
 from config_api.parts import Parts, parts_here
+from stores.rule_previews import RulePreviews
 from tallymark.problems import Problem
 
 MAX_BODY_BYTES: Final = 262_144
@@ -51,18 +52,25 @@ _ETAG: Final = re.compile(r'"([1-9][0-9]{0,8})"')
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,200}")
 
 
-def create_app(*, database: Database, publish: Callable[[], None], followers: int = 32) -> Flask:
+def create_app(
+    *,
+    database: Database,
+    publish: Callable[[], None],
+    previews: RulePreviews,
+    followers: int = 32,
+) -> Flask:
     """The WSGI application.
 
     Args:
         database: Migrated.
         publish: Called after each commit, before it is answered: makes it known to workers.
+        previews: Over the archive, for rules that are tried on it.
         followers: How many may wait for changes at a time; more are answered at once.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     waiting = threading.BoundedSemaphore(followers)
-    app.extensions["tallymark"] = Parts(database, publish, ConfigMetrics(), waiting)
+    app.extensions["tallymark"] = Parts(database, publish, previews, ConfigMetrics(), waiting)
     app.register_blueprint(pages)
     for call in CALLS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", call.path)
@@ -86,7 +94,7 @@ def _view(call: Call) -> Callable[..., Response]:
             query=_query(call),
             if_match=_if_match(call),
         )
-        return {Kind.READ: _read, Kind.WRITE: _write, Kind.FOLLOW: _follow}[call.kind](call, asked)
+        return _ANSWERS[call.kind](call, asked)
 
     return answer
 
@@ -139,6 +147,22 @@ def _follow(call: Call, asked: Request) -> Response:
     finally:
         if has_place:
             parts.followers.release()
+
+
+def _preview(call: Call, asked: Request) -> Response:
+    parts = parts_here()
+    with parts.database.reading() as connection:
+        _authorise(connection, call, asked)
+        recorded = Recorded(connection=connection, previews=parts.previews)
+        return _response(call, call.function(recorded, asked))
+
+
+_ANSWERS: Final = {
+    Kind.READ: _read,
+    Kind.WRITE: _write,
+    Kind.FOLLOW: _follow,
+    Kind.PREVIEW: _preview,
+}
 
 
 def _authorise(connection: Any, call: Call, asked: Request) -> None:

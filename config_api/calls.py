@@ -6,9 +6,11 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel
+from sqlalchemy import Connection
 
 from config_api.access import Caller
 from config_api.models import Nothing
+from stores.rule_previews import RulePreviews
 
 
 class Kind(StrEnum):
@@ -17,6 +19,7 @@ class Kind(StrEnum):
     READ = "read"  # a connection that sees one moment
     WRITE = "write"  # a transaction
     FOLLOW = "follow"  # the database: it waits between looks
+    PREVIEW = "preview"  # what is recorded, and a connection that sees one moment
 
 
 class About(StrEnum):
@@ -44,6 +47,19 @@ class Request:
     body: Any = None
     query: Any = None
     if_match: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What a preview goes by.
+
+    Attributes:
+        connection: To the configuration.
+        previews: Over the archive of recorded requests.
+    """
+
+    connection: Connection
+    previews: RulePreviews
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from flask import current_app
 
 from config_api.database import Database
 from config_api.metrics import ConfigMetrics
+from stores.rule_previews import RulePreviews
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Parts:
 
     database: Database
     publish: Callable[[], None]
+    previews: RulePreviews
     metrics: ConfigMetrics
     followers: threading.BoundedSemaphore
 

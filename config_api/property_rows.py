@@ -4,11 +4,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import Connection, or_, select
 
 from config_api.access import Scope
 from config_api.keys import served_keys
 from config_api.tables import DATA_STREAMS, FEED, PROPERTIES, RULES_VERSIONS
+from stores.rules_cache.documents import decode_properties
+from tallymark.properties import Property
 
 _AT_A_TIME: Final = 500
 """Properties whose rows are read together: databases take only so many values in a statement."""
@@ -29,6 +32,12 @@ def all_rows(connection: Connection) -> PropertyRows:
     """Every property."""
     ids = connection.execute(select(PROPERTIES.c.id).order_by(PROPERTIES.c.id)).scalars().all()
     return _of(connection, ids)
+
+
+def owner_of(connection: Connection, property_id: int) -> Property:
+    """A property that exists, as workers know it."""
+    rows = _of(connection, [property_id]).rows
+    return decode_properties(orjson.dumps({"properties": rows}))[0]
 
 
 def looked_up(

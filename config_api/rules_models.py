@@ -2,9 +2,18 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from config_api.models import Answer, Asked, Comment, Difference, Document, ProblemAnswer, Sent
+from config_api.models import (
+    Answer,
+    Asked,
+    Comment,
+    Difference,
+    Document,
+    Instant,
+    ProblemAnswer,
+    Sent,
+)
 
 
 class RulesSent(Sent):
@@ -18,6 +27,33 @@ class RulesTried(Sent):
     """Rules that are looked at alone."""
 
     document: Document
+
+
+class RulesPreviewed(Sent):
+    """Rules that are tried on what was received in hours that are past."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    document: Document
+    start: Instant = Field(alias="from", description="UTC microseconds; the hour it lies in")
+    end: Instant = Field(alias="to", description="UTC microseconds; hours that begin before it")
+
+
+class RulesPreviewAnswer(Answer):
+    """What reports would have shown of what was received in some hours."""
+
+    start: str = Field(alias="from")
+    end: str = Field(alias="to")
+    requests_read: int = Field(description="Of all properties")
+    sampled: bool
+    share_of_clients: float = Field(description="1 unless there is so much that some were drawn")
+    hits: int
+    changed_hits: int
+    metrics: dict[str, dict[str, int]] = Field(description="Each before, after, and the change")
+    rules: list[dict[str, Any]] = Field(
+        description="How many hits each rule of the draft applies to"
+    )
+    examples: list[dict[str, Any]]
 
 
 class RollbackSent(Sent):

@@ -42,6 +42,8 @@ def load_application(settings: ConfigSettings) -> Callable[..., Any]:
     from config_api.app import create_app  # noqa: PLC0415  in the worker, as all that follows
     from config_api.opening import open_configuration  # noqa: PLC0415
     from config_api.publication import publish  # noqa: PLC0415
+    from stores.archive.opening import open_objects  # noqa: PLC0415
+    from stores.rule_previews import RulePreviews  # noqa: PLC0415
 
     database = open_configuration(
         settings.folder, settings.database_url, publishes=settings.publishes
@@ -54,6 +56,7 @@ def load_application(settings: ConfigSettings) -> Callable[..., Any]:
     app = create_app(
         database=database,
         publish=partial(publish, database, path) if settings.publishes else lambda: None,
+        previews=RulePreviews(open_objects(settings.archive_url)),
         followers=settings.threads // 2,
     )
     return app.wsgi_app

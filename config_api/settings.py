@@ -21,11 +21,14 @@ class ConfigSettings:
         database_url: See ``config_api.database``; "" means the file in ``data_dir``.
         publishes: Whether ``rules/properties.json`` is kept as the database is; with very many
             properties, all of whose workers follow the feed, it need not be.
+        archive_url: See ``stores.archive.opening``: where requests are recorded on which rules are
+            tried.
         threads: Requests that are answered at a time; those that wait for changes take one each.
     """
 
     data_dir: Path
     port: int
+    archive_url: str
     host: str = "127.0.0.1"
     database_url: str = ""
     publishes: bool = True

@@ -20,7 +20,9 @@ from tallymark.rules.rewriting import rewritings
 from tallymark.sessions import join_sessions
 from tallymark.transactions import with_values
 
-MAX_EXAMPLES: Final = 10
+MAX_EXAMPLES: Final = 20
+MAX_ALIKE: Final = 3
+"""Examples that differ in the same columns."""
 SHOWN: Final = (
     "event_name", "host", "path", "page_query", "title", "referrer", "user_id", "source", "medium",
     "campaign", "channel", "is_key_event", "value_micros", "excluded_by",
@@ -88,7 +90,7 @@ def preview(requests: pl.DataFrame, owner: Property, draft: Rules) -> Preview:
             *_filters(after, draft),
             *_events(after, draft),
         ],
-        examples=[_example(row) for row in changed.head(MAX_EXAMPLES).iter_rows(named=True)],
+        examples=[_example(row) for row in _varied(changed).iter_rows(named=True)],
     )
 
 
@@ -140,6 +142,15 @@ def _events(after: pl.DataFrame, draft: Rules) -> list[dict[str, Any]]:
         {"where": f"key_events[{place}]", "event": each.event, "hits": counts.get(each.event, 0)}
         for place, each in enumerate(draft.key_events)
     ]
+
+
+def _varied(changed: pl.DataFrame) -> pl.DataFrame:
+    """Some of the changed hits, few of each kind: those that differ in the same columns."""
+    differing = [
+        pl.when(pl.col(name) != pl.col(f"{name}_after")).then(pl.lit(name)) for name in SHOWN
+    ]
+    kind = pl.concat_str([*differing, "excluded_by_after"], separator=" ", ignore_nulls=True)
+    return changed.group_by(kind, maintain_order=True).head(MAX_ALIKE).head(MAX_EXAMPLES)
 
 
 def _example(row: dict[str, Any]) -> dict[str, Any]:

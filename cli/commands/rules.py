@@ -8,8 +8,11 @@ from typing import Any
 import click
 
 from cli.config_calls import Calls, calls_of, change_text, config_options, property_number
+from cli.hour_range import HourRange
+from cli.preview_text import preview_lines
 from cli.printable import printable
 from cli.rules_files import read_rules, rules_text
+from tallymark.replays import Span
 
 _PROPERTY = click.option(
     "--property", "owner", required=True, metavar="PROPERTY", help="By number or measurement id."
@@ -94,6 +97,33 @@ def apply(file: Path, owner: str, comment: str, yes: bool, as_json: bool, **wher
                 body={"document": document, "comment": comment},
             )  # fmt: skip
             _told(saved, as_json=as_json)
+
+
+@rules_group.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True,
+                                        path_type=Path))  # fmt: skip
+@click.argument("hours", type=HourRange(), metavar="RANGE")
+@_PROPERTY
+@config_options
+@_JSON
+def preview(file: Path, hours: Span, owner: str, as_json: bool, **where: Any) -> None:
+    """Print what reports would have shown under the rules in FILE, which are not saved.
+
+    They are tried on what the property received in a RANGE of past hours (UTC): a day, an hour, or
+    A..B from A up to B. Of very much, some clients are drawn, which is told.
+
+    \b
+    Examples:
+      tallymark rules preview rules.yaml 2026-01-31 --property G-ABCDE12345
+      tallymark rules preview rules.yaml 2026-01-31T08..2026-01-31T20 --property G-ABCDE12345
+    """
+    with calls_of(**where) as calls:
+        found = calls.ask(
+            "preview_rules", property_id=property_number(calls, owner),
+            body={"document": read_rules(file), "from": hours.start_us, "to": hours.end_us},
+        )  # fmt: skip
+    for line in [json.dumps(found)] if as_json else preview_lines(found):
+        click.echo(printable(line))
 
 
 @rules_group.command()

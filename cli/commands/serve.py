@@ -314,8 +314,9 @@ def config(data: Path, **settings: Any) -> None:
     from config_api.server import serve as serve_config  # noqa: PLC0415
     from config_api.settings import ConfigSettings  # noqa: PLC0415
 
+    archive = DataFolder(data).archive_url
     try:
-        parsed = ConfigSettings(data_dir=data, **settings)
+        parsed = ConfigSettings(data_dir=data, archive_url=archive, **settings)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     serve_config(parsed)

@@ -6,14 +6,18 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from config_api import names, rules_versions
-from config_api.calls import Call, Kind, Reply, Request
+from config_api.calls import Call, Kind, Recorded, Reply, Request
+from config_api.errors import InvalidConfigurationError
 from config_api.models import Difference, ProblemAnswer
+from config_api.property_rows import owner_of
 from config_api.rules_documents import checked_rules
 from config_api.rules_models import (
     DiffAsked,
     DifferencesAnswer,
     RollbackSent,
     RulesAnswer,
+    RulesPreviewAnswer,
+    RulesPreviewed,
     RulesSent,
     RulesTried,
     ValidationAnswer,
@@ -21,7 +25,12 @@ from config_api.rules_models import (
     VersionsAnswer,
 )
 from config_api.transaction import Transaction
+from stores.rule_previews import TooLargeError
 from tallymark.problems import Problem
+from tallymark.replays import Span
+from tallymark.slots import HOUR_US
+
+MAX_PREVIEW_HOURS: Final = 24 * 31
 
 
 def _get(connection: Connection, request: Request) -> Reply:
@@ -74,6 +83,25 @@ def _validate(connection: Connection, request: Request) -> Reply:
     _, problems = checked_rules(sent.document, "")
     told = [problem_answer(problem) for problem in problems]
     return Reply(answer=ValidationAnswer(is_valid=not told, problems=told))
+
+
+def _preview(recorded: Recorded, request: Request) -> Reply:
+    sent: RulesPreviewed = request.body
+    rules, problems = checked_rules(sent.document, "document")
+    hours = Span(sent.start // HOUR_US * HOUR_US, -(-sent.end // HOUR_US) * HOUR_US)
+    if not 0 < len(hours) <= MAX_PREVIEW_HOURS:
+        allowed = f"an instant after from, by {MAX_PREVIEW_HOURS} hours at most"
+        problems.append(Problem(where="to", got=sent.end, allowed=allowed))
+    if rules is None or problems:
+        raise InvalidConfigurationError(problems)
+    owner = owner_of(recorded.connection, request.ids["property_id"])
+    try:
+        found = recorded.previews.preview(owner, rules, hours)
+    except TooLargeError as error:
+        raise InvalidConfigurationError(
+            [Problem(where="from", got=sent.start, allowed=str(error))]
+        ) from error
+    return Reply(answer=RulesPreviewAnswer(**found))
 
 
 def difference(each: Mapping[str, Any]) -> Difference:
@@ -136,5 +164,10 @@ CALLS: Final = (
         name="validate_rules", method="POST", path=f"{_RULES}:validate", kind=Kind.READ,
         function=_validate, summary="All that is wrong with rules; nothing is saved",
         body=RulesTried, answer=ValidationAnswer,
+    ),
+    Call(
+        name="preview_rules", method="POST", path=f"{_RULES}:preview", kind=Kind.PREVIEW,
+        function=_preview, summary="What reports would have shown under rules that are not saved",
+        body=RulesPreviewed, answer=RulesPreviewAnswer,
     ),
 )  # fmt: skip

@@ -16,6 +16,8 @@ from config_api.database import Database
 from config_api.folder import ConfigFolder
 from config_api.opening import open_configuration
 from config_api.publication import publish
+from stores.archive.opening import open_objects
+from stores.rule_previews import RulePreviews
 
 
 @dataclass
@@ -81,7 +83,11 @@ def listening(app: Flask) -> Iterator[str]:
 def running_api(data: Path) -> Iterator[Api]:
     folder = ConfigFolder(data / "rules")
     database = open_configuration(folder)
-    app = create_app(database=database, publish=partial(publish, database, folder.properties))
+    app = create_app(
+        database=database,
+        publish=partial(publish, database, folder.properties),
+        previews=RulePreviews(open_objects(f"file:{data / 'archive'}")),
+    )
     try:
         yield Api(app, database, folder)
     finally:

@@ -14,6 +14,7 @@ from config_api.calls import About, Call
 from config_api.endpoints import CALLS
 from stores.rules_cache.documents import decode_properties
 from tallymark.properties import RULES_DELAY_SECONDS
+from tallymark.slots import HOUR_US
 from tests.config_api.api import Api, running_api
 
 
@@ -44,6 +45,7 @@ class World:
             "change_data_stream": {"display_name": "Site"},
             "put_rules": {"document": {}},
             "validate_rules": {"document": {}},
+            "preview_rules": {"document": {}, "from": 0, "to": 1},
             "roll_back_rules": {"version": 1},
             "create_key": {"display_name": "New", "scopes": ["read"], "parent": self.ours},
             "rotate_key": {},
@@ -398,3 +400,24 @@ def test_more_followers_than_there_is_room_for_are_answered_at_once(api):
     finally:
         for each in held:
             each.release()
+
+
+def test_rules_are_tried_on_what_was_recorded_before_they_are_saved(api, world):
+    draft = {"filters": [{"name": "mine", "when": {"field": "path", "is": "/"}}]}
+    body = {"document": draft, "from": 0, "to": 2 * HOUR_US}
+
+    found = api.made(f"/v1/{world.ours}/rules:preview", body)
+
+    assert (found["from"], found["to"], found["hits"]) == ("1970-01-01T00Z", "1970-01-01T02Z", 0)
+    assert found["rules"][0] == {"where": "filters[0]", "name": "mine", "hits": 0}
+    assert api.ask("GET", f"/v1/{world.ours}/rules").json["document"]["filters"] == []
+
+
+def test_what_is_wrong_with_a_preview_is_told_together(api, world):
+    body = {"document": {"currency": "x", "filters": 7}, "from": 5, "to": 5 + 800 * HOUR_US}
+
+    answer = api.ask("POST", f"/v1/{world.ours}/rules:preview", body)
+
+    assert answer.status_code == 400
+    places = [problem["where"] for problem in answer.json["error"]["problems"]]
+    assert places == ["document.currency", "document.filters", "to"]

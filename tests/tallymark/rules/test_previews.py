@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallymark.previews import preview
+from tallymark.previews import MAX_ALIKE, preview
 from tallymark.properties import DataStream, Property
 from tallymark.rule_documents import parse_rules
 from tests.tallymark.recorded import RECEIVED_AT, SHOP, frame, version, web
@@ -87,6 +87,17 @@ def test_examples_show_what_differs_and_nothing_else() -> None:
     first, *_ = preview(HISTORY, owner(), parse_rules(DRAFT)).examples
 
     assert first["changes"] == {"path": {"before": "/A", "after": "/a"}}
+
+
+def test_examples_are_varied_however_many_hits_change_alike() -> None:
+    views = [view(client, "/stage/a") for client in range(50)]
+    history = frame(*views, view(99, "/thanks"))
+
+    examples = preview(history, owner(), parse_rules(DRAFT)).examples
+
+    kinds = [sorted(example["changes"]) for example in examples]
+    assert kinds.count(["excluded_by"]) == MAX_ALIKE
+    assert kinds.count(["event_name", "is_key_event"]) == 1
 
 
 def test_rules_by_parameters_and_of_an_older_version_are_held_against_each_other() -> None:
