@@ -164,7 +164,8 @@ def test_a_sale_that_no_rate_is_known_for_counts_and_says_what_it_lacks(
 
 
 def test_every_reason_that_a_request_can_have_is_tried() -> None:
-    assert set(UNCOUNTED) == set(REASONS) - {"unreadable_block", "failed", "missing_rate"}
+    of_elsewhere = {"unreadable_block", "failed", "missing_rate", "rules_unavailable"}
+    assert set(UNCOUNTED) == set(REASONS) - of_elsewhere
 
 
 def test_a_request_that_processing_fails_on_is_told_as_the_stream_tells_it(
