@@ -148,6 +148,7 @@ def _engine(url: str) -> Engine:
     if url.startswith("sqlite:"):
         path = Path(url.removeprefix("sqlite:"))
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # it knows people and hashes of keys; its journals are made alike
         engine = create_engine(URL.create("sqlite", database=str(path)))
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

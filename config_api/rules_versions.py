@@ -109,15 +109,23 @@ def differences(
     return rules_differences(first["document"], second["document"])
 
 
-def roll_back(transaction: Transaction, property_id: int, number: int, *, comment: str = "") -> Row:
-    """A new version that says what version ``number`` said.
+def roll_back(
+    transaction: Transaction,
+    property_id: int,
+    number: int,
+    *,
+    comment: str = "",
+    expected: int | None = None,
+) -> Row:
+    """A new version that says what version ``number`` said; see ``save``.
 
     Raises:
+        ChangedMeanwhileError: when ``expected`` is not the newest.
         NotFoundError: when there is no such version.
     """
     old = get(transaction.connection, property_id, number)
     said = comment or f"back to version {number}"
-    return save(transaction, property_id, old["document"], comment=said)
+    return save(transaction, property_id, old["document"], comment=said, expected=expected)
 
 
 def _document_or_nothing(connection: Connection, property_id: int, number: int) -> object:

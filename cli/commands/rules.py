@@ -172,7 +172,7 @@ def rollback(
         newest = calls.ask("get_rules", property_id=number)
         if _is_planned(newest, old["document"], yes=yes, as_json=as_json):
             saved = calls.ask(
-                "roll_back_rules", property_id=number,
+                "roll_back_rules", property_id=number, if_match=newest["version"],
                 body={"version": version, "comment": comment},
             )  # fmt: skip
             _told(saved, as_json=as_json)

@@ -72,7 +72,11 @@ def _roll_back(transaction: Transaction, request: Request) -> Reply:
     sent: RollbackSent = request.body
     return _reply(
         rules_versions.roll_back(
-            transaction, request.ids["property_id"], sent.version, comment=sent.comment
+            transaction,
+            request.ids["property_id"],
+            sent.version,
+            comment=sent.comment,
+            expected=request.if_match,
         )
     )
 
@@ -158,7 +162,7 @@ CALLS: Final = (
     Call(
         name="roll_back_rules", method="POST", path=f"{_RULES}:rollback", kind=Kind.WRITE,
         function=_roll_back, summary="A new version that says what an old one said",
-        body=RollbackSent, answer=RulesAnswer,
+        body=RollbackSent, answer=RulesAnswer, has_etag=True,
     ),
     Call(
         name="validate_rules", method="POST", path=f"{_RULES}:validate", kind=Kind.READ,

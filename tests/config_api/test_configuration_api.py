@@ -241,6 +241,8 @@ def test_a_lost_update_is_answered_412_with_what_has_changed(api, world):
     assert error["version"] == 2
     assert error["changes"] == [{"where": "currency", "from": "USD", "to": "EUR"}]
     assert api.ask("PUT", f"/v1/{name}/rules", {"document": {}}, If_Match="*").json["version"] == 3
+    back = api.ask("POST", f"/v1/{name}/rules:rollback", {"version": 2}, If_Match='"2"')
+    assert (back.status_code, back.json["error"]["version"]) == (412, 3)
 
 
 def test_saved_rules_are_published_before_they_are_answered(api, world):

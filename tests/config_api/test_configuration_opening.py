@@ -61,7 +61,7 @@ def test_a_new_folder_has_an_organisation_and_keys_for_its_owner_alone(folder):
         None,
     )
     assert (feed["role"], feed["scopes"]) == (None, ["feed"])
-    for path in (folder.owner_key, folder.feed_key):
+    for path in (folder.owner_key, folder.feed_key, folder.database):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert published(folder) == []
 
