@@ -108,6 +108,7 @@ NEEDS: Mapping[str, Needs] = {
     "list_audit": _OWNS,
     "list_changes": _FOLLOWS,
     "lookup_properties": _FOLLOWS,
+    "page_properties": _FOLLOWS,
 }
 """By the name of the call: the table that every request is held against."""
 

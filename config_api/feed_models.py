@@ -42,6 +42,13 @@ class LookupSent(Sent):
     )
 
 
+class PageAsked(Asked):
+    """Which properties, in the order of their ids."""
+
+    after: int = Field(0, ge=0, le=LATEST, description="the last id of the page before")
+    limit: int = Field(MAX_LOOKED_UP, ge=1, le=MAX_LOOKED_UP)
+
+
 class LookupAnswer(Answer):
     """Rows of the document of properties, hashes included, as of a position of the feed."""
 

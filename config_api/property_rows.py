@@ -52,6 +52,12 @@ def looked_up(
     return _of(connection, connection.execute(query).scalars().all())
 
 
+def page_of(connection: Connection, *, after: int, limit: int) -> PropertyRows:
+    """The first ``limit`` properties of a greater id than ``after``, ascending."""
+    query = select(PROPERTIES.c.id).where(PROPERTIES.c.id > after).order_by(PROPERTIES.c.id)
+    return _of(connection, connection.execute(query.limit(limit)).scalars().all())
+
+
 def _of(connection: Connection, ids: Collection[int]) -> PropertyRows:
     feed = connection.execute(select(FEED)).mappings().one()
     ordered = list(ids)

@@ -1,7 +1,10 @@
 """Endpoints that workers ask: what has changed, and what properties are now."""
 
 import time
+from collections.abc import Callable
 from typing import Final
+
+from sqlalchemy import Connection
 
 from config_api.calls import Call, Kind, Reply, Request
 from config_api.database import Database
@@ -12,8 +15,9 @@ from config_api.feed_models import (
     ChangesAsked,
     LookupAnswer,
     LookupSent,
+    PageAsked,
 )
-from config_api.property_rows import looked_up
+from config_api.property_rows import PropertyRows, looked_up, page_of
 
 
 def _changes(database: Database, request: Request) -> Reply:
@@ -43,11 +47,25 @@ def _changes(database: Database, request: Request) -> Reply:
 
 def _lookup(database: Database, request: Request) -> Reply:
     sent: LookupSent = request.body
+    return _found(
+        database,
+        lambda connection: looked_up(
+            connection, measurement_ids=sent.measurement_ids, property_ids=sent.property_ids
+        ),
+    )
+
+
+def _page(database: Database, request: Request) -> Reply:
+    asked: PageAsked = request.query
+    return _found(
+        database, lambda connection: page_of(connection, after=asked.after, limit=asked.limit)
+    )
+
+
+def _found(database: Database, find: Callable[[Connection], PropertyRows]) -> Reply:
     answered_at = database.now_us()  # before the database is asked, as the feed has it
     with database.reading() as connection:
-        found = looked_up(
-            connection, measurement_ids=sent.measurement_ids, property_ids=sent.property_ids
-        )
+        found = find(connection)
     answer = LookupAnswer(
         database_id=found.database_id,
         properties=found.rows,
@@ -67,5 +85,10 @@ CALLS: Final = (
         name="lookup_properties", method="POST", path="/v1/properties:lookup", kind=Kind.FOLLOW,
         function=_lookup, summary="Properties by id, hashes of their keys included",
         body=LookupSent, answer=LookupAnswer,
+    ),
+    Call(
+        name="page_properties", method="GET", path="/v1/properties:page", kind=Kind.FOLLOW,
+        function=_page, summary="All properties by and by, hashes of their keys included",
+        query=PageAsked, answer=LookupAnswer,
     ),
 )  # fmt: skip

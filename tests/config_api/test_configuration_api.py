@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from config_api.access import NEEDS, Role, Scope
@@ -334,6 +335,20 @@ def test_workers_look_properties_up_with_their_hashes(api, world):
     feed = api.ask("GET", "/v1/changes?after=0", key=api.feed).json
     assert answer["database_id"] == feed["database_id"]
     assert answer["position"] == feed["position"]
+
+
+def test_workers_list_all_properties_a_page_at_a_time(api, world):
+    found: list[dict[str, Any]] = []
+    page: list[dict[str, Any]] = [{"property_id": 0}]
+    while page:
+        after = page[-1]["property_id"]
+        answer = api.ask("GET", f"/v1/properties:page?after={after}&limit=2", key=api.feed).json
+        page = answer["properties"]
+        found += page
+    published = decode_properties(api.folder.properties.read_bytes())
+    assert len(found) >= 2
+    assert decode_properties(orjson.dumps({"properties": found})) == published
+    assert [row["property_id"] for row in found] == [one.property_id for one in published]
 
 
 def test_lists_are_told_in_pages(api, world):
