@@ -14,7 +14,7 @@ class ShardSettings:
         shards: How many; fixed for the life of a lineage.
         wide_rows_url: For ``stores.wide_rows.open_wide_rows``.
         archive_url: For ``stores.archive.open_objects``; snapshots and dead letters go there.
-        rules_path: The file that ``stores.rules_cache`` reads.
+        rules_path: The file or the service of the rules, for ``stores.rules_cache.opening``.
         flush_seconds: A shard writes when its oldest unwritten hit has waited this long.
         snapshot_seconds: How often a shard's state is saved; 0 never.
         late_us: Lateness that is still counted.

@@ -1,14 +1,16 @@
 """Places: where a replay finds everything, and what it is opened as."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from itertools import islice
 
 from stores.archive.opening import open_objects
 from stores.archive.port import Objects
 from stores.clock import utc_us
 from stores.publication import Publisher
-from stores.rules_cache.file import FileRulesCache
+from stores.rules_cache.opening import open_rules_cache
 from stores.stale_touches import StaleTouches
 from stores.sweeping import Sweeper
 from stores.wide_rows.opening import open_wide_rows
@@ -24,7 +26,7 @@ class Places:
     Attributes:
         archive_url: For ``stores.archive.opening``.
         wide_rows_url: For ``stores.wide_rows.opening``.
-        rules_path: The file that ``stores.rules_cache`` reads.
+        rules_path: The file or the service of the rules, for ``stores.rules_cache.opening``.
         late_us: D.
     """
 
@@ -56,9 +58,10 @@ class Places:
         """Announce the hours that depend on touches which the pointers have changed; how many."""
         return StaleTouches(self.wide_rows, self.objects, self.properties()).catch_up()
 
-    def properties(self) -> list[Property]:
-        """All of them."""
-        return list(FileRulesCache(Path(self.rules_path)).properties())
+    def properties(self) -> Iterator[Property]:
+        """All of them, by id; no more than a page is held by this."""
+        with closing(open_rules_cache(self.rules_path, role="list")) as rules:
+            yield from rules.properties()
 
     def property_named(self, text: str) -> Property:
         """The property of a number or a measurement id.
@@ -66,12 +69,16 @@ class Places:
         Raises:
             ValueError: naming some of those that there are.
         """
-        known = self.properties()
-        for owner in known:
-            if text in (str(owner.property_id), *owner.measurement_ids):
+        with closing(open_rules_cache(self.rules_path, role="list")) as rules:
+            is_number = text.isascii() and text.isdecimal() and len(text) < 17
+            by_id = rules.by_property_id(int(text)) if is_number else None
+            owner = by_id or rules.by_measurement_id(text)
+            if owner is not None:
                 return owner
-        some = ", ".join(f"{owner.property_id} ({owner.label})" for owner in known[:5])
+            first = list(islice(rules.properties(), 6))
+        some = ", ".join(f"{owner.property_id} ({owner.label})" for owner in first[:5])
+        more = " and more" if len(first) > 5 else ""
         raise ValueError(
             f"property: expected a number or a measurement id, got {text!r}; "
-            f"there are {len(known)}: {some or 'none'}"
+            f"there are {some or 'none'}{more}"
         )

@@ -1,8 +1,10 @@
 """What a replay is told, and what follows of it for the archive as it stands."""
 
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from itertools import islice
 from typing import Final
 
 import orjson
@@ -11,8 +13,9 @@ from beam_pipelines.code_version import code_version
 from beam_pipelines.late_hours import received_hours_with_late_hits
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
-from stores.rules_cache.file import FileRulesCache
-from tallymark.properties import properties_frame
+from stores.rules_cache.opening import open_rules_cache
+from stores.rules_cache.port import RulesCache
+from tallymark.properties import Property, properties_frame
 from tallymark.replays import Plan, Span, aligned, hour_text, on_time_hours, plan
 from tallymark.rules_choice import AS_RECEIVED, RulesChoice
 from tallymark.slots import HOUR_US, LATE_US
@@ -20,6 +23,7 @@ from tallymark.slots import HOUR_US, LATE_US
 REQUESTS_A_TASK: Final = 50_000
 HITS_A_PASS: Final = 500_000
 DEFAULT_GAP_SECONDS: Final = 1_800
+_PAGE: Final = 1_000
 
 
 class IncompleteHoursError(Exception):
@@ -50,7 +54,7 @@ class ReplayRequest:
         end_us: UTC µs.
         archive_url: For ``stores.archive.open_objects``.
         wide_rows_url: For ``stores.wide_rows.open_wide_rows``.
-        rules_path: The file that ``stores.rules_cache`` reads.
+        rules_path: The file or the service of the rules, for ``stores.rules_cache.opening``.
         is_sealing: Routine sealing: only the hours of the range itself are recomputed.
         measurement_ids: Replay only the properties of these; None means all.
         rules: ``as-received``, ``latest`` or the number of a version, for hits of the range.
@@ -132,35 +136,40 @@ class Replay:
         self.archive = RawArchive(self.objects)
         self.code_version = code_version()
         self.choice = RulesChoice(request.rules)
-        cache = FileRulesCache(Path(request.rules_path))
-        asked = set(request.measurement_ids or ())
-        self._owners = [
-            owner
-            for owner in cache.properties()
-            if request.measurement_ids is None or asked.intersection(owner.measurement_ids)
-        ]
         self.request = request
-        if request.measurement_ids is not None:
-            # A property's reports hold all its data streams, so all of them are replayed.
-            whole = (one for owner in self._owners for one in owner.measurement_ids)
-            self.request = replace(request, measurement_ids=tuple(whole))
-        self._check_properties(asked)
+        self.property_ids: tuple[int, ...] | None = None
+        """The properties that are replayed; None means all."""
+        with closing(open_rules_cache(request.rules_path, role="replay")) as rules:
+            if request.measurement_ids is None:
+                self._take_in(rules.properties())
+            else:
+                self._choose(rules, request.measurement_ids)
 
-    def _check_properties(self, asked: set[str]) -> None:
-        unknown = asked.difference(*(owner.measurement_ids for owner in self._owners))
+    def _choose(self, rules: RulesCache, asked: tuple[str, ...]) -> None:
+        rules.frame(asked)  # all of them are looked up together
+        found = {one: rules.by_measurement_id(one) for one in asked}
+        unknown = sorted(one for one, owner in found.items() if owner is None)
         if unknown:
             raise ValueError(
-                f"measurement ids: expected ids of properties, got {', '.join(sorted(unknown))}; "
+                f"measurement ids: expected ids of properties, got {', '.join(unknown)}; "
                 "`tallymark property list` names those there are"
             )
-        self.choice.check(properties_frame(self._owners))
+        owners = {owner.property_id: owner for owner in found.values() if owner is not None}
+        chosen = [owners[property_id] for property_id in sorted(owners)]
+        self._take_in(chosen)
+        self.property_ids = tuple(sorted(owners))
+        # A property's reports hold all its data streams, so all of them are replayed.
+        whole = tuple(one for owner in chosen for one in owner.measurement_ids)
+        self.request = replace(self.request, measurement_ids=whole)
 
-    @property
-    def property_ids(self) -> tuple[int, ...] | None:
-        """The properties that are replayed; None means all."""
-        if self.request.measurement_ids is None:
-            return None
-        return tuple(sorted(owner.property_id for owner in self._owners))
+    def _take_in(self, owners: Iterable[Property]) -> None:
+        """Look at properties, a page of them at a time: there may be a million."""
+        left = iter(owners)
+        gaps: set[int] = set()
+        while page := list(islice(left, _PAGE)):
+            self.choice.check(properties_frame(page))
+            gaps |= {version.rules.session_gap_seconds for one in page for version in one.versions}
+        self._session_gap_seconds = max(gaps, default=DEFAULT_GAP_SECONDS)
 
     @property
     def span(self) -> Span:
@@ -175,16 +184,11 @@ class Replay:
             UnsealedError: when the range is not sealed.
         """
         request = self.request
-        gaps = [
-            version.rules.session_gap_seconds
-            for owner in self._owners
-            for version in owner.versions
-        ]
         return plan(
             request.start_us,
             request.end_us,
             clock_us=self.archive.clock() if request.clock_us is None else request.clock_us,
-            session_gap_us=max(gaps, default=DEFAULT_GAP_SECONDS) * 1_000_000,
+            session_gap_us=self._session_gap_seconds * 1_000_000,
             late_us=request.late_us,
             is_sealing=request.is_sealing,
         )

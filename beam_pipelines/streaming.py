@@ -60,7 +60,7 @@ class StreamSettings:
     bus_url: str
     wide_rows_url: str
     archive_url: str
-    rules_path: Path
+    rules_path: str
     shards: int = 2
     flush_seconds: float = 5.0
     snapshot_seconds: float = 60.0
@@ -130,7 +130,7 @@ def prepare(
         shards=lineage.shards,
         wide_rows_url=settings.wide_rows_url,
         archive_url=settings.archive_url,
-        rules_path=str(settings.rules_path),
+        rules_path=settings.rules_path,
         flush_seconds=settings.flush_seconds,
         snapshot_seconds=settings.snapshot_seconds,
         reads_whole_from=whole_from,

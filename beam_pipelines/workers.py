@@ -10,7 +10,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache, partial
-from pathlib import Path
 
 from beam_pipelines.cleaning import Cleaner, CleanSettings
 from beam_pipelines.client_buckets import (
@@ -31,7 +30,7 @@ from stores.archive.raw import RawArchive
 from stores.archive.raw_hours import RawHour
 from stores.archive.snapshots import SnapshotStore
 from stores.bus.pubsub import BusAddress, PubSubSubscriber
-from stores.rules_cache.file import FileRulesCache
+from stores.rules_cache.opening import open_rules_cache
 from stores.rules_cache.port import RulesCache
 from stores.wide_rows.breaker import BreakingWideRows
 from stores.wide_rows.opening import open_wide_rows
@@ -49,10 +48,15 @@ def wide_rows(url: str) -> WideRows:
     return BreakingWideRows(open_wide_rows(url), clock=time.monotonic)
 
 
-@cache
 def rules(path: str) -> RulesCache:
-    """The cache of the rules in the file at ``path``."""
-    return FileRulesCache(Path(path))
+    """The cache of the rules at ``path``, a file or a service; opened once, as it may follow."""
+    with _LOCK:
+        return _opened_rules(path)
+
+
+@cache
+def _opened_rules(path: str) -> RulesCache:
+    return open_rules_cache(path, role="worker")
 
 
 @cache

@@ -34,6 +34,7 @@ class StackSettings:
     trusted_proxies: tuple[str, ...] = ()
     demo_hits_per_second: float = 0.0
     redact: tuple[str, ...] = PRESETS
+    follows_rules: bool = False
 
     @property
     def folder(self) -> DataFolder:
@@ -44,6 +45,12 @@ class StackSettings:
     def collector_url(self) -> str:
         """Where sites send hits."""
         return f"http://{self.host}:{self.collector_port}"
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """The option that says where the rules are, where that is not the published copy."""
+        place = f"{self.config_url}?key={self.folder.config.feed_key}"
+        return {"rules": place} if self.follows_rules else {}
 
     @property
     def report_url(self) -> str:
@@ -121,6 +128,7 @@ def _reports(settings: StackSettings) -> Service:
             host=settings.host,
             wide_rows=settings.wide_rows_url,
             archive=settings.folder.archive_url,  # named, as nothing may be archived yet
+            **settings.rules,
         ),
         address=settings.report_url,
         is_ready=lambda _pid: probes.http_status(f"{settings.report_url}/healthz")[0] == 200,
@@ -146,6 +154,7 @@ def _stream(settings: StackSettings) -> Service:
             wide_rows=settings.wide_rows_url,
             shards=settings.shards,
             flush_seconds=settings.flush_seconds,
+            **settings.rules,
         ),
         address=settings.wide_rows_url,
         is_ready=probes.notes_of(note),
@@ -242,6 +251,7 @@ def _dagster_code(settings: StackSettings) -> Service:
         code_host=settings.host,
         code_port=settings.dagster_code_port,
         wide_rows=settings.wide_rows_url,
+        **settings.rules,
     )
     return Service(
         name="dagster-code",
@@ -291,7 +301,7 @@ def _compactor(settings: StackSettings) -> Service:
     return Service(
         name="compactor",
         stage=8,
-        command=_serve(settings, "compactor", wide_rows=settings.wide_rows_url),
+        command=_serve(settings, "compactor", wide_rows=settings.wide_rows_url, **settings.rules),
         address=settings.wide_rows_url,
         is_ready=probes.notes_of(settings.folder.run / "compactor.json"),
         holds_next=False,

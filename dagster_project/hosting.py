@@ -53,7 +53,7 @@ def serve_code(
     *,
     archive_url: str,
     wide_rows_url: str,
-    rules_path: Path,
+    rules_path: str,
     seals: bool = True,
 ) -> NoReturn:
     """Become the code server: it holds the definitions and is the parent of every run.
@@ -66,7 +66,7 @@ def serve_code(
         seals: Whether routine sealing is on.
     """
     address = ("--host", hosting.code_host, "--port", str(hosting.code_port))
-    stores = {ARCHIVE: archive_url, WIDE_ROWS: wide_rows_url, RULES: str(rules_path)}
+    stores = {ARCHIVE: archive_url, WIDE_ROWS: wide_rows_url, RULES: rules_path}
     if not seals:
         stores[SEALING] = OFF
     _become(hosting, "dagster", "api", "grpc", "-m", DEFINITIONS, *address, environment=stores)

@@ -21,7 +21,7 @@ from stores.archive.damage import ArchiveDamageError
 from stores.archive.port import Objects
 from stores.live_audits import AuditNotes
 from stores.passports import HitNotFoundError, Passports
-from stores.rules_cache.port import RulesCache
+from stores.rules_cache.port import RulesCache, RulesUnavailableError
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark.hit_names import HitName, HitNameError
 from tallymark.properties import Property, secret_hash
@@ -31,6 +31,7 @@ from tallymark.reports.serving import Freshness
 
 MAX_BODY_BYTES: Final = 262_144
 MAX_BATCH: Final = 5
+_RULES_AGAIN_SECONDS: Final = 5
 FRESHNESS_HEADER: Final = "X-Tallymark-Freshness"
 """JSON: what an answer was computed from. A header, as strict clients refuse unknown fields."""
 SECURITY_HEADERS: Final = {
@@ -96,6 +97,7 @@ def create_app(
     app.register_error_handler(HitNotFoundError, _not_found)
     app.register_error_handler(ArchiveDamageError, _damaged)
     app.register_error_handler(WideRowsUnavailableError, _unavailable)
+    app.register_error_handler(RulesUnavailableError, _without_rules)
     app.before_request(_begin)
     app.after_request(_end)
     return app
@@ -268,6 +270,11 @@ def _not_found(error: HitNotFoundError) -> Response:
 def _damaged(error: ArchiveDamageError) -> Response:
     current_app.logger.error("%s", error)
     return errors.data_loss().response()
+
+
+def _without_rules(error: RulesUnavailableError) -> Response:
+    current_app.logger.warning("the rules cannot be asked: %s", error)
+    return errors.unavailable(_RULES_AGAIN_SECONDS).response()
 
 
 def _unavailable(error: WideRowsUnavailableError) -> Response:

@@ -12,7 +12,7 @@ import orjson
 
 from report_api.compactor import DayCompactor
 from report_api.reader import ReportReader, rules_at
-from stores.rules_cache.port import RulesCache
+from stores.rules_cache.port import RulesCache, RulesUnavailableError
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 
 PAUSE_SECONDS: Final = 10.0
@@ -49,6 +49,7 @@ class Compaction:
 
         Raises:
             WideRowsUnavailableError: when the store does not answer; the next pass goes on.
+            RulesUnavailableError: when the properties cannot be listed, likewise.
         """
         made = 0
         for owner in self._rules_cache.properties():
@@ -63,17 +64,17 @@ class Compaction:
         return made
 
 
-def run(*, data_dir: Path, wide_rows_url: str) -> None:
+def run(*, data_dir: Path, wide_rows_url: str, rules_path: str) -> None:
     """Compact until SIGTERM or SIGINT; ``run/compactor.json`` says each second that it lives."""
-    from stores.clock import utc_seconds, utc_us  # noqa: PLC0415  loads what the process needs
-    from stores.rules_cache.file import FileRulesCache  # noqa: PLC0415
+    from stores.clock import utc_us  # noqa: PLC0415  loads what the process needs
+    from stores.rules_cache.opening import open_rules_cache  # noqa: PLC0415
     from stores.wide_rows.opening import open_wide_rows  # noqa: PLC0415
 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     wide_rows = open_wide_rows(wide_rows_url)
-    rules_cache = FileRulesCache(data_dir / "rules" / "properties.json", clock=utc_seconds)
+    rules_cache = open_rules_cache(rules_path, role="compactor")
     compaction = Compaction(wide_rows, rules_cache, utc_us)
     note = threading.Thread(
         target=_note, args=(data_dir / "run" / "compactor.json", stopping), daemon=True
@@ -84,10 +85,13 @@ def run(*, data_dir: Path, wide_rows_url: str) -> None:
             made = compaction.run_once(is_ending=stopping.is_set)
         except WideRowsUnavailableError as error:
             _LOG.warning("the wide rows do not answer: %s", error)
+        except RulesUnavailableError as error:
+            _LOG.warning("the rules do not answer: %s", error)
         else:
             if made:
                 _LOG.info("made the cells of %d days", made)
         stopping.wait(PAUSE_SECONDS)
+    rules_cache.close()
     wide_rows.close()
 
 

@@ -36,14 +36,14 @@ def load_application(settings: ReportSettings) -> Callable[..., Any]:
 
     from report_api.app import create_app  # noqa: PLC0415
     from stores.archive.opening import open_objects  # noqa: PLC0415
-    from stores.clock import utc_seconds, utc_us  # noqa: PLC0415
-    from stores.rules_cache.file import FileRulesCache  # noqa: PLC0415
+    from stores.clock import utc_us  # noqa: PLC0415
+    from stores.rules_cache.opening import open_rules_cache  # noqa: PLC0415
     from stores.wide_rows.breaker import BreakingWideRows  # noqa: PLC0415
     from stores.wide_rows.opening import open_wide_rows  # noqa: PLC0415
 
     app = create_app(
         wide_rows=BreakingWideRows(open_wide_rows(settings.wide_rows_url), clock=time.monotonic),
-        rules_cache=FileRulesCache(settings.properties_path, clock=utc_seconds),
+        rules_cache=open_rules_cache(settings.rules_place, role="reports"),
         now_us=utc_us,
         archive=open_objects(settings.archive_url) if settings.archive_url else None,
         collector_url=settings.collector_url,

@@ -13,7 +13,7 @@ class ReportSettings:
         port: TCP port.
         host: Address to listen on.
         wide_rows_url: For ``stores.wide_rows.opening.open_wide_rows``.
-        rules_path: Properties as JSON; ``None`` means the file in ``data_dir``.
+        rules_path: For ``stores.rules_cache.opening``; "" means the file in ``data_dir``.
         workers: Worker processes.
         threads: Requests that a worker answers at a time; while one waits for the store, another
             computes.
@@ -26,7 +26,7 @@ class ReportSettings:
     port: int
     wide_rows_url: str
     host: str = "127.0.0.1"
-    rules_path: Path | None = None
+    rules_path: str = ""
     workers: int = 1
     threads: int = 4
     archive_url: str = ""
@@ -48,6 +48,6 @@ class ReportSettings:
             raise ValueError("; ".join(problems))
 
     @property
-    def properties_path(self) -> Path:
-        """The properties file, as given or at its usual place."""
-        return self.rules_path or self.data_dir / "rules" / "properties.json"
+    def rules_place(self) -> str:
+        """Where the rules are, as given or at their usual place."""
+        return self.rules_path or str(self.data_dir / "rules" / "properties.json")

@@ -1,7 +1,6 @@
 """``tallymark hit``: the passport of one hit."""
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -10,7 +9,7 @@ from cli.passport_text import passport_lines
 from cli.places import explained, json_option, place_options, places_of
 from stores.clock import utc_us
 from stores.passports import HitNotFoundError, Passports
-from stores.rules_cache.file import FileRulesCache
+from stores.rules_cache.opening import open_rules_cache
 from tallymark.hit_names import HitName
 
 MOST_REQUESTS: Final = 5_000_000
@@ -39,7 +38,7 @@ def hit(hit_id: str, *, as_json: bool, **where: Any) -> None:
         passports = Passports(
             places.objects,
             places.wide_rows,
-            FileRulesCache(Path(places.rules_path)),
+            open_rules_cache(places.rules_path, role="list"),
             utc_us,
             places.late_us,
             most_requests=MOST_REQUESTS,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import click
@@ -15,7 +15,7 @@ from cli.passport_text import moment
 from cli.places import explained, json_option, place_options, places_of
 from cli.printable import printable
 from stores.pointers import PointerStore
-from stores.rules_cache.file import FileRulesCache
+from stores.rules_cache.opening import open_rules_cache
 from tallymark.passports import verdict, with_lateness
 from tallymark.properties import Property
 from tallymark.replays import Span
@@ -47,8 +47,10 @@ def hits(
     with explained():
         places = places_of(**where)
         one = places.property_named(owner)
-        rules = FileRulesCache(Path(places.rules_path))
-        found = newest_hits(places.objects, hours, one, rules.frame, client_id=client_id, last=last)
+        with closing(open_rules_cache(places.rules_path, role="list")) as rules:
+            found = newest_hits(
+                places.objects, hours, one, rules.frame, client_id=client_id, last=last
+            )
         rows = list(_rows(places, one, found))
     for row in rows:
         click.echo(json.dumps(row) if as_json else _line(row))

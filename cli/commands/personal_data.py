@@ -1,7 +1,7 @@
 """``tallymark personal-data``: what looks like personal data in what was archived."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -60,7 +60,7 @@ def personal_data(hours: Span, *, owner: str | None, as_json: bool, **where: Any
         click.echo(_advice(total), err=True)
 
 
-def _streams(owners: list[Property]) -> dict[str, Property]:
+def _streams(owners: Iterable[Property]) -> dict[str, Property]:
     return {stream: owner for owner in owners for stream in owner.measurement_ids}
 
 

@@ -24,6 +24,11 @@ _WIDE_ROWS = click.option(
 _ARCHIVE = click.option(
     "--archive", metavar="URL", help="Where objects are kept  [default: a folder in --data]"
 )
+_RULES = click.option(
+    "--rules", metavar="PLACE",
+    help="A file, or http://HOST:PORT?key=FILE of the service to follow  "
+    "[default: the file in --data]",
+)  # fmt: skip
 
 
 def _port(default: int) -> Callable[[Command], Command]:
@@ -133,6 +138,7 @@ def archiver(data: Path, bus: str, archive: str | None) -> None:
 @data_option
 @_BUS
 @_WIDE_ROWS
+@_RULES
 @_ARCHIVE
 @click.option(
     "--shards", type=click.IntRange(1, 256), default=2, show_default=True,
@@ -144,7 +150,12 @@ def archiver(data: Path, bus: str, archive: str | None) -> None:
     help="Compute this one beside the one that serves; tallymark stream upgrade does it all.",
 )  # fmt: skip
 def stream(
-    data: Path, bus: str, wide_rows: str | None, archive: str | None, **settings: Any
+    data: Path,
+    bus: str,
+    wide_rows: str | None,
+    archive: str | None,
+    rules: str | None,
+    **settings: Any,
 ) -> None:
     """The streaming pipeline: counts hits and writes what reports read.
 
@@ -164,7 +175,7 @@ def stream(
             bus_url=bus,
             wide_rows_url=wide_rows or folder.wide_rows_url,
             archive_url=archive or folder.archive_url,
-            rules_path=folder.rules_path,
+            rules_path=rules or str(folder.rules_path),
             **settings,
         )
     )
@@ -175,12 +186,15 @@ def stream(
 @_HOST
 @_port(8001)
 @_WIDE_ROWS
+@_RULES
 @click.option(
     "--archive", metavar="URL",
     help="For passports of hits  [default: the folder in --data, if there is one]",
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
-def reports(data: Path, wide_rows: str | None, archive: str | None, **settings: Any) -> None:
+def reports(
+    data: Path, wide_rows: str | None, archive: str | None, rules: str | None, **settings: Any
+) -> None:
     """The report API and the pages that merchants look at.
 
     \b
@@ -197,6 +211,7 @@ def reports(data: Path, wide_rows: str | None, archive: str | None, **settings: 
             data_dir=data,
             wide_rows_url=wide_rows or folder.wide_rows_url,
             archive_url=here if archive is None else archive,
+            rules_path=rules or "",
             **settings,
         )
     )
@@ -216,6 +231,7 @@ _CODE_PORT = click.option(
 @_CODE_HOST
 @_CODE_PORT
 @_WIDE_ROWS
+@_RULES
 @_ARCHIVE
 @click.option(
     "--sealing/--no-sealing", default=True, show_default=True,
@@ -228,6 +244,7 @@ def dagster_code(
     *,
     wide_rows: str | None,
     archive: str | None,
+    rules: str | None,
     sealing: bool,
 ) -> None:
     """Dagster's code server: holds the assets and runs them.
@@ -243,7 +260,7 @@ def dagster_code(
         hosting.Hosting(home=folder.dagster, code_host=code_host, code_port=code_port),
         archive_url=archive or folder.archive_url,
         wide_rows_url=wide_rows or folder.wide_rows_url,
-        rules_path=folder.rules_path,
+        rules_path=rules or str(folder.rules_path),
         seals=sealing,
     )
 
@@ -325,7 +342,8 @@ def config(data: Path, **settings: Any) -> None:
 @serve.command()
 @data_option
 @_WIDE_ROWS
-def compactor(data: Path, wide_rows: str | None) -> None:
+@_RULES
+def compactor(data: Path, wide_rows: str | None, rules: str | None) -> None:
     """The compactor: makes a cell a day of the hours that Dagster has sealed.
 
     Long reports are faster with it; without it they say the same.
@@ -336,7 +354,12 @@ def compactor(data: Path, wide_rows: str | None) -> None:
     """
     from report_api.compaction import run  # noqa: PLC0415
 
-    run(data_dir=data, wide_rows_url=wide_rows or DataFolder(data).wide_rows_url)
+    folder = DataFolder(data)
+    run(
+        data_dir=data,
+        wide_rows_url=wide_rows or folder.wide_rows_url,
+        rules_path=rules or str(folder.rules_path),
+    )
 
 
 @serve.command(hidden=True)

@@ -53,6 +53,9 @@ _PORT = click.IntRange(1, 65535)
               help="The table, the emulator's where BIGTABLE_EMULATOR_HOST is set.")  # fmt: skip
 @click.option("--trusted-proxy", "trusted_proxies", multiple=True, metavar="NETWORK",
               help="Believe the forwarding headers of this network (CIDR).")  # fmt: skip
+@click.option("--follow-rules", "follows_rules", is_flag=True,
+              help="Follow the configuration service instead of reading its published copy: for "
+              "very many properties.")  # fmt: skip
 @redact_option
 def up(
     data: Path, demo: bool, demo_rate: float, wide_rows: str, bigtable: str, **more: Any

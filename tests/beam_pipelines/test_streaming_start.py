@@ -44,7 +44,7 @@ def start(world: World, code: str, monkeypatch: pytest.MonkeyPatch) -> int:
         bus_url="pubsub://127.0.0.1:1/test",
         wide_rows_url=places.wide_rows_url,
         archive_url=places.archive_url,
-        rules_path=world.folder / "properties.json",
+        rules_path=str(world.folder / "properties.json"),
         shards=1,
     )
     prepare(settings, bus, lambda: NOW_US)  # type: ignore[arg-type]

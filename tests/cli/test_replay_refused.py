@@ -170,7 +170,7 @@ def test_what_is_wrong_is_said_with_its_name_and_what_to_do(
     ("hours", "options", "code", "says"),
     [
         ("2023-11-23T04..2023-11-23T08", (), 1, ["2023-11-23T04Z is not sealed", "earlier end"]),
-        (FIRST, ("--property=G-NOBODY0001",), 1, ["got 'G-NOBODY0001'", "there are 1"]),
+        (FIRST, ("--property=G-NOBODY0001",), 1, ["got 'G-NOBODY0001'", "there are "]),
         ("2023-11-15T08..2023-11-15T04", (), 2, ["starts before it ends"]),
         ("yesterday", (), 2, ["expected UTC hours such as", "got 'yesterday'"]),
     ],
