@@ -3,6 +3,7 @@
 Every call ends within the time it is given: an answer that drips in, or never ends, is given up.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,7 @@ class FeedClient:
         self.url = url
         self._key_path = key_path
         self._client = httpx.Client(base_url=url, trust_env=False)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line a request
 
     def changes(self, after: int, wait_seconds: float) -> FeedAnswer:
         """What changed after a position; waits until something has, ``wait_seconds`` at most.
