@@ -1,4 +1,5 @@
-"""Pages that need no key: the documentation of the API, and the health of the service."""
+"""Pages that need no key: rules for people (whose browser asks with one), the documentation of the
+API, the health of the service."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,12 @@ def openapi() -> Response:
     return answers.document(openapi_document())
 
 
+@pages.get("/")
+def rules() -> Response:
+    """Rules of a property: edit, try, save, compare, go back."""
+    return send_from_directory(_STATIC, "rules.html", max_age=0)
+
+
 @pages.get("/docs")
 def docs() -> Response:
     """The API's documentation, which shows the document."""
@@ -32,7 +39,7 @@ def docs() -> Response:
 
 @pages.get("/static/<path:name>")
 def static_file(name: str) -> Response:
-    """A file of the documentation."""
+    """A file of the pages."""
     return send_from_directory(_STATIC, name, max_age=0)
 
 
