@@ -144,7 +144,7 @@ def _welcome(settings: StackSettings, screen: Screen) -> Callable[[], None]:
             screen.line("up", f"for tests: the clock of {VARIABLE} runs {SPEED:g} times as fast")
         screen.line("up", f"send hits to    {settings.collector_url}/g/collect")
         screen.line("up", f"read reports at {settings.report_url}/")
-        screen.line("up", f"configure at    {settings.config_url}/docs")
+        screen.line("up", f"configure at    {settings.config_url}")
         owner_key = settings.folder.config.owner_key
         if owner_key.exists():
             screen.line("up", f"its owner's key lies in {owner_key}")
