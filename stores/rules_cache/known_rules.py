@@ -25,7 +25,7 @@ from stores.rules_cache.documents import decode_properties
 from stores.rules_cache.feed_messages import Change, FoundProperty, LookupAnswer
 from stores.rules_cache.problems import InvalidPropertyError
 from stores.rules_cache.rule_memory import Id, RuleMemory, UnknownIds
-from stores.rules_cache.rules_copy import CopyState, RulesCopy, StoredProperty
+from stores.rules_cache.rules_copy import CopyState, RulesCopy, StoredProperty, is_damage
 from tallymark.properties import RULES_DELAY_SECONDS, Property
 
 MAX_CHANGED: Final = 50_000
@@ -302,6 +302,8 @@ class KnownRules:
             return call(self._copy)
         except sqlite3.Error as error:
             _LOG.error("the copy of the rules on disk is not used any more: %s", error)
+            if is_damage(error):
+                self._copy.discard()
             self.close()
             return default
 

@@ -83,9 +83,10 @@ class RulesCopy:
         try:
             self._database = self._opened()
         except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
             _LOG.warning("the copy of the rules in %s is begun anew: %s", path, error)
-            for stale in path.parent.glob(path.name + "*"):
-                stale.unlink()
+            self._unlink()
             self._database = self._opened()
         ask = "SELECT count(*), coalesce(max(used), 0) FROM properties"
         self.count, self._used = self._database.execute(ask).fetchone()
@@ -93,15 +94,21 @@ class RulesCopy:
 
     def _opened(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        for pragma in _PRAGMAS:
-            database.execute(pragma)
-        if database.execute("PRAGMA user_version").fetchone()[0] not in (0, _FORM):
+        try:
+            for pragma in _PRAGMAS:
+                database.execute(pragma)
+            if database.execute("PRAGMA user_version").fetchone()[0] not in (0, _FORM):
+                raise sqlite3.DatabaseError("it is of another form")
+            database.executescript(_SCHEMA)
+            database.execute(f"PRAGMA user_version = {_FORM}")
+        except BaseException:
             database.close()
-            raise sqlite3.DatabaseError("it is of another form")
-        database.executescript(_SCHEMA)
-        database.execute(f"PRAGMA user_version = {_FORM}")
-        database.execute("SELECT count(*) FROM streams").fetchone()
+            raise
         return database
+
+    def _unlink(self) -> None:
+        for stale in self._path.parent.glob(self._path.name + "*"):
+            stale.unlink()
 
     def state(self) -> CopyState | None:
         """Where the copy stands; ``None`` when it holds nothing."""
@@ -160,6 +167,11 @@ class RulesCopy:
         """The properties of these ids."""
         return [StoredProperty(*row) for row in self._rows(_FIND + _GIVEN, property_ids)]
 
+    def discard(self) -> None:
+        """Close it and delete the file, so that whoever comes next begins anew."""
+        self._unlink()
+        self.close()
+
     def close(self) -> None:
         """Let the file go."""
         self._database.close()
@@ -194,6 +206,12 @@ class RulesCopy:
         self._database.execute("COMMIT")
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether it is the file that is wrong, not the disk or the call."""
+    others = (sqlite3.OperationalError, sqlite3.ProgrammingError)
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, others)
+
+
 def take_copy(folder: Path, role: str, *, max_properties: int) -> RulesCopy | None:
     """The first copy of ``role`` in ``folder`` that no other process has, for this one alone.
 
@@ -209,7 +227,11 @@ def take_copy(folder: Path, role: str, *, max_properties: int) -> RulesCopy | No
             except BlockingIOError:
                 lock.close()
                 continue
-            copy = RulesCopy(folder / f"{role}-{number}.sqlite3", max_properties=max_properties)
+            try:
+                copy = RulesCopy(folder / f"{role}-{number}.sqlite3", max_properties=max_properties)
+            except BaseException:
+                lock.close()
+                raise
             copy.lock = lock
             return copy
     except (OSError, sqlite3.Error) as error:

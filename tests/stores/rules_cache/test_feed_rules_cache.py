@@ -308,6 +308,27 @@ def test_a_copy_that_fails_is_given_up_and_memory_goes_on(
     assert len([text for text in errors(caplog) if "not used any more" in text]) == 1
 
 
+def test_a_copy_that_turns_out_to_be_damaged_is_begun_anew_by_the_next_process(
+    server, follow: Follows, tmp_path: Path, caplog
+):
+    ids = saved(server, *range(200))
+    before = follow(is_kept=True)
+    before.frame(ids)
+    before.close()
+    path = tmp_path / "copies" / "test-0.sqlite3"
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + b"\xa5" * (len(content) - 8192))
+
+    cache = follow(is_kept=True)
+    assert cache.frame(ids).height == 200
+    assert cache.frame(ids).height == 200
+    cache.close()
+    assert follow(is_kept=True).frame(ids).height == 200
+    server.stop()
+    assert follow(IMPATIENT, is_kept=True) is not None
+    assert "copy of the rules" in caplog.text
+
+
 def test_a_position_that_the_feed_does_not_keep_makes_all_be_asked_again(server, follow: Follows):
     ids = saved(server, 1, 2)
     before = follow(is_kept=True)
