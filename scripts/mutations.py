@@ -25,6 +25,7 @@ TRANSACTIONS = "tests/tallymark/test_transactions.py"
 VECTORS = "tests/tallymark/test_vectors.py"
 CONTROL = "tests/beam_pipelines/test_control.py"
 KEEPER = "tests/beam_pipelines/test_shard_keeper.py"
+RULES = "tests/stores/rules_cache/test_known_rules.py"
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,35 @@ MUTATIONS = (
         "transactions = pl.concat([sales_of, fresh.transactions])",
         "transactions = fresh.transactions",
         (SHARDS,),
+    ),
+    Mutation(
+        "an answer about rules that is older than what the feed has told is taken",
+        "stores/rules_cache/known_rules.py",
+        "return answer.position < max(self._changed.get(one, 0), self._complete_from)",
+        "return False",
+        (RULES,),
+    ),
+    Mutation(
+        "an id stays unknown though the feed tells of it",
+        "stores/rules_cache/known_rules.py",
+        "                    self._changed[one] = change.sequence\n"
+        "                    self._unknown.discard(one)\n",
+        "                    self._changed[one] = change.sequence\n",
+        (RULES,),
+    ),
+    Mutation(
+        "rules that are on disk alone are not renewed",
+        "stores/rules_cache/known_rules.py",
+        "for one in self._stored(list(newest))}",
+        "for one in ()}",
+        (RULES,),
+    ),
+    Mutation(
+        "an answer of a database that was left is taken",
+        "stores/rules_cache/known_rules.py",
+        "                return Known(missing=asked)\n",
+        "                pass\n",
+        (RULES,),
     ),
 )
 
