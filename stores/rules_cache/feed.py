@@ -77,8 +77,9 @@ class FeedRulesCache:
     def frame(self, measurement_ids: Iterable[str]) -> pl.DataFrame:
         """All versions of the properties named, as ``PROPERTY_SCHEMA``; unknown ids are left out.
 
-        What is not known yet is asked for together, ``MAX_IDS`` at a time. It takes no longer than
-        ``patience_seconds`` beyond what the machine needs.
+        What is not known yet is asked for together, ``MAX_IDS`` at a time. A service that does not
+        answer is waited for ``patience_seconds``, and as long again for the rest of an answer that
+        it had begun; once it is known to be gone nobody waits.
 
         Raises:
             UnaskedIdsError: when some could not be asked for; it holds what is known.

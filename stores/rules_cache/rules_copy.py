@@ -93,6 +93,7 @@ class RulesCopy:
         self.lock: IO[bytes] | None = None
 
     def _opened(self) -> sqlite3.Connection:
+        self._path.touch(mode=0o600)  # hashes of keys are nobody else's to read
         database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         try:
             for pragma in _PRAGMAS:

@@ -268,7 +268,8 @@ def test_a_copy_is_one_process_alone_s_and_there_are_only_so_many(tmp_path: Path
     copies = [take_copy(tmp_path, "stream", max_properties=10) for _ in range(MAX_PROCESSES + 1)]
     assert copies.pop() is None
     assert "all 16" in caplog.text
-    assert len(list(tmp_path.glob("stream-*.sqlite3"))) == MAX_PROCESSES
+    files = list(tmp_path.glob("stream-*.sqlite3"))
+    assert [oct(one.stat().st_mode & 0o777) for one in files] == ["0o600"] * MAX_PROCESSES
     for copy in copies:
         copy.close()
     again = take_copy(tmp_path, "stream", max_properties=10)
