@@ -16,7 +16,7 @@ from tallymark.properties import Property, RulesVersion, properties_frame
 from tallymark.protocols import decode
 from tallymark.rule_documents import Rules
 from tallymark.rules import claimed
-from tallymark.rules.rewriting import rewritings
+from tallymark.rules.rewriting import is_created, rewritings
 from tallymark.sessions import join_sessions
 from tallymark.transactions import with_values
 
@@ -87,6 +87,7 @@ def preview(requests: pl.DataFrame, owner: Property, draft: Rules) -> Preview:
         metrics={name: (old, new) for (name, old), new in totals},
         rules=[
             *_rewrites(requests, drafted, draft),
+            *_created(after, draft),
             *_filters(after, draft),
             *_events(after, draft),
         ],
@@ -124,6 +125,16 @@ def _rewrites(requests: pl.DataFrame, owner: Property, draft: Rules) -> list[dic
     return [
         {"where": f"rewrites[{place}]", "kind": rewrite.kind, "hits": counts.get(place, 0)}
         for place, rewrite in enumerate(draft.rewrites)
+    ]
+
+
+def _created(after: pl.DataFrame, draft: Rules) -> list[dict[str, Any]]:
+    created = after.filter(is_created())
+    counts = dict(created.group_by("event_name").len().iter_rows())
+    names = [each.event for each in draft.created_events]
+    return [
+        {"where": f"created_events[{place}]", "event": name, "hits": counts.get(name, 0)}
+        for place, name in enumerate(names)
     ]
 
 

@@ -31,8 +31,9 @@ class Processed:
         hits: ``HIT_SCHEMA``, in the order of the requests.
         dead_letters: ``DEAD_LETTER_SCHEMA``; a request may have hits and dead letters, and a hit
             that counts a letter that says what of it does not.
-        entered: The request id of each hit that the requests hold, rejected ones included, taken
-            when they are decoded, so that what comes out can be held against it.
+        entered: The request id of each hit that the requests hold or rules create, rejected ones
+            included, taken when they are decoded or created, so that what comes out can be held
+            against it.
         rejected: The request id of each of them that became, or is part of, a dead letter.
     """
 
@@ -65,13 +66,20 @@ def process_requests(
     properties = properties_of(measurement_ids)
     owned = claim(decoded.hits, properties)
     hits = owned.hits if with_params else with_params_asked_for(owned.hits, requests)
-    ruled = judged(enrich(rewritten(hits)), properties)
+    changed = rewritten(hits)
+    ruled = judged(enrich(changed), properties)
     refused = pl.concat([owned.rejected, ruled.doubted])
     letters = [decoded.dead_letters, dead_letters(refused, requests, "rules")]
     return Processed(
         hits=ruled.hits,
         dead_letters=pl.concat(letters),
-        entered=pl.concat([_request_ids(decoded.hits), decoded.rejected]),
+        entered=pl.concat(
+            [
+                _request_ids(decoded.hits),
+                _request_ids(changed.filter("is_created")),
+                decoded.rejected,
+            ]
+        ),
         rejected=pl.concat([decoded.rejected, owned.rejected.get_column("request_id")]),
     )
 

@@ -19,6 +19,8 @@ from tallymark.rule_documents.models import (
 Rewritten = Literal["host", "path", "page_query", "title", "referrer", "event_name", "user_id"]
 """Fields that a rewrite may change."""
 MAX_REWRITES: Final = 50
+MAX_CREATED: Final = 8
+"""Events that one event may create: a hit's number in its request has four digits."""
 
 
 class LowerCase(RuleModel):
@@ -92,6 +94,33 @@ class SetFields(RuleModel):
         if self.fields.get("event_name") == "":
             refuse("an event name that is not empty")
         return self
+
+
+class CreatedEvent(RuleModel):
+    """An event beside those that a condition holds for, with all that they say but their
+    engagement: ``{"event": "thanked", "when": {"field": "path", "is": "/thanks"}}``.
+
+    Attributes:
+        event: Its name.
+        when: Of which events, once they are rewritten. What is created creates nothing itself.
+        fields: What it says otherwise.
+    """
+
+    event: EventName
+    when: SentCondition
+    fields: dict[Rewritten, AnyText] | None = None
+
+    @model_validator(mode="after")
+    def _is_named_once(self) -> "CreatedEvent":
+        if self.fields and "event_name" in self.fields:
+            refuse("fields other than event_name, which is said as event")
+        return self
+
+    @property
+    def changes(self) -> SetFields:
+        """What it says otherwise than the event that it is created of."""
+        fields: dict[Rewritten, str] = {"event_name": self.event, **(self.fields or {})}
+        return SetFields(kind="set", fields=fields, when=self.when)
 
 
 Rewrite = Annotated[

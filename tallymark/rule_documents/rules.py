@@ -36,7 +36,12 @@ from tallymark.rule_documents.models import (
     RuleModel,
     refuse,
 )
-from tallymark.rule_documents.rewrites import MAX_REWRITES, Rewrite
+from tallymark.rule_documents.rewrites import (
+    MAX_CREATED,
+    MAX_REWRITES,
+    CreatedEvent,
+    Rewrite,
+)
 
 MAX_BYTES: Final = 200_000
 """Of a document."""
@@ -142,6 +147,7 @@ class Rules(RuleModel):
             are no source.
         exchange_rates: Of currencies that sales are sent in, other than ``currency``.
         rewrites: What is changed of hits, one after the other, before anything is found out.
+        created_events: Events that are counted beside others.
         filters: Hits that do not count; the first that applies is told.
         key_events: Names of events, or events with more to say.
     """
@@ -155,6 +161,7 @@ class Rules(RuleModel):
     referral_exclusions: tuple[Host, ...] = Field(default=(), max_length=MAX_LIST)
     exchange_rates: tuple[Rate, ...] = Field(default=(), max_length=5_000)
     rewrites: tuple[Rewrite, ...] = Field(default=(), max_length=MAX_REWRITES)
+    created_events: tuple[CreatedEvent, ...] = Field(default=(), max_length=MAX_CREATED)
     filters: tuple[Filter, ...] = Field(default=(), max_length=MAX_FILTERS)
     key_events: tuple[Annotated[KeyEvent, BeforeValidator(_named)], ...] = Field(
         default=(KeyEvent(event="purchase"),), max_length=MAX_KEY_EVENTS
@@ -173,7 +180,7 @@ class Rules(RuleModel):
 
         Properties that say the same have the same text, and are processed together.
         """
-        asked = {"rewrites", "filters", "referral_exclusions"}
+        asked = {"rewrites", "created_events", "filters", "referral_exclusions"}
         if any(event.when for event in self.key_events):
             asked.add("key_events")
         found = self.model_dump(mode="json", include=asked, exclude_none=True)

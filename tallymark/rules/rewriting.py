@@ -12,7 +12,11 @@ from tallymark.event_kinds import with_event_kinds
 from tallymark.rule_documents import Rules
 from tallymark.rule_documents.rewrites import Rewrite
 from tallymark.rules.rewrites import changes
-from tallymark.rules.rule_sets import RuledHits, applying
+from tallymark.rules.rule_sets import Asked, RuledHits, applying
+
+CREATED_FROM: Final = 1_000
+"""Numbers from which on hits of a request are created ones: those of the n-th are n thousand more
+than that of the hit that they are of."""
 
 _REFERRER_HOST: Final = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
 
@@ -50,11 +54,49 @@ def rewritten(hits: pl.DataFrame) -> pl.DataFrame:
     """Claimed hits as their rules want them; the order is kept.
 
     What kind of event a hit is goes by the name that it has then. ``is_own_referrer`` says that
-    the page that a hit comes from is on a host that the property does not count as a source.
+    the page that a hit comes from is on a host that the property does not count as a source,
+    ``is_created`` that a rule has created the hit, which stands behind the one that it is of.
     """
     for step in rewritings(hits):
         hits = step.hits
-    return with_event_kinds(_with_own_referrers(hits, RuledHits(hits)))
+    whole = _with_created(hits)
+    return with_event_kinds(_with_own_referrers(whole, RuledHits(whole)))
+
+
+def is_created() -> pl.Expr:
+    """Whether a rule has created a hit, by its ``hit_id``."""
+    return _index() >= CREATED_FROM
+
+
+def _index() -> pl.Expr:
+    return pl.col("hit_id").str.slice(33).str.to_integer()
+
+
+def _with_created(hits: pl.DataFrame) -> pl.DataFrame:
+    """``hits`` and what they create: at ``event_at``, of the same client, by a number of its own.
+    A request has a thousand events at most."""
+    asked = RuledHits(hits).asked(lambda rules: rules.created_events)
+    if asked.rows.is_empty():
+        return hits.with_columns(is_created=pl.lit(value=False))
+    found = applying(hits, asked).rows.sort("row", "part")
+    rank = pl.int_range(pl.len()).over("row") + 1
+    created = hits[found["row"]].with_columns(
+        found["row"], found["part"], rank=found.select(rank).to_series()
+    )
+    parts = [part.changes for part in asked.parts]
+    rows = created.select("part").with_row_index("row")
+    for name, places, texts in changes(created, Asked(parts, rows)):
+        created = created.with_columns(created.get_column(name).scatter(places, texts))
+    number = (_index() + pl.col("rank") * CREATED_FROM).cast(pl.String).str.zfill(4)
+    created = created.with_columns(
+        hit_id=pl.concat_str(pl.col("hit_id").str.head(33), number),
+        engagement_ms=pl.lit(0, pl.Int64),  # it is that of the event that was sent
+        is_first_visit=pl.lit(value=False),
+        is_created=pl.lit(value=True),
+    ).drop("part", "rank")
+    sent = hits.with_row_index("row").with_columns(is_created=pl.lit(value=False))
+    together = pl.concat([sent, created.select(sent.columns)])
+    return together.sort("row", maintain_order=True).drop("row")
 
 
 def _rewrite_at(place: int, rules: Rules) -> Sequence[Rewrite]:

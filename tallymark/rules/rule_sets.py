@@ -28,7 +28,8 @@ def rule_set(hit_rules: str) -> Rules:
 def asks_params(hit_rules: str) -> bool:
     """Whether a rule of the set tests a parameter or a user property."""
     rules = rule_set(hit_rules)
-    conditions = [part.when for part in (*rules.rewrites, *rules.filters, *rules.key_events)]
+    parts = (*rules.rewrites, *rules.created_events, *rules.filters, *rules.key_events)
+    conditions = [part.when for part in parts]
     fields = [condition.fields for condition in conditions if condition is not None]
     return any(name.startswith(PREFIXES) for each in fields for name in each)
 

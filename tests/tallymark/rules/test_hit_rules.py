@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tallymark.processing import process_requests
 from tallymark.properties import DataStream, Property, properties_frame
+from tallymark.protocols.ga4_web import MAX_LINES
+from tallymark.rule_documents.rewrites import MAX_CREATED
 from tests.tallymark.recorded import frame, server, version, web
 
 BASE = "v=2&cid=1.2&en=page_view"
@@ -298,6 +300,71 @@ def test_a_key_event_may_have_a_condition(path: str, is_key_event: bool) -> None
     assert after(web("v=2&tid=G-1&cid=1.2&en=purchase"), key_events=events)["is_key_event"]
 
 
+def created(*requests: dict[str, Any], with_params: bool = False, **rules: Any) -> pl.DataFrame:
+    """The hits that requests come to."""
+    properties = properties_frame([owner(1, **rules)])
+    found = process_requests(frame(*requests), lambda _: properties, with_params=with_params)
+    assert found.entered.len() == found.hits.height + found.rejected.len()
+    return found.hits
+
+
+THANKED = {
+    "event": "thanked",
+    "when": {"field": "path", "is": "/thanks"},
+    "fields": {"title": "Thanks"},
+}
+
+
+@pytest.mark.parametrize("with_params", [False, True], ids=["streaming", "replay"])
+def test_an_event_is_created_beside_the_one_that_it_is_of(with_params: bool) -> None:
+    hits = created(
+        sent("/thanks", more="&_et=5000&_fv=1&dt=Order"),
+        sent("/"),
+        with_params=with_params,
+        created_events=[THANKED, {"event": "seen", "when": ANY}],
+        key_events=["thanked"],
+    )
+
+    first = f"{0:032x}"
+    assert hits.select(
+        "hit_id", "event_name", "title", "is_page_view", "is_key_event", "engagement_ms",
+        "is_first_visit",
+    ).rows() == [
+        (f"{first}-0000", "page_view", "Order", True, False, 5000, True),
+        (f"{first}-1000", "thanked", "Thanks", False, True, 0, False),
+        (f"{first}-2000", "seen", "Order", False, False, 0, False),
+        (f"{1:032x}-0000", "page_view", "", True, False, 0, False),
+        (f"{1:032x}-1000", "seen", "", False, False, 0, False),
+    ]  # fmt: skip
+    same = ["client_id", "event_at", "received_at", "host", "path", "property_id", "rules_version"]
+    assert hits[:3].select(same).unique().height == 1
+
+
+def test_events_are_created_of_what_rewrites_leave_and_create_nothing_themselves() -> None:
+    hits = created(
+        sent("/Thanks"),
+        rewrites=[{"kind": "lower_case", "field": "path"}],
+        created_events=[
+            THANKED,
+            {"event": "again", "when": {"field": "event_name", "is": "thanked"}},
+        ],
+    )
+
+    assert hits["event_name"].to_list() == ["page_view", "thanked"]
+
+
+def test_each_event_of_the_largest_request_creates_its_own() -> None:
+    lines = "\n".join(f"en=e{number}" for number in range(MAX_LINES))
+    request = web("v=2&cid=1.2&tid=G-1", lines)
+    events = [{"event": f"seen_{number}", "when": ANY} for number in range(MAX_CREATED)]
+
+    hits = created(request, created_events=events)
+
+    assert hits.height == MAX_LINES * (1 + MAX_CREATED)
+    assert hits["hit_id"].n_unique() == hits.height
+    assert hits["hit_id"].max() == f"{0:032x}-8999"
+
+
 def test_a_rule_that_asks_for_a_parameter_leaves_other_hits_without_any() -> None:
     asking = owner(1, filters=[{"name": "mine", "when": {"field": "param.x", "is": "y"}}])
     properties = properties_frame([asking, owner(2)])
@@ -344,6 +411,7 @@ RULES = st.fixed_dictionaries(
             unique_by=lambda each: each["name"],
         ),
         "referral_exclusions": st.just(["pay.test"]),
+        "created_events": st.just([THANKED, {"event": "seen", "when": ANY}]),
         "key_events": st.just([{"event": "page_view", "when": {"field": "path", "is": "/a"}}]),
     },
 )

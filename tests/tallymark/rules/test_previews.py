@@ -111,6 +111,15 @@ def test_rules_by_parameters_and_of_an_older_version_are_held_against_each_other
     assert example["changes"]["excluded_by"] == {"before": "internal", "after": ""}
 
 
+def test_created_events_are_counted_too() -> None:
+    draft = {"created_events": [{"event": "seen", "when": {"field": "path", "is": "/thanks"}}]}
+
+    found = preview(HISTORY, owner(), parse_rules(draft))
+
+    assert {rule["where"]: rule["hits"] for rule in found.rules}["created_events[0]"] == 1
+    assert found.metrics["events"] == (7, 8)
+
+
 def test_nothing_recorded_is_no_change() -> None:
     found = preview(HISTORY[:0], owner(), parse_rules(DRAFT))
 

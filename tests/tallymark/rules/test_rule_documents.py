@@ -31,6 +31,13 @@ WHOLE: dict[str, Any] = {
             "when": {"field": "path", "is": "/thanks"},
         },
     ],
+    "created_events": [
+        {
+            "event": "thanked",
+            "when": {"field": "path", "is": "/thanks"},
+            "fields": {"title": "Thanks"},
+        }
+    ],
     "filters": [
         {
             "name": "internal",
@@ -142,6 +149,19 @@ PATTERN = "a regular expression without look-around"
             {"filters": [{"name": "bot", "when": {"field": "host", "is": "a"}}]},
             "filters[0]",
             "a name other than bot",
+        ),
+        (
+            {
+                "created_events": [
+                    {
+                        "event": "a",
+                        "when": {"field": "path", "is": "/"},
+                        "fields": {"event_name": "b"},
+                    }
+                ]
+            },
+            "created_events[0]",
+            "fields other than event_name",
         ),
         ({"rewrites": [{"kind": "erase"}]}, "rewrites[0]", "one of 'lower_case'"),
         ({"rewrites": [{"field": "path"}]}, "rewrites[0]", "kind"),
