@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 
 HASH_SPACE = float(2**64)
+MOST_ESTIMATED = 2**62
+"""What an estimate is at most: hashes that somebody has chosen may all be next to nothing."""
 
 
 def least_hashes(members: pl.Expr, k: int) -> pl.Expr:
@@ -40,7 +42,8 @@ def estimates(hashes: pl.DataFrame, group_by: Sequence[str], k: int) -> pl.DataF
         pl.len().cast(pl.Int64).alias("members"),
         pl.col("hash").bottom_k(k).max().alias("kth"),
     )
-    estimate = ((k - 1) / (pl.col("kth").cast(pl.Float64) / HASH_SPACE)).round().cast(pl.Int64)
+    many = (k - 1) / (pl.col("kth").cast(pl.Float64) / HASH_SPACE)
+    estimate = many.clip(upper_bound=MOST_ESTIMATED).round().cast(pl.Int64)
     answer = counted.with_columns(
         count=pl.when(pl.col("members") < k).then("members").otherwise(estimate)
     )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tallymark.uniques import HASH_SPACE
+from tallymark.uniques import HASH_SPACE, MOST_ESTIMATED
 
 NO_GROUP: Final = -1
 """The group of a row that does not count."""
@@ -168,4 +168,4 @@ def _distinct(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def _estimate(members: npt.NDArray[np.uint64], k: int) -> int:
-    return round((k - 1) / (float(members[k - 1]) / HASH_SPACE))
+    return min(round((k - 1) / (float(members[k - 1]) / HASH_SPACE)), MOST_ESTIMATED)

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from tallymark.reports.unique_counts import NO_GROUP, Members, count_unions
-from tallymark.uniques import estimates
+from tallymark.uniques import MOST_ESTIMATED, estimates
 
 K = 64
 
@@ -30,6 +30,13 @@ def test_counts_are_those_of_the_plain_way(
 def test_hashes_that_are_all_small_are_counted_too() -> None:
     hashes = np.arange(1, 20 * K, dtype=np.uint64)
     assert count_unions(np.zeros(len(hashes), dtype=np.int64), hashes, 1, 40 * K) == 20 * K - 1
+
+
+@pytest.mark.parametrize("members", [2, 100])
+def test_hashes_that_were_chosen_to_be_small_are_an_estimate_that_fits(members: int) -> None:
+    hashes = np.arange(members, dtype=np.uint64)
+    found = count_unions(np.zeros(members, dtype=np.int64), hashes, 1, 2)
+    assert found.tolist() == [MOST_ESTIMATED]
 
 
 def test_rows_without_a_group_do_not_count() -> None:

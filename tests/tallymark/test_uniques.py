@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallymark.uniques import estimates, least_hashes
+from tallymark.uniques import MOST_ESTIMATED, estimates, least_hashes
 from tests.strategies import examples
 
 HASHES = st.integers(0, 2**64 - 1)
@@ -38,6 +38,11 @@ def test_the_union_of_the_sets_of_a_partition_is_the_set_of_all(
     united = [member for piece in pieces for member in piece]
     assert least(united, k) == least(members, k) == sorted(set(members))[:k]
     assert count(united, k) == count(members, k)
+
+
+@pytest.mark.parametrize("members", [[0, 1], [0, 1, 2]])
+def test_hashes_that_were_chosen_to_be_small_are_very_many_and_no_error(members: list[int]) -> None:
+    assert count(members, 2) == MOST_ESTIMATED
 
 
 @examples(60)
