@@ -5,6 +5,8 @@ draft.
 """
 
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 import polars as pl
@@ -15,8 +17,10 @@ from tallymark.processing import process_requests
 from tallymark.properties import Property, RulesVersion, properties_frame
 from tallymark.protocols import decode
 from tallymark.rule_documents import Rules
+from tallymark.rule_documents.rewrites import REWRITTEN
 from tallymark.rules import claimed
 from tallymark.rules.rewriting import is_created, rewritings
+from tallymark.rules.rule_sets import RuledHits
 from tallymark.sessions import join_sessions
 from tallymark.transactions import with_values
 
@@ -121,10 +125,15 @@ def headline(hits: pl.DataFrame) -> dict[str, int]:
 
 def _rewrites(requests: pl.DataFrame, owner: Property, draft: Rules) -> list[dict[str, Any]]:
     hits = claimed(decode(requests, with_params=True).hits, properties_frame([owner])).hits
-    counts = {step.place: step.rows.len() for step in rewritings(hits)}
+    counts = []
+    for changed in rewritings(hits, RuledHits(hits)):
+        differs = [changed.get_column(name) != hits.get_column(name) for name in REWRITTEN]
+        counts.append(reduce(or_, differs).sum())
+        hits = changed
+    counts += [0] * (len(draft.rewrites) - len(counts))  # where nothing was received
     return [
-        {"where": f"rewrites[{place}]", "kind": rewrite.kind, "hits": counts.get(place, 0)}
-        for place, rewrite in enumerate(draft.rewrites)
+        {"where": f"rewrites[{place}]", "kind": rewrite.kind, "hits": count}
+        for place, (rewrite, count) in enumerate(zip(draft.rewrites, counts, strict=True))
     ]
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stores.rules_cache.documents import checked_rules, decode_properties, encode_properties
+from stores.rules_cache.documents import decode_properties, encode_properties
 from stores.rules_cache.replacement import replace_file
 from tallymark.properties import DataStream, HashedKey, Property, RulesVersion, secret_hash
+from tallymark.rule_documents import parse_rules
 
 SECRET_BYTES: Final = 16
 _BASE_36: Final = string.digits + string.ascii_uppercase
@@ -33,7 +34,7 @@ def create_property(
     path: Path, *, name: str, random_bytes: RandomBytes, **rules: object
 ) -> CreatedProperty:
     """Add a property of one data stream to the file at ``path``; ``rules`` are its first."""
-    first = RulesVersion(version=1, rules=checked_rules(name, rules))
+    first = RulesVersion(version=1, rules=parse_rules(rules))
     known = decode_properties(path.read_bytes()) if path.exists() else []
     new = _draw(name, first, known, random_bytes)
     replace_file(path, encode_properties([*known, new.created]))

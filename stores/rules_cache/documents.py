@@ -24,7 +24,7 @@ from stores.rules_cache.stream_documents import (
 )
 from tallymark.problems import Problem
 from tallymark.properties import SINCE_EVER, Property, RulesVersion
-from tallymark.rule_documents import InvalidRulesError, Rules, parse_rules
+from tallymark.rule_documents import InvalidRulesError, parse_rules
 
 MAX_NAME_CHARACTERS: Final = 100
 
@@ -44,16 +44,12 @@ def decode_properties(content: bytes) -> list[Property]:
     if not isinstance(rows, list):
         shape = 'an object {"properties": […]}'
         raise InvalidPropertyError([Problem(where="document", got=document, allowed=shape)])
-    problems = [
-        problem
-        for index, row in enumerate(rows)
-        for problem in _property_problems(row, f"properties[{index}]")
-    ]
-    if not problems:
-        problems = _repeated_ids(rows)
+    read = [_read(row, f"properties[{index}]") for index, row in enumerate(rows)]
+    problems = [problem for _, found in read for problem in found] or _repeated_ids(rows)
     if problems:
         raise InvalidPropertyError(problems)
-    return sorted((_property(row) for row in rows), key=lambda owner: owner.property_id)
+    owners = [owner for owner, _ in read if owner is not None]
+    return sorted(owners, key=lambda owner: owner.property_id)
 
 
 def encode_properties(properties: Iterable[Property]) -> bytes:
@@ -71,25 +67,10 @@ def encode_properties(properties: Iterable[Property]) -> bytes:
     return orjson.dumps({"properties": rows}, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def checked_rules(name: object, document: object) -> Rules:
-    """The first rules of a property to be.
-
-    Raises:
-        InvalidPropertyError: with all that is wrong with them and with its name.
-    """
-    problems = _name_problems(name, "")
-    try:
-        rules = parse_rules(document)
-    except InvalidRulesError as error:
-        problems += error.problems
-    if problems:
-        raise InvalidPropertyError(problems)
-    return rules
-
-
-def _property_problems(row: object, where: str) -> list[Problem]:
+def _read(row: object, where: str) -> tuple[Property | None, list[Problem]]:
+    """The property that a row holds, or all that is wrong with it."""
     if not isinstance(row, dict):
-        return [Problem(where=where, got=row, allowed="an object")]
+        return None, [Problem(where=where, got=row, allowed="an object")]
     prefix = where + "."
     problems = _name_problems(row.get("name"), prefix)
     if not _is_whole(row.get("property_id"), 1, 2**53 - 1):
@@ -102,12 +83,17 @@ def _property_problems(row: object, where: str) -> list[Problem]:
         )
     problems += streams_problems(row.get("data_streams"), prefix + "data_streams")
     problems += keys_problems(row.get("read_keys"), prefix + "read_keys")
-    return problems + _versions_problems(row.get("versions"), prefix + "versions")
+    versions, wrong = _versions(row.get("versions"), prefix + "versions")
+    problems += wrong
+    return (None, problems) if problems else (_property(row, versions), [])
 
 
-def _versions_problems(versions: object, where: str) -> list[Problem]:
+def _versions(versions: object, where: str) -> tuple[list[RulesVersion], list[Problem]]:
+    """The versions, as far as nothing is wrong with them, and what is."""
     if not isinstance(versions, list) or not versions:
-        return [Problem(where=where, got=versions, allowed="a list of at least one version")]
+        problem = Problem(where=where, got=versions, allowed="a list of at least one version")
+        return [], [problem]
+    read: list[RulesVersion] = []
     problems: list[Problem] = []
     last: tuple[int, int] = (0, SINCE_EVER - 1)
     for index, row in enumerate(versions):
@@ -127,8 +113,13 @@ def _versions_problems(versions: object, where: str) -> list[Problem]:
             problems.append(Problem(where=place + ".effective_at", got=got, allowed=allowed))
         else:
             last = (number, since)
-        problems += _rules_problems(row, place)
-    return problems
+        try:
+            rules = parse_rules(_rules_row(row))
+        except InvalidRulesError as error:
+            problems += [replace(each, where=f"{place}.{each.where}") for each in error.problems]
+        else:
+            read.append(RulesVersion(version=last[0], effective_at=last[1], rules=rules))
+    return read, problems
 
 
 def _name_problems(name: object, prefix: str) -> list[Problem]:
@@ -137,14 +128,6 @@ def _name_problems(name: object, prefix: str) -> list[Problem]:
     if fits and str(name).strip() and str(name).isprintable():
         return []
     return [Problem(where=prefix + "name", got=name, allowed=allowed)]
-
-
-def _rules_problems(row: dict[str, Any], place: str) -> list[Problem]:
-    try:
-        parse_rules(_rules_row(row))
-    except InvalidRulesError as error:
-        return [replace(problem, where=f"{place}.{problem.where}") for problem in error.problems]
-    return []
 
 
 def _rules_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -171,21 +154,13 @@ def _repeated_ids(rows: list[dict[str, Any]]) -> list[Problem]:
     return problems
 
 
-def _property(row: dict[str, Any]) -> Property:
+def _property(row: dict[str, Any], versions: list[RulesVersion]) -> Property:
     return Property(
         property_id=row["property_id"],
         name=row["name"],
         data_streams=tuple(decoded_stream(stream) for stream in row["data_streams"]),
         read_keys=tuple(decoded_key(key) for key in row["read_keys"]),
-        versions=tuple(_version(version) for version in row["versions"]),
-    )
-
-
-def _version(row: dict[str, Any]) -> RulesVersion:
-    return RulesVersion(
-        version=row["version"],
-        effective_at=SINCE_EVER if row["effective_at"] is None else row["effective_at"],
-        rules=parse_rules(_rules_row(row)),
+        versions=tuple(versions),
     )
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from tallymark.channels import AI_MEDIUM, source_categories
 from tallymark.distinct import with_looked_up
+from tallymark.hosts import host_of
 
 ENGINES: Final = (
     "aol", "ask", "baidu", "bing", "daum", "duckduckgo", "google", "lycos", "naver", "qwant",
@@ -27,7 +28,6 @@ MEDIA: Final = {
 PAYMENT: Final = "payment"
 """The kind of site that visitors come back from, and that sent none."""
 
-_HOST: Final = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
 _SEARCH_HOST: Final = (
     r"^(?:(?:m|r|wap|images|encrypted|[a-z]{2})\.)?(?:search\.)?"
     rf"({'|'.join(ENGINES)})\.(?:[a-z]{{2,3}}|com?\.[a-z]{{2}})$"
@@ -60,8 +60,7 @@ def _sources(referrers: pl.Series) -> pl.DataFrame:
         .then(pl.lit("organic"))
         .otherwise(pl.lit("referral"))
     )
-    host = pl.lit(referrers).str.extract(_HOST).fill_null("").str.to_lowercase()
-    known = pl.select(referrer_site=site_of(host)).join(
+    known = pl.select(referrer_site=site_of(host_of(pl.lit(referrers)))).join(
         _sites(), left_on="referrer_site", right_on="site", how="left", maintain_order="left"
     )
     return known.select(

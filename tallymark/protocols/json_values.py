@@ -1,6 +1,6 @@
 """JSON values: what values of any type say, a column at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import orjson
@@ -13,22 +13,23 @@ _MAX_TIME_US: Final = 2**62
 
 def texts_of(values: Sequence[object]) -> pl.Series:
     """Scalars as text, "" for anything else."""
-    try:
-        return pl.Series(values, dtype=pl.String, strict=True).fill_null("")
-    except TypeError:  # not all of them are text
-        return pl.Series([text_of(value) for value in values], dtype=pl.String)
+    return _column(values, text_of)
 
 
 def json_of(values: Sequence[object]) -> pl.Series:
     """The same, but objects and lists as JSON."""
+    return _column(values, _json)
+
+
+def _column(values: Sequence[object], text: Callable[[object], str]) -> pl.Series:
     try:
         return pl.Series(values, dtype=pl.String, strict=True).fill_null("")
-    except TypeError:
-        texts = [
-            orjson.dumps(value).decode() if isinstance(value, dict | list) else text_of(value)
-            for value in values
-        ]
-        return pl.Series(texts, dtype=pl.String)
+    except TypeError:  # not all of them are text
+        return pl.Series([text(value) for value in values], dtype=pl.String)
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode() if isinstance(value, dict | list) else text_of(value)
 
 
 def text_of(value: object) -> str:

@@ -1,6 +1,7 @@
 """What all parts of a rules document have in common."""
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any, Final, NoReturn
 
 import polars as pl
@@ -10,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 MAX_TEXT: Final = 500
 """Characters of a text in a rule."""
+_MAX_CHECKED: Final = 20_000
 MAX_LIST: Final = 200
 """Entries of a list in a rule."""
 
@@ -28,17 +30,23 @@ def refuse(allowed: str) -> NoReturn:
 
 
 def _pattern(text: str) -> str:
-    """Patterns are those of the engine that will run them, which takes linear time: it has no
-    look-around and no references back, and refuses what would grow too large."""
-    try:
-        pl.Series([""]).str.contains(text)
-    except pl.exceptions.ComputeError as error:
-        reason = " ".join(str(error).split("This error occurred")[0].split())
+    if reason := _trouble_with(text):
         refuse(
             "a regular expression without look-around and references back, of moderate size "
             f"({reason[-200:]})"
         )
     return text
+
+
+@lru_cache(maxsize=_MAX_CHECKED)
+def _trouble_with(pattern: str) -> str:
+    """Why the engine that will run a pattern refuses it; "" if it does not. It takes linear time:
+    it has no look-around and no references back, and refuses what would grow too large."""
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.ComputeError as error:
+        return " ".join(str(error).split("This error occurred")[0].split())
+    return ""
 
 
 def _fits(pattern: str, allowed: str, most: int) -> tuple[Any, ...]:

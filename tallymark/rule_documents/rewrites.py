@@ -1,6 +1,6 @@
 """Rewrites: what is changed of a hit before anything is found out about it, one after the other."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ from tallymark.rule_documents.models import (
 )
 
 Rewritten = Literal["host", "path", "page_query", "title", "referrer", "event_name", "user_id"]
+REWRITTEN: Final[tuple[str, ...]] = get_args(Rewritten)
 """Fields that a rewrite may change."""
 MAX_REWRITES: Final = 50
 MAX_CREATED: Final = 8

@@ -8,6 +8,7 @@ import polars as pl
 from tallymark.dead_letters import REJECTION_SCHEMA
 from tallymark.exchange_rates import in_own_currency
 from tallymark.hits import HIT_SCHEMA, request_id_of
+from tallymark.hosts import is_within
 from tallymark.rule_documents import Rules
 from tallymark.rules.claims import CLAIMED
 from tallymark.rules.rule_sets import Asked, RuledHits, applying
@@ -97,7 +98,7 @@ def _tagged_by_host(hits: pl.DataFrame, properties: pl.DataFrame) -> pl.DataFram
         .unique()
         .join(asked.select(*version, allowed).explode("allowed_hosts"), on=version)
         .group_by(*version, "host")
-        .agg(is_other=((host == allowed) | host.str.ends_with("." + allowed)).any().not_())
+        .agg(is_other=is_within(host, allowed).any().not_())
         .filter("is_other")
     )
     marked = hits.join(others, on=[*version, "host"], how="left", maintain_order="left")

@@ -17,7 +17,7 @@ from tallymark.rule_documents.rewrites import (
     SetFields,
     StripParameters,
 )
-from tallymark.rules.rule_sets import Asked
+from tallymark.rules.rule_sets import Asked, of_parts
 
 Change = tuple[str, pl.Series, pl.Series]
 """A column, rows of it, and their new texts."""
@@ -30,7 +30,7 @@ def changes(hits: pl.DataFrame, asked: Asked[Any]) -> Iterator[Change]:
     for number, part in enumerate(asked.parts):
         kinds.setdefault(type(part), []).append(number)
     for kind, some in kinds.items():
-        rows = asked.of(some)
+        rows = of_parts(asked.rows, some)
         if rows.height:
             for name, places, texts in _REWRITERS[kind](hits, asked, rows):
                 yield name, places, texts.str.head(TEXT_LIMITS[name])
@@ -45,8 +45,7 @@ def _by_field(
         for name in fields_of(asked.parts[part]):
             owners.setdefault(name, []).append(part)
     for name, parts in owners.items():
-        wanted = pl.Series(parts, dtype=pl.UInt32)
-        yield name, rows.filter(pl.col("part").is_in(wanted.implode()))
+        yield name, of_parts(rows, parts)
 
 
 def _texts(hits: pl.DataFrame, name: str, rows: pl.DataFrame) -> pl.Series:
@@ -63,8 +62,8 @@ def _set(_hits: pl.DataFrame, asked: Asked[Any], rows: pl.DataFrame) -> Iterator
         yield name, own["row"], asked.values(own, partial(_set_text, name))
 
 
-def _set_text(name: str, part: SetFields) -> str:
-    return next(text for field, text in part.fields.items() if field == name)
+def _set_text(name: str, part: Any) -> object:
+    return part.fields[name]
 
 
 def _map_host(hits: pl.DataFrame, asked: Asked[Any], rows: pl.DataFrame) -> Iterator[Change]:

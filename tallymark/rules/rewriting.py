@@ -1,7 +1,6 @@
 """Rewriting: what a property's rules change of hits before anything is found out about them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -9,6 +8,7 @@ import polars as pl
 
 from tallymark.distinct import compared
 from tallymark.event_kinds import with_event_kinds
+from tallymark.hosts import host_of, is_within
 from tallymark.rule_documents import Rules
 from tallymark.rule_documents.rewrites import Rewrite
 from tallymark.rules.rewrites import changes
@@ -18,36 +18,21 @@ CREATED_FROM: Final = 1_000
 """Numbers from which on hits of a request are created ones: those of the n-th are n thousand more
 than that of the hit that they are of."""
 
-_REFERRER_HOST: Final = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
 
+def rewritings(hits: pl.DataFrame, ruled: RuledHits) -> Iterator[pl.DataFrame]:
+    """Claimed hits after each place in the properties' lists of rewrites: what one makes of a hit,
+    the next one sees.
 
-@dataclass(frozen=True)
-class Rewriting:
-    """What one place in the properties' lists of rewrites has changed.
-
-    Attributes:
-        place: From 0.
-        hits: As they are afterwards.
-        rows: Of the hits that have another text than before, each once.
+    Args:
+        hits: Claimed.
+        ruled: Their rules.
     """
-
-    place: int
-    hits: pl.DataFrame
-    rows: pl.Series
-
-
-def rewritings(hits: pl.DataFrame) -> Iterator[Rewriting]:
-    """Claimed hits after each place in the lists: what one makes of a hit, the next one sees."""
-    ruled = RuledHits(hits)
     most = max((len(rules.rewrites) for rules in ruled.sets if rules is not None), default=0)
     for place in range(most):
         asked = ruled.asked(partial(_rewrite_at, place))
-        changed = [pl.Series(dtype=pl.UInt32)]
         for name, rows, texts in changes(hits, applying(hits, asked)):
-            before = hits.get_column(name)
-            changed.append(rows.filter(before.gather(rows) != texts).cast(pl.UInt32))
-            hits = hits.with_columns(before.scatter(rows, texts))
-        yield Rewriting(place, hits, pl.concat(changed).unique())
+            hits = hits.with_columns(hits.get_column(name).scatter(rows, texts))
+        yield hits
 
 
 def rewritten(hits: pl.DataFrame) -> pl.DataFrame:
@@ -57,10 +42,13 @@ def rewritten(hits: pl.DataFrame) -> pl.DataFrame:
     the page that a hit comes from is on a host that the property does not count as a source,
     ``is_created`` that a rule has created the hit, which stands behind the one that it is of.
     """
-    for step in rewritings(hits):
-        hits = step.hits
-    whole = _with_created(hits)
-    return with_event_kinds(_with_own_referrers(whole, RuledHits(whole)))
+    ruled = RuledHits(hits)
+    for changed in rewritings(hits, ruled):
+        hits = changed
+    whole = _with_created(hits, ruled)
+    if whole.height > hits.height:
+        ruled = RuledHits(whole)
+    return with_event_kinds(_with_own_referrers(whole, ruled))
 
 
 def is_created() -> pl.Expr:
@@ -72,10 +60,10 @@ def _index() -> pl.Expr:
     return pl.col("hit_id").str.slice(33).str.to_integer()
 
 
-def _with_created(hits: pl.DataFrame) -> pl.DataFrame:
+def _with_created(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
     """``hits`` and what they create: at ``event_at``, of the same client, by a number of its own.
     A request has a thousand events at most."""
-    asked = RuledHits(hits).asked(lambda rules: rules.created_events)
+    asked = ruled.asked(lambda rules: rules.created_events)
     if asked.rows.is_empty():
         return hits.with_columns(is_created=pl.lit(value=False))
     found = applying(hits, asked).rows.sort("row", "part")
@@ -106,13 +94,10 @@ def _rewrite_at(place: int, rules: Rules) -> Sequence[Rewrite]:
 def _with_own_referrers(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
     asked = ruled.asked(lambda rules: rules.referral_exclusions)
     referrers = hits.get_column("referrer").gather(asked.rows["row"])
-    hosts = referrers.str.extract(_REFERRER_HOST).fill_null("").str.to_lowercase()
     excluded = asked.values(asked.rows, str).cast(pl.String)
-    is_excluded = compared(hosts, excluded, _is_within)
+    is_excluded = compared(
+        referrers, excluded, lambda referrer, other: is_within(host_of(referrer), other)
+    )
     own = asked.rows.filter(is_excluded).get_column("row").unique()
     none = pl.Series("is_own_referrer", [False]).new_from_index(0, hits.height)
     return hits.with_columns(none.scatter(own, values=True))
-
-
-def _is_within(host: pl.Expr, other: pl.Expr) -> pl.Expr:
-    return (host == other) | host.str.ends_with("." + other)

@@ -1,6 +1,6 @@
 """Rule sets: what properties ask of each hit, and which hits they ask it of."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
@@ -46,15 +46,16 @@ class Asked(Generic[Part]):
     parts: Sequence[Part]
     rows: pl.DataFrame
 
-    def of(self, some: Iterable[int]) -> pl.DataFrame:
-        """``rows`` of those parts alone."""
-        wanted = pl.Series(list(some), dtype=pl.UInt32)
-        return self.rows.filter(pl.col("part").is_in(wanted.implode()))
-
     def values(self, rows: pl.DataFrame, value_of: Callable[[Any], object]) -> pl.Series:
         """What the parts of ``rows`` say, a value a row."""
         distinct, places = numbered(rows.get_column("part"))
         return pl.Series([value_of(self.parts[part]) for part in distinct]).gather(places)
+
+
+def of_parts(rows: pl.DataFrame, parts: Sequence[int]) -> pl.DataFrame:
+    """Those of ``rows`` that are of some parts."""
+    wanted = pl.Series(parts, dtype=pl.UInt32)
+    return rows.filter(pl.col("part").is_in(wanted.implode()))
 
 
 class RuledHits:
