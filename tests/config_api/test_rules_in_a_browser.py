@@ -1,15 +1,13 @@
 """The page of rules in Chromium: what an owner does with it, and what must stay text."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.config_api.api import Api, listening, running_api
+from tests.config_api.rules_page import RulesPage
 from tests.e2e.chromium import chromium, needs_chromium
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, needs_chromium]
@@ -19,35 +17,11 @@ FILTERED = {"filters": [{"name": "own", "when": {"field": "host", "ends_with": "
 
 
 @dataclass
-class Page:
-    """The page, opened with an owner's key."""
+class Page(RulesPage):
+    """The page of a service of this process, opened with an owner's key."""
 
-    browser: webdriver.Chrome
     api: Api
     owner: str
-
-    def click(self, text: str) -> None:
-        self.browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
-
-    def write(self, document: object) -> None:
-        text = document if isinstance(document, str) else json.dumps(document)
-        self.browser.execute_script(
-            "document.getElementById('document').value = arguments[0]", text
-        )
-
-    def text(self, element: str) -> str:
-        return self.browser.find_element(By.ID, element).text
-
-    def waits_for(self, text: str, element: str = "said") -> None:
-        WebDriverWait(self.browser, 15).until(
-            lambda _: text in self.text(element),
-            f"{text!r} in #{element}",
-        )
-
-    def saves(self, document: object) -> None:
-        self.write(document)
-        self.click("Save")
-        self.waits_for("is saved and takes effect at")
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +33,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         chromium(folder / "profile") as browser,
     ):
         owner = api.property(api.account(), HOSTILE)
-        browser.get(url)
-        browser.find_element(By.ID, "key").send_keys(api.owner)
         opened = Page(browser, api, owner)
-        opened.click("Open")
-        opened.waits_for("Version 1, in force since ever", "version")
+        opened.open(url, api.owner)
         yield opened
         browser.save_screenshot(str(folder / "rules.png"))
         log = [line["message"] for line in browser.get_log("browser")]
