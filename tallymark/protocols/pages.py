@@ -5,13 +5,17 @@ from typing import Final
 import polars as pl
 
 _SCHEME: Final = "^([A-Za-z][A-Za-z0-9+.-]*:)?$"
+LINKERS: Final = ("_tml", "_gl", "_ga")
+"""Parameters by which a tracker, ours or Google's, hands a client over to a page of another host of
+its site. They say nothing of the page, and make each such view one of a page of its own."""
+_LINKER: Final = f"(?:{'|'.join(LINKERS)})=[^&]*"
 _HOST: Final = r"^(?:.*@)?(\[[^\]]*\]|[^:]*).*$"
 
 
 def pages(locations: pl.Series) -> pl.DataFrame:
-    """``host`` (lower case, no port), ``path`` ("/" at least) and ``page_query`` of addresses;
-    all are "" where there is no address. Cut at single characters, as that is faster than a
-    pattern with groups."""
+    """``host`` (lower case, no port), ``path`` ("/" at least) and ``page_query`` (without
+    ``LINKERS``) of addresses; all are "" where there is no address. Cut at single characters, as
+    that is faster than a pattern with groups."""
     address = locations.str.splitn("#", 2).struct.field("field_0")
     base, query = _cut(address, "?")
     scheme, beyond = _cut(base, "//")
@@ -26,8 +30,15 @@ def pages(locations: pl.Series) -> pl.DataFrame:
         .when((pl.lit(base) == "") & (pl.lit(locations) != ""))
         .then(pl.lit("/"))
         .otherwise(pl.lit(base)),
-        page_query=pl.lit(query).fill_null(""),
+        page_query=pl.lit(_without_linkers(query)).fill_null(""),
     )
+
+
+def _without_linkers(queries: pl.Series) -> pl.Series:
+    if not queries.str.contains_any([f"{name}=" for name in LINKERS]).any():
+        return queries
+    first = queries.str.replace(f"^(?:{_LINKER}(?:&|$))+", "")
+    return first.str.replace_all(f"&{_LINKER}", "")
 
 
 def _cut(texts: pl.Series, separator: str) -> tuple[pl.Series, pl.Series]:

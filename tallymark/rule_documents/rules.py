@@ -145,6 +145,8 @@ class Rules(RuleModel):
         allowed_hosts: Hosts that hits come from, with their subdomains; none means any.
         referral_exclusions: Hosts, with their subdomains, that visitors come back from and that
             are no source.
+        cross_domain_hosts: Hosts, with their subdomains, that are one site: visitors go from one
+            to the other with the client that they are, and none of them is a source.
         exchange_rates: Of currencies that sales are sent in, other than ``currency``.
         rewrites: What is changed of hits, one after the other, before anything is found out.
         created_events: Events that are counted beside others.
@@ -159,6 +161,7 @@ class Rules(RuleModel):
     attribution_lookback_days: int = Field(default=90, ge=1, le=90)
     allowed_hosts: tuple[Host, ...] = Field(default=(), max_length=MAX_LIST)
     referral_exclusions: tuple[Host, ...] = Field(default=(), max_length=MAX_LIST)
+    cross_domain_hosts: tuple[Host, ...] = Field(default=(), max_length=MAX_LIST)
     exchange_rates: tuple[Rate, ...] = Field(default=(), max_length=5_000)
     rewrites: tuple[Rewrite, ...] = Field(default=(), max_length=MAX_REWRITES)
     created_events: tuple[CreatedEvent, ...] = Field(default=(), max_length=MAX_CREATED)
@@ -180,7 +183,9 @@ class Rules(RuleModel):
 
         Properties that say the same have the same text, and are processed together.
         """
-        asked = {"rewrites", "created_events", "filters", "referral_exclusions"}
+        asked = {
+            "rewrites", "created_events", "filters", "referral_exclusions", "cross_domain_hosts",
+        }  # fmt: skip
         if any(event.when for event in self.key_events):
             asked.add("key_events")
         found = self.model_dump(mode="json", include=asked, exclude_none=True)

@@ -92,7 +92,7 @@ def _rewrite_at(place: int, rules: Rules) -> Sequence[Rewrite]:
 
 
 def _with_own_referrers(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
-    asked = ruled.asked(lambda rules: rules.referral_exclusions)
+    asked = ruled.asked(lambda rules: (*rules.referral_exclusions, *rules.cross_domain_hosts))
     referrers = hits.get_column("referrer").gather(asked.rows["row"])
     excluded = asked.values(asked.rows, str).cast(pl.String)
     is_excluded = compared(

@@ -21,6 +21,10 @@ CASES = [
     ("#f", "", "/", ""),
     ("about:blank", "", "about:blank", ""),
     ("https://shop.example//a//b?c?d#e#f", "shop.example", "//a//b", "c?d"),
+    ("https://shop.example/a?_tml=1*2.3*4*5&x=1&_gl=9&y&_ga=1", "shop.example", "/a", "x=1&y"),
+    ("https://shop.example/a?_gl=1&_tml=2&&x", "shop.example", "/a", "&x"),
+    ("https://shop.example/a?_gl=1&_ga=2", "shop.example", "/a", ""),
+    ("https://shop.example/a?x_gl=1&_gla=2&_gl", "shop.example", "/a", "x_gl=1&_gla=2&_gl"),
     ("android-app://com.example.app/x", "com.example.app", "/x", ""),
 ]
 
@@ -30,7 +34,13 @@ def test_an_address_has_host_path_and_query(address: str, host: str, path: str, 
     assert pages(pl.Series([address])).row(0) == (host, path, query)
 
 
-@given(st.lists(st.text(alphabet="ab:/?#@[].-é\x00 ", max_size=20)))
+PARTS = st.sampled_from(["_gl=", "_tml=1", "&", "?", "//a", "=", "x"])
+ADDRESSES = st.one_of(
+    st.text(alphabet="ab:/?#@[].-é\x00 ", max_size=20), st.lists(PARTS, max_size=8).map("".join)
+)
+
+
+@given(st.lists(ADDRESSES))
 def test_addresses_are_cut_alike_alone_and_together(addresses: list[str]) -> None:
     together = pages(pl.Series(addresses, dtype=pl.String)).rows()
 

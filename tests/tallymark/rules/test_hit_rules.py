@@ -287,9 +287,23 @@ def test_what_tagged_a_hit_before_stays() -> None:
 def test_hosts_that_visitors_come_back_from_are_no_source(referrer: str, source: str) -> None:
     request = sent(more=f"&dr={quote(referrer, safe='')}")
 
-    hit = after(request, referral_exclusions=["pay.test"])
+    for rule in ("referral_exclusions", "cross_domain_hosts"):
+        hit = after(request, **{rule: ["other.test", "pay.test"]})
+        assert (hit["source"], hit["referrer"]) == (source, referrer)
 
-    assert (hit["source"], hit["referrer"]) == (source, referrer)
+
+def test_a_campaign_counts_on_a_page_that_another_host_of_the_site_leads_to() -> None:
+    request = sent("/?utm_source=letter", more="&dr=https%3A%2F%2Fcheckout.test%2F")
+
+    assert after(request, cross_domain_hosts=["checkout.test"])["source"] == "letter"
+
+
+def test_what_hands_a_client_over_is_stripped_before_any_rule_asks() -> None:
+    rules = {"filters": [{"name": "clean", "when": {"field": "page_query", "is": "a=1"}}]}
+
+    hit = after(sent("/?_gl=1*x&a=1&_tml=2*3.4*5*6"), **rules)
+
+    assert (hit["page_query"], hit["excluded_by"]) == ("a=1", "clean")
 
 
 @pytest.mark.parametrize(("path", "is_key_event"), [("/thanks", True), ("/", False)])
@@ -411,6 +425,7 @@ RULES = st.fixed_dictionaries(
             unique_by=lambda each: each["name"],
         ),
         "referral_exclusions": st.just(["pay.test"]),
+        "cross_domain_hosts": st.just(["pay.test", "shop.test"]),
         "created_events": st.just([THANKED, {"event": "seen", "when": ANY}]),
         "key_events": st.just([{"event": "page_view", "when": {"field": "path", "is": "/a"}}]),
     },

@@ -17,6 +17,7 @@ WHOLE: dict[str, Any] = {
     "attribution_lookback_days": 30,
     "allowed_hosts": ["shop.example.com"],
     "referral_exclusions": ["pay.example.net"],
+    "cross_domain_hosts": ["shop.example.com", "checkout.example.net"],
     "exchange_rates": [{"currency": "EUR", "since": "2026-01-01", "rate": "0.94"}],
     "rewrites": [
         {"kind": "lower_case", "field": "path"},
@@ -104,6 +105,7 @@ PATTERN = "a regular expression without look-around"
         ({"attribution_lookback_days": 91}, "attribution_lookback_days", "less than or equal"),
         ({"allowed_hosts": ["https://a.com"]}, "allowed_hosts[0]", HOST),
         ({"referral_exclusions": ["a.com", "A.com"]}, "referral_exclusions[1]", HOST),
+        ({"cross_domain_hosts": ["https://a.com"]}, "cross_domain_hosts[0]", HOST),
         (
             {"exchange_rates": [{"currency": "EUR", "since": "2026-02-30", "rate": "1"}]},
             "exchange_rates[0].since",
