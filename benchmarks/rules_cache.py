@@ -15,11 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
+import polars as pl
 import psutil
 
-from stores.rules_cache.documents import encode_properties
+from stores.rules_cache.documents import decode_property, encode_properties
 from stores.rules_cache.feed_messages import decode_lookup
 from stores.rules_cache.known_rules import KnownRules
+from stores.rules_cache.rule_memory import RuleMemory
 from stores.rules_cache.rules_copy import RulesCopy
 from tallymark.properties import DataStream, Property, properties_frame
 
@@ -66,10 +68,14 @@ def main() -> None:
         path = Path(folder) / "copy.sqlite3"
         copy = RulesCopy(path, max_properties=asked.properties)
         known = KnownRules(
-            copy, clock=time.monotonic, max_properties=asked.properties, unknown_seconds=10
+            RuleMemory(asked.properties),
+            copy,
+            read=decode_property,
+            clock=time.monotonic,
+            unknown_seconds=10,
         )
-        known.begin(decode_lookup(answer([])), known.generation)
-        decode_lookup(answer([shop(number) for number in range(A_LOOKUP)]))
+        known.begin(decode_lookup(answer([]), decode_property), known.generation)
+        decode_lookup(answer([shop(number) for number in range(A_LOOKUP)]), decode_property)
         before, taken = resident(), []
         for first in range(0, asked.properties, A_LOOKUP):
             owners = [shop(number) for number in range(first, first + A_LOOKUP)]
@@ -79,7 +85,7 @@ def main() -> None:
             )
             taken += milliseconds(
                 lambda ids=ids, content=content: known.take(
-                    ids, decode_lookup(content), known.generation
+                    ids, decode_lookup(content, decode_property), known.generation
                 ),
                 1,
             )
@@ -92,7 +98,7 @@ def main() -> None:
         known.close()
 
 
-def _ask(known: KnownRules, properties: int, count: int) -> None:
+def _ask(known: KnownRules[Property, pl.DataFrame], properties: int, count: int) -> None:
     draw = random.Random(1)
     bundles = [
         [f"G-{number:010d}" for number in draw.sample(range(properties), count)] for _ in range(20)

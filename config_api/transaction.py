@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from config_api.tables import AUDIT, CHANGES, DATA_STREAMS, FEED
-from tallymark.properties import RULES_DELAY_SECONDS
+from tallymark.rules_delay import RULES_DELAY_SECONDS
 
 COMMIT_SECONDS: Final = 5
 """A transaction takes no longer, from its instant to its commit."""

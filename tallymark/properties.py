@@ -13,8 +13,6 @@ from tallymark.rule_documents import Rules
 
 SINCE_EVER: Final = -(2**62)
 DEFAULT_RULES: Final = Rules()
-RULES_DELAY_SECONDS: Final = 30
-"""A version takes effect this long after it is saved, so that every worker knows it by then."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,15 @@ def decode_properties(content: bytes) -> list[Property]:
     return sorted(owners, key=lambda owner: owner.property_id)
 
 
+def decode_property(content: bytes) -> Property:
+    """The only property of a document.
+
+    Raises:
+        InvalidPropertyError: with all that is wrong in it.
+    """
+    return decode_properties(content)[0]
+
+
 def encode_properties(properties: Iterable[Property]) -> bytes:
     """The document of ``properties``; ``decode_properties`` gives them back."""
     rows = [

@@ -15,10 +15,12 @@ from typing import Final, TypeVar
 import polars as pl
 
 from stores.rules_cache.circuit import Circuit
+from stores.rules_cache.documents import decode_property
 from stores.rules_cache.feed_client import MAX_IDS, FeedClient, OutOfRangeError, ServiceGoneError
 from stores.rules_cache.feed_follower import FeedFollower, FollowSettings
 from stores.rules_cache.known_rules import Known, KnownRules
 from stores.rules_cache.port import RulesUnavailableError, UnaskedIdsError
+from stores.rules_cache.rule_memory import RuleMemory
 from stores.rules_cache.rules_copy import RulesCopy
 from tallymark.properties import Property
 
@@ -38,14 +40,18 @@ class FeedRulesCache:
     """
 
     def __init__(
-        self, client: FeedClient, copy: RulesCopy | None, settings: FollowSettings | None = None
+        self,
+        client: FeedClient[Property],
+        copy: RulesCopy | None,
+        settings: FollowSettings | None = None,
     ) -> None:
         self._settings = settings = settings or FollowSettings()
         self._client = client
         self._known = KnownRules(
+            RuleMemory(settings.max_properties),
             copy,
+            read=decode_property,
             clock=time.monotonic,
-            max_properties=settings.max_properties,
             unknown_seconds=settings.unknown_seconds,
         )
         self._circuit = Circuit(
@@ -154,8 +160,8 @@ class FeedRulesCache:
         if self._in_time([property_id], take):
             raise RulesUnavailableError(f"{self._client.url} could not be asked for {property_id}")
 
-    def _look_up(self, measurement_ids: list[str]) -> Known:
-        got = Known()
+    def _look_up(self, measurement_ids: list[str]) -> Known[pl.DataFrame]:
+        got = Known[pl.DataFrame]()
 
         def take(ids: list[str], seconds: float) -> list[str]:
             generation = self._known.generation

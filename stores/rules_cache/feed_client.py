@@ -7,13 +7,15 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import httpx
 
 from stores.rules_cache.feed_messages import (
     FeedAnswer,
     LookupAnswer,
+    Read,
+    T,
     UnreadableAnswerError,
     decode_feed,
     decode_lookup,
@@ -25,7 +27,7 @@ MAX_ANSWER_BYTES: Final = 64_000_000
 _CONNECT_SECONDS: Final = 2.0
 _MARGIN_SECONDS: Final = 5.0
 _SHOWN_CHARACTERS: Final = 200
-T = TypeVar("T")
+A = TypeVar("A")
 
 
 class ServiceGoneError(RuntimeError):
@@ -36,16 +38,18 @@ class OutOfRangeError(RuntimeError):
     """The feed does not reach to the position, or does not keep it any more."""
 
 
-class FeedClient:
+class FeedClient(Generic[T]):
     """Asks; safe to share among threads.
 
     Args:
         url: Of the service, without a path.
         key_path: The file with the key, read for each call so that it can be replaced.
+        read: Makes of a property's document what the caller wants to know of it.
     """
 
-    def __init__(self, url: str, key_path: Path) -> None:
+    def __init__(self, url: str, key_path: Path, read: Read[T]) -> None:
         self.url = url
+        self._read_property = read
         self._key_path = key_path
         self._client = httpx.Client(base_url=url, trust_env=False)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line a request
@@ -64,7 +68,7 @@ class FeedClient:
 
     def lookup(
         self, measurement_ids: list[str], property_ids: list[int], seconds: float
-    ) -> LookupAnswer:
+    ) -> LookupAnswer[T]:
         """The properties of up to ``MAX_IDS`` ids of each kind, within ``seconds``.
 
         Raises:
@@ -73,9 +77,9 @@ class FeedClient:
         asked = {"measurement_ids": measurement_ids, "property_ids": property_ids}
         request = self._client.build_request("POST", "/v1/properties:lookup", json=asked)
         content = self._answer(request, seconds)
-        return self._read(lambda: decode_lookup(content))
+        return self._read(lambda: decode_lookup(content, self._read_property))
 
-    def page(self, after: int, seconds: float) -> LookupAnswer:
+    def page(self, after: int, seconds: float) -> LookupAnswer[T]:
         """The first ``MAX_IDS`` properties of a greater id than ``after``, ascending.
 
         Raises:
@@ -84,13 +88,13 @@ class FeedClient:
         asked = {"after": after, "limit": MAX_IDS}
         request = self._client.build_request("GET", "/v1/properties:page", params=asked)
         content = self._answer(request, seconds)
-        return self._read(lambda: decode_lookup(content))
+        return self._read(lambda: decode_lookup(content, self._read_property))
 
     def close(self) -> None:
         """Let the connections go."""
         self._client.close()
 
-    def _read(self, read: Callable[[], T]) -> T:
+    def _read(self, read: Callable[[], A]) -> A:
         try:
             return read()
         except UnreadableAnswerError as error:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from stores.rules_cache.circuit import jittered
 from stores.rules_cache.feed_client import MAX_IDS, FeedClient, OutOfRangeError, ServiceGoneError
@@ -59,8 +59,8 @@ class FeedFollower:
 
     def __init__(
         self,
-        client: FeedClient,
-        known: KnownRules,
+        client: FeedClient[Any],
+        known: KnownRules[Any, Any],
         settings: FollowSettings,
         on_return: Callable[[], None],
     ) -> None:

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
-from stores.rules_cache.documents import decode_properties
 from stores.rules_cache.problems import InvalidPropertyError
-from tallymark.properties import Property
 
 
 class UnreadableAnswerError(ValueError):
@@ -42,16 +40,34 @@ class FeedAnswer:
     answered_at: int
 
 
-@dataclass(frozen=True)
-class FoundProperty:
-    """A property and the document it came in, which ``decode_properties`` reads again."""
+class Owner(Protocol):
+    """A property, as far as somebody wants to know it."""
 
-    owner: Property
+    @property
+    def property_id(self) -> int:
+        """Its own id."""
+
+    @property
+    def measurement_ids(self) -> tuple[str, ...]:
+        """Those of its data streams."""
+
+
+T = TypeVar("T", bound=Owner)
+Read = Callable[[bytes], T]
+"""Reads a document of one property, see ``stores.rules_cache.documents``; raises
+``InvalidPropertyError``."""
+
+
+@dataclass(frozen=True)
+class FoundProperty(Generic[T]):
+    """A property and the document that it was read from."""
+
+    owner: T
     document: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookupAnswer:
+class LookupAnswer(Generic[T]):
     """Properties as they are at a position; what was asked for and is not in it does not exist.
 
     Attributes:
@@ -60,7 +76,7 @@ class LookupAnswer:
     """
 
     database_id: str
-    properties: tuple[FoundProperty, ...]
+    properties: tuple[FoundProperty[T], ...]
     position: int
     answered_at: int
     broken: tuple[str, ...] = ()
@@ -88,7 +104,7 @@ def decode_feed(content: bytes, after: int) -> FeedAnswer:
     )
 
 
-def decode_lookup(content: bytes) -> LookupAnswer:
+def decode_lookup(content: bytes, read: Read[T]) -> LookupAnswer[T]:
     """The answer to a lookup; a row that cannot be read does not spoil the others.
 
     Raises:
@@ -100,7 +116,7 @@ def decode_lookup(content: bytes) -> LookupAnswer:
         # Copied, since what orjson gives out holds on to the 8 KB that it was written into.
         document = bytes(memoryview(orjson.dumps({"properties": [row]})))
         try:
-            found.append(FoundProperty(decode_properties(document)[0], document))
+            found.append(FoundProperty(read(document), document))
         except InvalidPropertyError as error:
             broken.append(str(error))
     return LookupAnswer(

@@ -12,7 +12,8 @@ import polars as pl
 from stores.clock import utc_seconds
 from stores.rules_cache.documents import decode_properties
 from stores.rules_cache.problems import InvalidPropertyError
-from tallymark.properties import RULES_DELAY_SECONDS, Property, properties_frame
+from tallymark.properties import Property, properties_frame
+from tallymark.rules_delay import RULES_DELAY_SECONDS
 
 LOOK_SECONDS: Final = 1.0
 """The file is looked at this often at most, and read only when it has changed."""

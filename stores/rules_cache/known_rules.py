@@ -17,46 +17,45 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
-import polars as pl
-
-from stores.rules_cache.documents import decode_properties
-from stores.rules_cache.feed_messages import Change, FoundProperty, LookupAnswer
+from stores.rules_cache.feed_messages import Change, FoundProperty, LookupAnswer, Read, T
+from stores.rules_cache.ids import Id, UnknownIds
+from stores.rules_cache.memory import Memory, R
 from stores.rules_cache.problems import InvalidPropertyError
-from stores.rules_cache.rule_memory import Id, RuleMemory, UnknownIds
 from stores.rules_cache.rules_copy import CopyState, RulesCopy, StoredProperty, is_damage
-from tallymark.properties import RULES_DELAY_SECONDS, Property
+from tallymark.rules_delay import RULES_DELAY_SECONDS
 
 MAX_CHANGED: Final = 50_000
 """Changes of so many ids are remembered for lookups under way; older lookups are asked again."""
 _LOG: Final = logging.getLogger(__name__)
-T = TypeVar("T")
+A = TypeVar("A")
 U = TypeVar("U", str, int)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class Known(Generic[R]):
     """What is known of the measurement ids asked for.
 
     Attributes:
-        rows: ``PROPERTY_SCHEMA``; those of known ids.
+        rows: What the memory tells of known ids.
         missing: Of these it has to be asked, again perhaps.
         unreadable: Of these something was said that nobody can read.
     """
 
-    rows: list[pl.DataFrame] = field(default_factory=list)
+    rows: list[R] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
 
-class KnownRules:
+class KnownRules(Generic[T, R]):
     """The memory of a follower; safe among threads, does no input or output but to the copy.
 
     Args:
+        memory: Empty.
         copy: On disk, if there is one; closed with this.
+        read: Reads what is on disk.
         clock: Monotonic seconds, for how long an id that does not exist is remembered.
-        max_properties: More are not kept in memory.
         unknown_seconds: See ``clock``.
 
     Attributes:
@@ -66,15 +65,17 @@ class KnownRules:
 
     def __init__(
         self,
+        memory: Memory[T, R],
         copy: RulesCopy | None,
         *,
+        read: Read[T],
         clock: Callable[[], float],
-        max_properties: int,
         unknown_seconds: float,
     ) -> None:
         self._copy = copy
         self._lock = threading.RLock()
-        self._memory = RuleMemory(max_properties)
+        self._memory = memory
+        self._read = read
         self._unknown = UnknownIds(clock, unknown_seconds)
         self._changed: dict[Id, int] = {}
         self.generation = 0
@@ -88,7 +89,7 @@ class KnownRules:
         with self._lock:
             return not self._memory and not self._copied(lambda kept: kept.count, 0)
 
-    def find(self, measurement_ids: Iterable[str]) -> Known:
+    def find(self, measurement_ids: Iterable[str]) -> Known[R]:
         """What is known of ids, each given once, in memory or in the copy on disk."""
         with self._lock:
             gather, left = self._memory.rows(list(measurement_ids))
@@ -96,10 +97,10 @@ class KnownRules:
             recalled = self._recall(missing) if missing else None
         if recalled is None:
             return Known(rows=[gather()], missing=missing)
-        rows, found = _those_asked(recalled, missing)
+        rows, found = self._memory.those_asked(recalled, missing)
         return Known(rows=[gather(), rows], missing=[one for one in missing if one not in found])
 
-    def owner(self, wanted: Id) -> Property | None:
+    def owner(self, wanted: Id) -> T | None:
         """The property of an id, if it is known."""
         with self._lock:
             found = self._memory.owner(wanted)
@@ -112,13 +113,13 @@ class KnownRules:
         with self._lock:
             return wanted in self._unknown
 
-    def begin(self, answer: LookupAnswer, generation: int) -> None:
+    def begin(self, answer: LookupAnswer[T], generation: int) -> None:
         """Forget all, unless that was done since ``generation``, and follow from ``answer`` on."""
         with self._lock:
             if generation == self.generation:
                 self._begin(answer)
 
-    def take(self, asked: list[str], answer: LookupAnswer, generation: int) -> Known:
+    def take(self, asked: list[str], answer: LookupAnswer[T], generation: int) -> Known[R]:
         """Take the answer in to a lookup of measurement ids.
 
         Args:
@@ -131,7 +132,7 @@ class KnownRules:
                 return Known(missing=asked)
             taken = self._news_of(answer)
             self._write(taken, answer.position)
-            rows, found = _those_asked(self._load(taken, answer.position), asked)
+            rows, found = self._memory.those_asked(self._load(taken, answer.position), asked)
             late = {one for other in answer.properties for one in other.owner.measurement_ids}
             again, gone = self._left(asked, found, late, answer)
             if not answer.broken:
@@ -140,7 +141,12 @@ class KnownRules:
         return Known(rows=[rows], missing=again, unreadable=gone)
 
     def take_properties(
-        self, asked: list[int], answer: LookupAnswer, generation: int, *, is_refresh: bool = False
+        self,
+        asked: list[int],
+        answer: LookupAnswer[T],
+        generation: int,
+        *,
+        is_refresh: bool = False,
     ) -> list[int]:
         """Take the answer in to a lookup of property ids.
 
@@ -159,7 +165,7 @@ class KnownRules:
             taken = self._news_of(answer)
             self._write(taken, answer.position)
             self._load(
-                [one for one in taken if not is_refresh or one.owner.property_id in self._memory],
+                [one for one in taken if not is_refresh or self._holds(one.owner.property_id)],
                 answer.position,
             )
             found = {one.owner.property_id for one in taken}
@@ -220,7 +226,10 @@ class KnownRules:
             if kept is not None:
                 kept.close()
 
-    def _begin(self, answer: LookupAnswer) -> None:
+    def _holds(self, property_id: int) -> bool:
+        return self._memory.as_of(property_id) is not None
+
+    def _begin(self, answer: LookupAnswer[T]) -> None:
         self.generation += 1
         self._memory.clear()
         self._unknown.clear()
@@ -230,7 +239,7 @@ class KnownRules:
         self.state = state
         self._copied(lambda kept: kept.begin(state), None)
 
-    def _news_of(self, answer: LookupAnswer) -> list[FoundProperty]:
+    def _news_of(self, answer: LookupAnswer[T]) -> list[FoundProperty[T]]:
         """What of an answer is not older than what is known; another database begins all anew."""
         if self.state is None or answer.database_id != self.state.database_id:
             self._begin(answer)
@@ -241,34 +250,34 @@ class KnownRules:
             and answer.position >= (self._memory.as_of(one.owner.property_id) or 0)
         ]
 
-    def _has_changed(self, one: Id, answer: LookupAnswer) -> bool:
+    def _has_changed(self, one: Id, answer: LookupAnswer[T]) -> bool:
         """Whether it may have changed since the answer, as far as the feed has told."""
         return answer.position < max(self._changed.get(one, 0), self._complete_from)
 
     def _left(
-        self, asked: list[U], found: set[U], late: set[U], answer: LookupAnswer
+        self, asked: list[U], found: set[U], late: set[U], answer: LookupAnswer[T]
     ) -> tuple[list[U], list[U]]:
         """What was asked for and is not found: what is to be asked again, and what is not there."""
         left = [one for one in asked if one not in found]
         again = [one for one in left if one in late or self._has_changed(one, answer)]
         return again, [one for one in left if one not in set(again)]
 
-    def _load(self, taken: list[FoundProperty], position: int) -> pl.DataFrame:
+    def _load(self, taken: list[FoundProperty[T]], position: int) -> R:
         return self._put([(one, position) for one in taken])
 
-    def _put(self, properties: list[tuple[FoundProperty, int]]) -> pl.DataFrame:
+    def _put(self, properties: list[tuple[FoundProperty[T], int]]) -> R:
         for found, _ in properties:
             self._unknown.discard(found.owner.property_id)
             for one in found.owner.measurement_ids:
                 self._unknown.discard(one)
         return self._memory.put(properties)
 
-    def _recall(self, ids: Sequence[Id]) -> pl.DataFrame | None:
+    def _recall(self, ids: Sequence[Id]) -> R | None:
         """Load what of ``ids`` is in the copy on disk; the rows."""
         found = []
         for one in self._stored(ids):
             try:
-                owner = decode_properties(one.document)[0]
+                owner = self._read(one.document)
             except InvalidPropertyError:  # another version of the code wrote it
                 continue
             found.append((FoundProperty(owner, one.document), one.as_of))
@@ -287,14 +296,14 @@ class KnownRules:
         nothing: list[StoredProperty] = []
         return self._copied(find, nothing)
 
-    def _write(self, taken: list[FoundProperty], position: int) -> None:
+    def _write(self, taken: list[FoundProperty[T]], position: int) -> None:
         stored = [
             StoredProperty(one.owner.property_id, position, one.document, one.owner.measurement_ids)
             for one in taken
         ]
         self._copied(lambda kept: kept.write(stored, self._memory) if stored else None, None)
 
-    def _copied(self, call: Callable[[RulesCopy], T], default: T) -> T:
+    def _copied(self, call: Callable[[RulesCopy], A], default: A) -> A:
         """What the copy says; ``default`` where there is none, or none any more."""
         if self._copy is None:
             return default
@@ -311,10 +320,3 @@ class KnownRules:
 def _valid_through(answered_at: int) -> int:
     # A change may have been saved within the same microsecond, after the answer.
     return answered_at + RULES_DELAY_SECONDS * 1_000_000 - 1
-
-
-def _those_asked(rows: pl.DataFrame, asked: list[str]) -> tuple[pl.DataFrame, set[str]]:
-    """The rows of the ids asked for, and these ids."""
-    wanted = pl.Series(asked, dtype=pl.String).implode()
-    rows = rows.filter(pl.col("measurement_id").is_in(wanted))
-    return rows, set(rows.get_column("measurement_id"))

@@ -1,5 +1,5 @@
-"""Properties in memory: those used last, as documents and as compiled rows; and ids that do not
-exist. Calls are the caller's to serialise."""
+"""Properties in memory: those used last, as documents and as compiled rows. Calls are the
+caller's to serialise."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,18 +8,13 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from stores.rules_cache.documents import decode_properties
+from stores.rules_cache.documents import decode_property
 from stores.rules_cache.feed_messages import FoundProperty
+from stores.rules_cache.ids import Id
 from stores.rules_cache.rule_rows import RuleRows
-from stores.rules_cache.stream_documents import MEASUREMENT_ID
 from tallymark.properties import Property, properties_frame
 
-MAX_UNKNOWN: Final = 100_000
 _DECODED: Final = 1_000
-
-
-Id = str | int
-"""A measurement id or a property id."""
 
 
 class _Entry(NamedTuple):
@@ -70,7 +65,15 @@ class RuleMemory:
         frame, numbers = self._rows.find(measurement_ids)
         return lambda: frame[numbers], left
 
-    def put(self, properties: Sequence[tuple[FoundProperty, int]]) -> pl.DataFrame:
+    def those_asked(
+        self, rows: pl.DataFrame, asked: Sequence[str]
+    ) -> tuple[pl.DataFrame, set[str]]:
+        """Of rows that were put those of the ids asked for, and these ids."""
+        wanted = pl.Series(asked, dtype=pl.String).implode()
+        rows = rows.filter(pl.col("measurement_id").is_in(wanted))
+        return rows, set(rows.get_column("measurement_id"))
+
+    def put(self, properties: Sequence[tuple[FoundProperty[Property], int]]) -> pl.DataFrame:
         """Hold properties, each as of a position, instead of what is held of them; their rows."""
         rows = properties_frame(found.owner for found, _ in properties)
         for found, as_of in properties:
@@ -103,43 +106,4 @@ class RuleMemory:
         self._rows.clear()
 
 
-class UnknownIds:
-    """Ids that were said not to exist, remembered for ``seconds``, ``MAX_UNKNOWN`` at most.
-
-    Args:
-        clock: Monotonic seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._until: OrderedDict[Id, float] = OrderedDict()
-
-    def __contains__(self, one: Id) -> bool:
-        """Whether it need not be asked for: it cannot be an id, or was said not to exist."""
-        if isinstance(one, str) and not MEASUREMENT_ID.fullmatch(one):
-            return True
-        until = self._until.get(one)
-        return until is not None and self._clock() < until
-
-    def add(self, ids: Iterable[Id]) -> None:
-        """They do not exist."""
-        until = self._clock() + self._seconds
-        for one in ids:
-            self._until[one] = until
-            self._until.move_to_end(one)
-        while len(self._until) > MAX_UNKNOWN:
-            self._until.popitem(last=False)
-
-    def discard(self, one: Id) -> None:
-        """It may exist."""
-        self._until.pop(one, None)
-
-    def clear(self) -> None:
-        """Any may exist."""
-        self._until.clear()
-
-
-@lru_cache(maxsize=_DECODED)
-def _decoded(document: bytes) -> Property:
-    return decode_properties(document)[0]
+_decoded: Final = lru_cache(maxsize=_DECODED)(decode_property)

@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from stores.rules_cache.ids import MEASUREMENT_ID
 from stores.rules_cache.problems import list_problems, text_problems
 from tallymark.problems import Problem
 from tallymark.properties import DataStream, HashedKey
 
-MEASUREMENT_ID: Final = re.compile(r"G-[A-Z0-9]{10}")
 _LABEL: Final = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 HOSTS_ALLOWED: Final = (

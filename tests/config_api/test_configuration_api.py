@@ -14,7 +14,7 @@ from config_api.access import NEEDS, Role, Scope
 from config_api.calls import About, Call
 from config_api.endpoints import CALLS
 from stores.rules_cache.documents import decode_properties
-from tallymark.properties import RULES_DELAY_SECONDS
+from tallymark.rules_delay import RULES_DELAY_SECONDS
 from tallymark.slots import HOUR_US
 from tests.config_api.api import Api, running_api
 

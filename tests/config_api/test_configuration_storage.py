@@ -37,7 +37,8 @@ from config_api.property_rows import all_rows, looked_up
 from config_api.tables import PROPERTIES
 from config_api.transaction import COMMIT_SECONDS, Transaction
 from stores.rules_cache.documents import decode_properties
-from tallymark.properties import RULES_DELAY_SECONDS, SINCE_EVER, Property
+from tallymark.properties import SINCE_EVER, Property
+from tallymark.rules_delay import RULES_DELAY_SECONDS
 from tests.config_api.conftest import ACTOR, NOW, SECOND
 
 

@@ -3,6 +3,7 @@
 from flask.testing import FlaskClient
 
 from report_api.app import create_app
+from stores.rules_cache.documents import decode_property
 from stores.rules_cache.feed import FeedRulesCache
 from stores.rules_cache.feed_client import FeedClient
 from stores.wide_rows.port import WideRows
@@ -16,7 +17,9 @@ def test_a_property_that_cannot_be_asked_for_is_not_refused_but_put_off(
     shop: Shop, store: WideRows, tmp_path
 ):
     with serving() as service:
-        cache = FeedRulesCache(FeedClient(service.url, key_file(tmp_path)), None, IMPATIENT)
+        cache = FeedRulesCache(
+            FeedClient(service.url, key_file(tmp_path), decode_property), None, IMPATIENT
+        )
         app = create_app(wide_rows=store, rules_cache=cache, now_us=lambda: shop.now_us)
         known, unknown = property_of(1).property_id, property_of(2).property_id
         with service.writing() as database:

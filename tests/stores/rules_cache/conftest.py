@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stores.rules_cache.documents import encode_properties
+from stores.rules_cache.documents import decode_property, encode_properties
 from stores.rules_cache.feed import FeedRulesCache
 from stores.rules_cache.feed_client import FeedClient
 from stores.rules_cache.feed_follower import FollowSettings
@@ -71,7 +71,7 @@ def follow(server: FeedServer, key: Path, tmp_path: Path) -> Iterator[Follows]:
         settings: FollowSettings = SETTINGS, *, is_kept: bool = False, most: int = 1_000
     ) -> FeedRulesCache:
         copy = take_copy(tmp_path / "copies", "test", max_properties=most) if is_kept else None
-        cache = FeedRulesCache(FeedClient(server.url, key), copy, settings)
+        cache = FeedRulesCache(FeedClient(server.url, key, decode_property), copy, settings)
         opened.append(cache)
         return cache
 

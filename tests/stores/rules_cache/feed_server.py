@@ -19,8 +19,9 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from stores.rules_cache.documents import encode_properties
-from tallymark.properties import RULES_DELAY_SECONDS, DataStream, Property, RulesVersion
+from tallymark.properties import DataStream, Property, RulesVersion
 from tallymark.rule_documents import Rules
+from tallymark.rules_delay import RULES_DELAY_SECONDS
 
 KEY = "feed-key-of-a-test"
 DELAY_US = RULES_DELAY_SECONDS * 1_000_000

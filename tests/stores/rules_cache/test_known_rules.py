@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from stores.rules_cache import known_rules
+from stores.rules_cache.documents import decode_property
 from stores.rules_cache.feed_messages import FeedAnswer, decode_feed, decode_lookup
 from stores.rules_cache.known_rules import KnownRules
+from stores.rules_cache.rule_memory import RuleMemory
 from stores.rules_cache.rules_copy import RulesCopy
 from tallymark.properties import DataStream, properties_frame
 from tests.stores.rules_cache.feed_server import (
@@ -79,7 +81,11 @@ class Following(RuleBasedStateMachine):
             else None
         )
         return KnownRules(
-            copy, clock=lambda: self.now, max_properties=self.max_properties, unknown_seconds=10
+            RuleMemory(self.max_properties),
+            copy,
+            read=decode_property,
+            clock=lambda: self.now,
+            unknown_seconds=10,
         )
 
     def teardown(self) -> None:
@@ -151,7 +157,7 @@ class Following(RuleBasedStateMachine):
         if not self.lookups:
             return
         lookup = self.lookups.pop(luck % len(self.lookups))
-        answer = decode_lookup(lookup.answer)
+        answer = decode_lookup(lookup.answer, decode_property)
         if lookup.names:
             self.known.take(lookup.names, answer, lookup.generation)
         else:
@@ -178,14 +184,16 @@ class Following(RuleBasedStateMachine):
         except OutOfRangeError:
             state = None
         if state is None or decode_feed(content, state.position).database_id != state.database_id:
-            self.known.begin(decode_lookup(self.service.lookup([], [])), generation)
+            self.known.begin(
+                decode_lookup(self.service.lookup([], []), decode_property), generation
+            )
         else:
             self.turn = Turn(generation, decode_feed(content, state.position))
             self.turn.is_complete = self.turn.answer.position == self.service.position
 
     def move_on(self) -> None:
         turn, self.turn = self.turn, None
-        renewal = decode_lookup(turn.renewal)
+        renewal = decode_lookup(turn.renewal, decode_property)
         again = self.known.take_properties(turn.stale, renewal, turn.generation, is_refresh=True)
         if not again:
             answered_at = turn.answer.answered_at if turn.is_complete else None

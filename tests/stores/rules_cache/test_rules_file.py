@@ -5,7 +5,8 @@ import pytest
 
 from stores.rules_cache.file import FileRulesCache
 from stores.rules_cache.problems import InvalidPropertyError
-from tallymark.properties import PROPERTY_SCHEMA, RULES_DELAY_SECONDS
+from tallymark.properties import PROPERTY_SCHEMA
+from tallymark.rules_delay import RULES_DELAY_SECONDS
 from tests.property_files import create_property
 
 
