@@ -16,7 +16,7 @@ from report_api import errors
 from report_api.errors import ApiError
 from report_api.metrics import CONTENT_TYPE, ReportMetrics
 from report_api.overview import overview_document
-from report_api.reader import Answer, ReportReader
+from report_api.reader import Answer, ReportReader, rules_at
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.port import Objects
 from stores.live_audits import AuditNotes
@@ -25,6 +25,7 @@ from stores.rules_cache.port import RulesCache, RulesUnavailableError
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark.hit_names import HitName, HitNameError
 from tallymark.properties import Property, secret_hash
+from tallymark.report_names import names_of
 from tallymark.reports import InvalidRequestError
 from tallymark.reports.catalogue import metadata_document
 from tallymark.reports.serving import Freshness
@@ -134,7 +135,9 @@ def batch_run_reports(property_id: str) -> Response:
 @routes.get("/v1beta/properties/<property_id>/metadata")
 def metadata(property_id: str) -> Response:
     """The names that reports can ask for."""
-    return _document(metadata_document(_authorised(property_id).property_id))
+    owner = _authorised(property_id)
+    names = names_of(rules_at(owner, _parts().now_us()))
+    return _document(metadata_document(owner.property_id, names))
 
 
 @routes.get("/v1/properties/<property_id>/overview")

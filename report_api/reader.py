@@ -10,6 +10,7 @@ from stores.wide_rows.port import WideRows
 from tallymark.day_cells import publications
 from tallymark.metrics import TOTALS
 from tallymark.properties import Property
+from tallymark.report_names import names_of
 from tallymark.reports import answer, parse_request, plan, response_document
 from tallymark.reports.recent import MINUTE_COLUMNS, MINUTE_ROLLUP, Recent, recent, slots_span
 from tallymark.reports.serving import Freshness, Pointers
@@ -60,7 +61,11 @@ class ReportReader:
         now_us = self._now_us()
         rules = rules_at(owner, now_us)
         parsed = parse_request(
-            request, now_us=now_us, time_zone=rules.time_zone, currency=rules.currency
+            request,
+            now_us=now_us,
+            time_zone=rules.time_zone,
+            currency=rules.currency,
+            names=names_of(rules),
         )
         planned = plan(parsed, owner.property_id)
         pointers = pointers or self.pointers(owner.property_id)

@@ -33,6 +33,7 @@ class Dimension:
         keys: Rollup keys it is made of; none for a dimension of time.
         value: Its text, computed from the key columns or from ``LOCAL``.
         is_by_hour: Whether it tells the hours of a day apart.
+        is_custom: Whether a property's rules have defined it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Dimension:
     value: Callable[[], pl.Expr]
 
     is_by_hour: bool = False
+    is_custom: bool = False
 
     @property
     def is_time(self) -> bool:
@@ -62,6 +64,7 @@ class Metric:
         less: A measure that is taken off.
         per: A measure that is divided by; nothing counted per nothing is 0.
         scale: How many units of the measure make one of the metric.
+        is_custom: Whether a property's rules have defined it.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Metric:
     less: str = ""
     per: str = ""
     scale: int = 1
+    is_custom: bool = False
 
     @property
     def measures(self) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from tallymark.metrics import DIMENSIONS, METRICS, Dimension, Metric
+from tallymark.metrics import Dimension, Metric
+from tallymark.report_names import STANDARD, ReportNames
 from tallymark.reports.dates import DateRange, read_date_ranges
 from tallymark.reports.fields import Reader, normalised
 from tallymark.reports.filters import NUMERIC_KINDS, Filter, read_filter
@@ -45,6 +46,7 @@ class ReportRequest:
         invisible: Names of metrics that only filters and orders use.
         date_ranges: One to four.
         dimension_filter: Which rows of the rollup count.
+        filter_dimensions: The dimensions that it needs.
         metric_filter: Which rows of the report are kept.
         order_bys: How rows are sorted.
         offset: How many rows are left out in front.
@@ -60,6 +62,7 @@ class ReportRequest:
     invisible: frozenset[str] = frozenset()
     date_ranges: tuple[DateRange, ...]
     dimension_filter: Filter | None = None
+    filter_dimensions: tuple[Dimension, ...] = ()
     metric_filter: Filter | None = None
     order_bys: tuple[OrderBy, ...] = ()
     offset: int = 0
@@ -69,15 +72,15 @@ class ReportRequest:
     time_zone: str
     currency: str
 
-    @property
-    def filter_dimensions(self) -> tuple[Dimension, ...]:
-        """The dimensions that the dimension filter needs."""
-        if self.dimension_filter is None:
-            return ()
-        return tuple(DIMENSIONS[name] for name in dict.fromkeys(self.dimension_filter.fields()))
 
-
-def parse_request(document: Any, *, now_us: int, time_zone: str, currency: str) -> ReportRequest:
+def parse_request(
+    document: Any,
+    *,
+    now_us: int,
+    time_zone: str,
+    currency: str,
+    names: ReportNames = STANDARD,
+) -> ReportRequest:
     """Check a request.
 
     Args:
@@ -85,6 +88,7 @@ def parse_request(document: Any, *, now_us: int, time_zone: str, currency: str) 
         now_us: UTC µs, what "today" refers to.
         time_zone: Of the property.
         currency: Of the property.
+        names: What the property may ask for.
 
     Raises:
         InvalidRequestError: with all that is wrong.
@@ -95,16 +99,18 @@ def parse_request(document: Any, *, now_us: int, time_zone: str, currency: str) 
     for name in _NOT_SERVED:
         if name in reader.content:
             reader.complain(f"{name} is not served")
-    dimensions = _read_names(reader, "dimensions", DIMENSIONS, MAX_DIMENSIONS)
-    metrics = _read_names(reader, "metrics", METRICS, MAX_METRICS)
+    dimensions = _read_names(reader, "dimensions", names.dimensions, MAX_DIMENSIONS)
+    metrics = _read_names(reader, "metrics", names.metrics, MAX_METRICS)
     if not (dimensions or metrics or problems):
         reader.complain("expected at least one dimension or metric")
+    dimension_filter, filter_dimensions = _read_dimension_filter(reader, names)
     request = ReportRequest(
         dimensions=dimensions,
         metrics=metrics,
         invisible=_read_invisible(reader),
         date_ranges=read_date_ranges(reader, now_us, time_zone),
-        dimension_filter=_read_dimension_filter(reader),
+        dimension_filter=dimension_filter,
+        filter_dimensions=filter_dimensions,
         metric_filter=_read_metric_filter(reader, metrics),
         order_bys=_read_orders(reader, dimensions, metrics),
         offset=_read_offset(reader),
@@ -154,12 +160,17 @@ def _read_invisible(request: Reader) -> frozenset[str]:
     )
 
 
-def _read_dimension_filter(request: Reader) -> Filter | None:
+def _read_dimension_filter(
+    request: Reader, names: ReportNames
+) -> tuple[Filter | None, tuple[Dimension, ...]]:
     found = read_filter(request.object("dimensionFilter"))
-    unknown = [name for name in (found.fields() if found else ()) if name not in DIMENSIONS]
+    fields = dict.fromkeys(found.fields() if found else ())
+    unknown = [name for name in fields if name not in names.dimensions]
     for name in unknown:
         request.complain(f"dimensionFilter: Field {name:.100} is not a valid dimension")
-    return None if unknown else found
+    if unknown:
+        return None, ()
+    return found, tuple(names.dimensions[name] for name in fields)
 
 
 def _read_metric_filter(request: Reader, metrics: tuple[Metric, ...]) -> Filter | None:

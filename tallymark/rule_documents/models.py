@@ -65,6 +65,8 @@ def _fits(pattern: str, allowed: str, most: int) -> tuple[Any, ...]:
 _LABEL: Final = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+"""What people call something; as long as in GA4."""
 AnyText = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Pattern = Annotated[Text, AfterValidator(_pattern)]
 EventName = Annotated[

@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails
 
 from tallymark.exchange_rates import MAX_RATE, RATE_PLACES
 from tallymark.problems import Problem
+from tallymark.rule_documents.channel_groups import MAX_CHANNEL_GROUPS, ChannelGroup
 from tallymark.rule_documents.conditions import Condition
 from tallymark.rule_documents.models import (
     MAX_LIST,
@@ -152,6 +153,7 @@ class Rules(RuleModel):
         created_events: Events that are counted beside others.
         filters: Hits that do not count; the first that applies is told.
         key_events: Names of events, or events with more to say.
+        channel_groups: What reports call sources, in groupings of the property's own.
     """
 
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
@@ -169,12 +171,14 @@ class Rules(RuleModel):
     key_events: tuple[Annotated[KeyEvent, BeforeValidator(_named)], ...] = Field(
         default=(KeyEvent(event="purchase"),), max_length=MAX_KEY_EVENTS
     )
+    channel_groups: tuple[ChannelGroup, ...] = Field(default=(), max_length=MAX_CHANNEL_GROUPS)
 
     @model_validator(mode="after")
     def _repeats_nothing(self) -> "Rules":
         _unique("filters", self.filters, lambda each: each.name)
         _unique("key_events", self.key_events, lambda each: each.event)
         _unique("exchange_rates", self.exchange_rates, lambda each: (each.currency, each.since))
+        _unique("channel_groups", self.channel_groups, lambda each: each.name)
         return self
 
     @cached_property

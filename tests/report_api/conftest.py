@@ -32,6 +32,17 @@ from tests.tallymark.report_cells import rows_of
 NASTY = "/<script>alert(1)</script>"
 """A path as an attacker would send it."""
 
+OWN_RULES: dict[str, object] = {
+    "channel_groups": [
+        {
+            "name": "own",
+            "title": "Ours",
+            "channels": [{"name": "Search", "when": {"field": "medium", "is": "organic"}}],
+        }
+    ]
+}
+"""What the property of the server has defined for its reports."""
+
 
 @dataclass(frozen=True)
 class Shop:
@@ -52,10 +63,10 @@ class Shop:
         return self.data_dir / "wide_rows.sqlite"
 
 
-def make_shop(data_dir: Path, now_us: int, name: str = "Shop") -> Shop:
+def make_shop(data_dir: Path, now_us: int, name: str = "Shop", **rules: object) -> Shop:
     """A property without any cells; the store serves ``live-1``."""
     rules_path = data_dir / "rules" / "properties.json"
-    made = create_property(rules_path, name=name, random_bytes=os.urandom, currency="EUR")
+    made = create_property(rules_path, name=name, random_bytes=os.urandom, currency="EUR", **rules)
     store = SqliteWideRows(data_dir / "wide_rows.sqlite")
     store.compare_and_set(
         POINTER_MAP_KEY,
@@ -167,7 +178,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """Granian with a store of cells of now."""
-    made = make_shop(tmp_path, now_us=time.time_ns() // 1000)
+    made = make_shop(tmp_path, now_us=time.time_ns() // 1000, **OWN_RULES)
     fill(made)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -114,3 +114,18 @@ def test_reports_filters_orders_totals_and_errors(server: Server) -> None:
         client.run_report(request_of(server, "eventName", "sessions"))
     with pytest.raises(exceptions.Forbidden):
         client_of(server, "wrong").run_report(request)
+
+
+def test_what_a_property_has_defined_is_named_and_reported(server: Server) -> None:
+    client = client_of(server, server.shop.read_key)
+    metadata = client.get_metadata(name=f"properties/{server.shop.property_id}/metadata")
+    custom = {
+        field.api_name: field.ui_name for field in metadata.dimensions if field.custom_definition
+    }
+    assert custom == {
+        "sessionCustomChannelGroup:own": "Session Ours",
+        "firstUserCustomChannelGroup:own": "First user Ours",
+    }
+
+    request = request_of(server, "sessionCustomChannelGroup:own", "sessions totalUsers")
+    assert rows_of(client.run_report(request)) == [("Search", "2", "2"), ("Unassigned", "1", "1")]

@@ -9,6 +9,7 @@ from tallymark.cells import SLOT_COLUMNS, encode
 from tallymark.decoded_cells import DecodedCells, decode
 from tallymark.metrics import TOTALS
 from tallymark.pointer_map import PointerMap
+from tallymark.report_names import STANDARD, ReportNames
 from tallymark.reports import answer, parse_request, plan, response_document
 from tallymark.reports.serving import Pointers, served_cells
 from tallymark.rollups import BY_NAME, Rollup
@@ -67,6 +68,7 @@ def report_of(
     *,
     totals: Sequence[Row] = (),
     time_zone: str = "UTC",
+    names: ReportNames = STANDARD,
 ) -> dict[str, Any]:
     """The response to a request from the rows of the rollup that it is planned for."""
     parsed = parse_request(
@@ -74,6 +76,7 @@ def report_of(
         now_us=NOON_US,
         time_zone=time_zone,
         currency="EUR",
+        names=names,
     )
     planned = plan(parsed, PROPERTY_ID)
 

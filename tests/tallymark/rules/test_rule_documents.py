@@ -56,7 +56,25 @@ WHOLE: dict[str, Any] = {
         {"event": "purchase"},
         {"event": "sign_up", "when": {"field": "source", "is_set": True}},
     ],
+    "channel_groups": [
+        {
+            "name": "partners",
+            "title": "Partners",
+            "channels": [
+                {"name": "Resellers", "when": {"field": "source", "ends_with": ".example"}},
+                {"name": "Post", "when": {"field": "channel", "in": ["Email", "SMS"]}},
+            ],
+        }
+    ],
 }
+
+
+CHANNEL = {"name": "A", "when": {"field": "source", "is": "a"}}
+
+
+def channels(*channels: dict[str, Any]) -> dict[str, Any]:
+    """A document of one channel group."""
+    return {"channel_groups": [{"name": "own", "channels": list(channels)}]}
 
 
 def problems_of(document: object) -> list[tuple[str, str]]:
@@ -189,6 +207,22 @@ PATTERN = "a regular expression without look-around"
             },
             "rewrites[0].when",
             "fields that a hit is sent with",
+        ),
+        (
+            channels({"name": "A", "when": {"field": "host", "is": "a"}}),
+            "channel_groups[0].channels[0].when",
+            "source, medium, campaign, channel (the default channel; groups do not refer to each",
+        ),
+        (
+            channels(CHANNEL, CHANNEL),
+            "channel_groups[0]",
+            "channels: each of them once (any joins conditions); given more often: A",
+        ),
+        (channels(), "channel_groups[0].channels", "at least 1 item"),
+        (
+            {"channel_groups": 2 * channels(CHANNEL)["channel_groups"]},
+            "document",
+            "channel_groups: each of them once",
         ),
     ],
 )
