@@ -16,6 +16,11 @@ ITEM: Final = pl.Struct(
 )
 """An item of an event. ``index`` is its place in the list that it was shown in, 0 where none is."""
 
+DO_NOT_TRACK: Final = "do_not_track"
+GLOBAL_PRIVACY_CONTROL: Final = "global_privacy_control"
+ANALYTICS_DENIED: Final = "analytics_storage=denied"
+"""Marks of a hit's ``consent``, see ``protocols.consent``, that a property may act on."""
+
 HIT_SCHEMA: Final = pl.Schema(
     {
         "hit_id": pl.String(),  # request id, "-", four-digit index within the request
@@ -25,8 +30,9 @@ HIT_SCHEMA: Final = pl.Schema(
         "measurement_id": pl.String(),
         "property_id": pl.Int64(),
         "client_id": pl.String(),
-        "client_hash": pl.UInt64(),  # xxh3-64 of the raw client id, before rules
+        "client_hash": pl.UInt64(),  # xxh3-64 of the client id
         "user_id": pl.String(),
+        "consent": pl.String(),  # marks, see ``protocols.consent``; "" if nothing was said
         "event_name": pl.String(),
         "opens_session": pl.Boolean(),
         "client_session_id": pl.String(),  # the client's own session number; a fact, not used

@@ -21,6 +21,10 @@ from tallymark.rules import OTHER_HOST, RULED
 EXCLUSIONS: Final = {
     BOT: "its user agent is that of a crawler",
     OTHER_HOST: "its page is on a host that its property does not allow",
+    "consent_denied": "its visitor denied consent to analytics, which its property excludes",
+    "do_not_track": "its browser sends Do Not Track, which its property excludes",
+    "global_privacy_control": "its browser sends Global Privacy Control, which its property "
+    "excludes",
     "too_old": "it was received more than 72 hours after it happened",
 }
 """Why a filter tags a hit; what is tagged is kept and not counted."""

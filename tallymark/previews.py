@@ -17,6 +17,7 @@ from tallymark.processing import process_requests
 from tallymark.properties import Property, RulesVersion, properties_frame
 from tallymark.protocols import decode
 from tallymark.rule_documents import Rules
+from tallymark.rule_documents.privacy import MARKS
 from tallymark.rule_documents.rewrites import REWRITTEN
 from tallymark.rules import claimed
 from tallymark.rules.rewriting import is_created, rewritings
@@ -28,8 +29,9 @@ MAX_EXAMPLES: Final = 20
 MAX_ALIKE: Final = 3
 """Examples that differ in the same columns."""
 SHOWN: Final = (
-    "event_name", "host", "path", "page_query", "title", "referrer", "user_id", "source", "medium",
-    "campaign", "channel", "is_key_event", "value_micros", "excluded_by",
+    "event_name", "host", "path", "page_query", "title", "referrer", "client_id", "user_id",
+    "country", "source", "medium", "campaign", "channel", "is_key_event", "value_micros",
+    "excluded_by",
 )  # fmt: skip
 """Columns of hits that rules may change, as examples show them."""
 
@@ -90,6 +92,7 @@ def preview(requests: pl.DataFrame, owner: Property, draft: Rules) -> Preview:
         changed_hits=changed.height,
         metrics={name: (old, new) for (name, old), new in totals},
         rules=[
+            *_consent(after, draft),
             *_rewrites(requests, drafted, draft),
             *_created(after, draft),
             *_filters(after, draft),
@@ -121,6 +124,18 @@ def headline(hits: pl.DataFrame) -> dict[str, int]:
         "revenue_micros": int(joined.get_column("value_micros").sum()),
         "excluded_hits": hits.height - counting.height,
     }
+
+
+def _consent(after: pl.DataFrame, draft: Rules) -> list[dict[str, Any]]:
+    marks = after.get_column("consent").str.split(" ")
+    return [
+        {
+            "where": f"consent.{each.name}",
+            "name": each.answer,
+            "hits": marks.list.contains(MARKS[each.name]).sum(),
+        }
+        for each in draft.consent.answers
+    ]
 
 
 def _rewrites(requests: pl.DataFrame, owner: Property, draft: Rules) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from tallymark.hits import request_id_of
 from tallymark.protocols import decode
 from tallymark.rules import Claimed, claimed, judged, rewritten
 from tallymark.rules.parameters import with_params_asked_for
+from tallymark.rules.privacy import with_privacy
 
 ENRICHMENTS: Final[tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = (
     with_sources,
@@ -66,7 +67,7 @@ def process_requests(
     properties = properties_of(measurement_ids)
     owned = claim(decoded.hits, properties)
     hits = owned.hits if with_params else with_params_asked_for(owned.hits, requests)
-    changed = rewritten(hits)
+    changed = rewritten(with_privacy(hits))
     ruled = judged(enrich(changed), properties)
     refused = pl.concat([owned.rejected, ruled.doubted])
     letters = [decoded.dead_letters, dead_letters(refused, requests, "rules")]

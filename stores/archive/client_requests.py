@@ -10,6 +10,7 @@ from stores.archive.port import Objects
 from stores.archive.raw_hours import RAW_SCHEMA, RawHour
 from tallymark.replays import Span
 from tallymark.requests import requests_naming
+from tallymark.rules.privacy import ANONYMOUS
 
 MOST_KEPT: Final = 50_000
 """Requests that may be those of the clients; more are not kept in memory."""
@@ -62,8 +63,9 @@ def client_requests(
 
 def _is_of(client_ids: Collection[str]) -> pl.Expr:
     """Whether a request may hold a hit of a client. Ids that can be written in several ways, as
-    those with a space, are not looked for as text: what each request holds is found out later."""
-    if not all(_PLAIN.fullmatch(client_id) for client_id in client_ids):
+    those with a space, or that rules have made are not looked for as text: what each request holds
+    is found out later."""
+    if any(one.startswith(ANONYMOUS) or not _PLAIN.fullmatch(one) for one in client_ids):
         return pl.lit(value=True)
     visitors = [one.removeprefix(_VISITOR) for one in client_ids if one.startswith(_VISITOR)]
     texts = [pl.col(column).str.contains_any(list(client_ids)) for column in ("query", "body")]

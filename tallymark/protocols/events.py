@@ -11,6 +11,7 @@ from tallymark.dead_letters import REJECTION_SCHEMA
 from tallymark.distinct import mapped, with_looked_up
 from tallymark.hits import HIT_SCHEMA, ITEM, PARAM
 from tallymark.protocol_limits import MAX_AGE_US
+from tallymark.protocols.consent import with_signals
 from tallymark.protocols.pages import pages
 
 EVENT_SCHEMA: Final = pl.Schema(
@@ -21,6 +22,7 @@ EVENT_SCHEMA: Final = pl.Schema(
         "measurement_id": pl.String(),
         "client_id": pl.String(),
         "user_id": pl.String(),
+        "consent": pl.String(),  # as the event says, without the browser's signals
         "event_name": pl.String(),
         "opens_session": pl.Boolean(),
         "client_session_id": pl.String(),
@@ -40,6 +42,7 @@ EVENT_SCHEMA: Final = pl.Schema(
         "language": pl.String(),
         "screen_resolution": pl.String(),
         "country": pl.String(),
+        "country_from": pl.String(),  # sender, proxy, network; "" if there is no country
         "user_agent": pl.String(),  # of the client; "" if a server sent the event
         "client_hints": pl.String(),  # parameters or headers, see ``enrichment.client_hints``
         "items": pl.List(ITEM),
@@ -65,10 +68,18 @@ DECODED_SCHEMA: Final = pl.Schema(
         "user_agent": pl.String(),
         "client_hints": pl.String(),
         "ip_network": pl.String(),
+        "visitor_hash": pl.String(),
+        "country_from": pl.String(),
     }
 )  # fmt: skip
 """Columns of decoded hits: those of ``HIT_SCHEMA`` that enrichment and rules do not make, and what
 they read."""
+
+_OF_REQUEST: Final = (
+    "request_id", "has_balancer_id", "received_at", "ip_network", "visitor_hash", "do_not_track",
+    "global_privacy_control",
+)  # fmt: skip
+"""What a hit takes from the request around it."""
 
 TEXT_LIMITS: Final = {
     "client_id": 256, "user_id": 256, "event_name": 100, "client_session_id": 64, "host": 255,
@@ -131,12 +142,17 @@ def hits_of(events: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
         events: ``EVENT_SCHEMA``, each with a measurement id, a client id and a name.
         requests: All requests, in the order that ``request_row`` counts.
     """
-    owners = requests.select("request_id", "has_balancer_id", "received_at", "ip_network")
+    owners = requests.select(_OF_REQUEST)
     hits = pl.concat([events, owners[events.get_column("request_row")]], how="horizontal")
     hits = with_looked_up(hits, "location", pages).with_columns(
-        _hit_id(), _client_hash(events.get_column("client_id")), event_at=_event_at()
+        _hit_id(), client_hashes(events.get_column("client_id")), event_at=_event_at()
     )
     hits = hits.rename({"value_micros": "event_value_micros"}).with_columns(
+        consent=with_signals(
+            pl.col("consent"),
+            objects=pl.col("do_not_track"),
+            opts_out=pl.col("global_privacy_control"),
+        ),
         excluded_by=pl.when(pl.col("received_at") - pl.col("event_at") > MAX_AGE_US)
         .then(pl.lit("too_old"))
         .otherwise(pl.lit("")),
@@ -149,7 +165,8 @@ def _hit_id() -> pl.Expr:
     return pl.concat_str("request_id", pl.lit("-"), index).alias("hit_id")
 
 
-def _client_hash(client_ids: pl.Series) -> pl.Series:
+def client_hashes(client_ids: pl.Series) -> pl.Series:
+    """``client_hash`` of each client."""
     return mapped(client_ids, _hashes).alias("client_hash")
 
 

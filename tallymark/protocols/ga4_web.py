@@ -5,6 +5,7 @@ from typing import Final
 import polars as pl
 
 from tallymark.enrichment.client_hints import PARAMETERS as HINT_PARAMETERS
+from tallymark.protocols import consent
 from tallymark.protocols.events import DecodedEvents
 from tallymark.protocols.ga4_params import TRANSPORT, with_params_of, without_params
 from tallymark.protocols.known_keys import KnownKeys
@@ -43,7 +44,7 @@ COLUMNS: Final = {
     "screen_resolution": ("sr",),
     **{name: (name,) for name in HINT_PARAMETERS},
     "age_ms": ("_ta",),
-    "consent": ("gcs",),
+    **{name: (name,) for name in consent.PARAMETERS},
 }
 """The parameters that become columns; of several for one column the first that was sent counts."""
 
@@ -69,9 +70,9 @@ def decode(requests: pl.DataFrame, with_params: bool) -> DecodedEvents:
 def _with_meaning(events: pl.DataFrame) -> pl.DataFrame:
     """What the texts of numbers and marks mean."""
     age_ms = pl.col("age_ms").str.to_integer(strict=False).clip(0, MAX_AGE_MS)
-    is_refused = pl.col("consent").is_in(REFUSED)
+    is_refused = pl.col("gcs").is_in(REFUSED)
     is_ignored = pl.col("ignores_referrer").is_in(["1", "true"])
-    return events.with_columns(
+    return consent.with_consent(events).with_columns(
         engagement_ms_of(events.get_column("engagement")).alias("engagement_ms"),
         micros_of(events.get_column("value")).fill_null(0).alias("value_micros"),
         client_id=client_or_visitor(is_refused=is_refused),

@@ -23,6 +23,7 @@ from tallymark.protocol_limits import (
     MAX_USER_PROPERTY_VALUE,
     MAX_VALUE,
 )
+from tallymark.protocols.consent import consent_of_document
 from tallymark.protocols.events import EVENT_SCHEMA
 from tallymark.protocols.ga4_params import with_lists, without_params
 from tallymark.protocols.json_values import (
@@ -42,7 +43,8 @@ _SCALARS: Final = {
 }
 _PLACE: Final = ("request_row", "hit_index", "measurement_id", "sent_at")
 _CLIENT: Final = (
-    "client_id", "user_id", "language", "screen_resolution", "country", "user_agent",
+    "client_id", "user_id", "language", "screen_resolution", "country", "country_from",
+    "user_agent", "consent",
 )  # fmt: skip
 _TEXTS: Final = {
     "location": "page_location", "title": "page_title", "referrer": "page_referrer",
@@ -172,7 +174,8 @@ def _client(document: Document) -> tuple[object, ...]:
             *(text_of(device.get(name)) for name in ("browser", "operating_system", "category"))
         )
     ids = document.get("client_id"), document.get("user_id")
-    return (*ids, language, screen_resolution, country, user_agent)
+    origin, consent = "sender" if country else "", consent_of_document(document)
+    return (*ids, language, screen_resolution, country, origin, user_agent, consent)
 
 
 def _entries(pairs: Sequence[tuple[int, str, object]], max_value: int) -> pl.DataFrame:

@@ -40,7 +40,7 @@ class Payloads:
 
     def columns(self, columns: Mapping[str, tuple[str, ...]]) -> pl.DataFrame:
         """A row a payload: ``request_row`` (of ``requests``), ``hit_index``, ``REQUEST_FACTS``,
-        ``country``, and the text of each of ``columns``, "" where it was not sent.
+        ``country``, ``country_from``, and the text of each of ``columns``, "" where none was sent.
 
         Args:
             columns: The keys of a column; the first of them that was sent counts.
@@ -55,7 +55,8 @@ class Payloads:
             )
             for column, names in columns.items()
         }
-        facts = self.requests.select(*REQUEST_FACTS, _country(self.requests))[self.owners]
+        country = _country(self.requests)
+        facts = self.requests.select(*REQUEST_FACTS, *country)[self.owners]
         return pl.concat([pl.DataFrame(texts), facts], how="horizontal").with_columns(
             request_row=self.owners, hit_index=self.indices
         )
@@ -115,12 +116,16 @@ def payloads_of(
     )
 
 
-def _country(requests: pl.DataFrame) -> pl.Series:
-    """As a trusted proxy has found it, else as the network says."""
+def _country(requests: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """``country`` as a trusted proxy has found it, else as the network says, and ``country_from``:
+    which of them."""
     hints = requests.get_column("country_hint").alias("country")
-    if (hints != "").all():
-        return hints
-    return hints.zip_with(hints != "", countries_of(requests.get_column("ip_network")))
+    is_hint = hints != ""
+    if is_hint.all():
+        return hints, pl.Series("country_from", ["proxy"]).new_from_index(0, len(hints))
+    country = hints.zip_with(is_hint, countries_of(requests.get_column("ip_network")))
+    origin = pl.when(is_hint).then(pl.lit("proxy")).when(country != "").then(pl.lit("network"))
+    return country, pl.select(country_from=origin.otherwise(pl.lit(""))).to_series()
 
 
 def client_or_visitor(*, is_refused: pl.Expr | None = None) -> pl.Expr:

@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from tallymark.protocol_limits import MAX_PAYLOADS
+from tallymark.protocols import consent
 from tallymark.protocols.events import DecodedEvents
 from tallymark.protocols.ga4_params import without_params
 from tallymark.protocols.known_keys import KnownKeys
@@ -50,6 +51,7 @@ COLUMNS: Final = {
     "queue_ms": ("qt",),
     "sent_user_agent": ("ua",),
     "geo_id": ("geoid",),
+    **{name: (name,) for name in consent.PARAMETERS},
 }
 """The parameters that become columns."""
 
@@ -106,8 +108,9 @@ def _with_meaning(sent: pl.DataFrame) -> pl.DataFrame:
     queue_ms = pl.col("queue_ms").str.to_integer(strict=False)
     waited = queue_ms.is_between(1, MAX_QUEUE_MS)
     country = pl.col("geo_id").str.to_uppercase()
+    names_country = country.str.contains("^[A-Z]{2}$")
     revenue = micros_of(sent.get_column("revenue")).fill_null(0)
-    return sent.with_columns(
+    return consent.with_consent(sent).with_columns(
         revenue.alias("revenue_micros"),
         hit_index=pl.col("hit_index") * 2,
         sent_at=pl.when(waited).then(pl.col("received_at") - queue_ms * 1_000),
@@ -120,7 +123,8 @@ def _with_meaning(sent: pl.DataFrame) -> pl.DataFrame:
         engagement_ms=pl.lit(0, pl.Int64),
         is_first_visit=pl.lit(value=False),
         value_micros=pl.when(pl.col("hit_type") == "transaction").then(revenue).otherwise(0),
-        country=pl.when(country.str.contains("^[A-Z]{2}$")).then(country).otherwise("country"),
+        country=pl.when(names_country).then(country).otherwise("country"),
+        country_from=pl.when(names_country).then(pl.lit("sender")).otherwise("country_from"),
         user_agent=pl.when(pl.col("sent_user_agent") != "")
         .then("sent_user_agent")
         .otherwise("user_agent"),

@@ -12,7 +12,8 @@ from tallymark.protocols.percent import percent_decoded
 TRANSPORT: Final = (
     "v", "tid", "cid", "uid", "t", "dl", "dh", "dp", "dt", "dr", "cs", "cm", "cn", "ck", "cc", "cu",
     "ti", "tr", "ul", "sr", "qt", "ua", "geoid", "ea", "pa", "sa", "z", "a", "_v", "_s", "_u",
-    "_gid", "gtm", "gjid", "jid", "_slc", "ds", "aip", "npa", "vp", "de", "sd", "je", "fl", "sc",
+    "_gid", "gtm", "gjid", "jid", "_slc", "ds", "aip", "npa", "gcs", "gcd", "vp", "de", "sd", "je",
+    "fl", "sc",
 )  # fmt: skip
 """Parameters that are columns of a hit, or are of no interest once it has arrived."""
 

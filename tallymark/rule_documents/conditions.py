@@ -27,7 +27,7 @@ from tallymark.rule_documents.models import (
 SENT_FIELDS: Final = (
     "event_name", "host", "path", "page_query", "title", "referrer", "client_id", "user_id",
     "currency", "transaction_id", "language", "screen_resolution", "country", "network",
-    "user_agent",
+    "user_agent", "consent",
 )  # fmt: skip
 """Texts that are known of a hit as soon as it is decoded."""
 FOUND_FIELDS: Final = (

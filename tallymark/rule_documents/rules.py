@@ -8,7 +8,7 @@ import json
 import re
 import zoneinfo
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -37,6 +37,7 @@ from tallymark.rule_documents.models import (
     RuleModel,
     refuse,
 )
+from tallymark.rule_documents.privacy import EXCLUDED_BY, Consent, IpPolicy
 from tallymark.rule_documents.rewrites import (
     MAX_CREATED,
     MAX_REWRITES,
@@ -48,7 +49,7 @@ MAX_BYTES: Final = 200_000
 """Of a document."""
 MAX_FILTERS: Final = 50
 MAX_KEY_EVENTS: Final = 50
-RESERVED_FILTERS: Final = ("bot", "host", "too_old")
+RESERVED_FILTERS: Final = ("bot", "host", "too_old", *EXCLUDED_BY.values())
 """Names by which ``excluded_by`` tells what needs no rule."""
 
 
@@ -149,6 +150,9 @@ class Rules(RuleModel):
         cross_domain_hosts: Hosts, with their subdomains, that are one site: visitors go from one
             to the other with the client that they are, and none of them is a source.
         exchange_rates: Of currencies that sales are sent in, other than ``currency``.
+        consent: What is done with hits whose visitors refuse or object.
+        ip_policy: What of a visitor's address is used: its ``network``, the ``country_hint`` of a
+            proxy alone, or ``none`` of it.
         rewrites: What is changed of hits, one after the other, before anything is found out.
         created_events: Events that are counted beside others.
         filters: Hits that do not count; the first that applies is told.
@@ -165,6 +169,8 @@ class Rules(RuleModel):
     referral_exclusions: tuple[Host, ...] = Field(default=(), max_length=MAX_LIST)
     cross_domain_hosts: tuple[Host, ...] = Field(default=(), max_length=MAX_LIST)
     exchange_rates: tuple[Rate, ...] = Field(default=(), max_length=5_000)
+    consent: Consent = Consent()
+    ip_policy: IpPolicy = "network"
     rewrites: tuple[Rewrite, ...] = Field(default=(), max_length=MAX_REWRITES)
     created_events: tuple[CreatedEvent, ...] = Field(default=(), max_length=MAX_CREATED)
     filters: tuple[Filter, ...] = Field(default=(), max_length=MAX_FILTERS)
@@ -181,6 +187,27 @@ class Rules(RuleModel):
         _unique("channel_groups", self.channel_groups, lambda each: each.name)
         return self
 
+    @model_validator(mode="after")
+    def _asks_of_no_hidden_network(self) -> "Rules":
+        asking = [
+            f"{name}[{place}]"
+            for name, parts in self._conditioned.items()
+            for place, part in enumerate(parts)
+            if part.when is not None and "network" in part.when.fields
+        ]
+        if asking and self.ip_policy != "network":
+            refuse(
+                f"ip_policy network where a condition asks for networks ({', '.join(asking)}): "
+                f"under {self.ip_policy} it would hold for none"
+            )
+        return self
+
+    @property
+    def _conditioned(self) -> dict[str, Sequence[Any]]:
+        """Its parts that may have a condition."""
+        names = ("rewrites", "created_events", "filters", "key_events")
+        return {name: getattr(self, name) for name in names}
+
     @cached_property
     def hit_rules(self) -> str:
         """What of it has to be asked of each hit, as a document; "" where that is nothing.
@@ -192,6 +219,10 @@ class Rules(RuleModel):
         }  # fmt: skip
         if any(event.when for event in self.key_events):
             asked.add("key_events")
+        if self.consent.answers:
+            asked.add("consent")
+        if self.ip_policy != "network":
+            asked.add("ip_policy")
         found = self.model_dump(mode="json", include=asked, exclude_none=True)
         said = {name: value for name, value in found.items() if value}
         return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode() if said else ""

@@ -11,6 +11,7 @@ from tallymark.hits import HIT_SCHEMA, request_id_of
 from tallymark.hosts import is_within
 from tallymark.rule_documents import Rules
 from tallymark.rules.claims import CLAIMED
+from tallymark.rules.privacy import with_refusals_tagged
 from tallymark.rules.rule_sets import Asked, RuledHits, applying
 
 _SOLD: Final = (
@@ -46,7 +47,8 @@ def judged(hits: pl.DataFrame, properties: pl.DataFrame) -> Judged:
     """
     ruled = RuledHits(hits)
     named = _with_key_events(hits, ruled)
-    tagged = _tagged_by_filter(_tagged_by_host(named, properties), ruled)
+    welcome = with_refusals_tagged(named, ruled)
+    tagged = _tagged_by_filter(_tagged_by_host(welcome, properties), ruled)
     valued, doubted = _valued(tagged, properties)
     return Judged(
         hits=valued.select([pl.col(name).cast(dtype) for name, dtype in HIT_SCHEMA.items()]),

@@ -19,6 +19,12 @@ WHOLE: dict[str, Any] = {
     "referral_exclusions": ["pay.example.net"],
     "cross_domain_hosts": ["shop.example.com", "checkout.example.net"],
     "exchange_rates": [{"currency": "EUR", "since": "2026-01-01", "rate": "0.94"}],
+    "consent": {
+        "analytics_denied": "anonymise",
+        "do_not_track": "exclude",
+        "global_privacy_control": "count",
+    },
+    "ip_policy": "network",
     "rewrites": [
         {"kind": "lower_case", "field": "path"},
         {"kind": "strip_parameters", "names": ["sid"]},
@@ -182,6 +188,14 @@ PATTERN = "a regular expression without look-around"
             },
             "created_events[0]",
             "fields other than event_name",
+        ),
+        ({"consent": {"do_not_track": "ignore"}}, "consent.do_not_track", "'count', 'anonymise'"),
+        ({"consent": {"ads_denied": "count"}}, "consent.ads_denied", "nothing of this name"),
+        ({"ip_policy": "address"}, "ip_policy", "'network', 'country_hint' or 'none'"),
+        (
+            {"ip_policy": "none", **when({"not": {"in_network": ["192.0.2.0/24"]}})},
+            "document",
+            "ip_policy network where a condition asks for networks (filters[0])",
         ),
         ({"rewrites": [{"kind": "erase"}]}, "rewrites[0]", "one of 'lower_case'"),
         ({"rewrites": [{"field": "path"}]}, "rewrites[0]", "kind"),
