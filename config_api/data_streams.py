@@ -11,19 +11,10 @@ from config_api.tables import DATA_STREAMS
 from config_api.transaction import Transaction
 from stores.rules_cache.problems import list_problems
 from stores.rules_cache.stream_documents import HOST, HOSTS_ALLOWED
+from tallymark.enhanced_measurement import SWITCHES
 from tallymark.problems import Problem
 
 MAX_HOSTS: Final = 200
-SWITCHES: Final = (
-    "page_views",
-    "scrolls",
-    "outbound_clicks",
-    "site_search",
-    "video_engagement",
-    "file_downloads",
-    "form_interactions",
-)
-"""What a tracker may measure by itself."""
 ALL_ON: Final = dict.fromkeys(SWITCHES, True)
 
 Row = Mapping[str, Any]

@@ -171,6 +171,12 @@ def is_in_force(row: Row, now_us: int) -> bool:
     return row["revoked_at"] is None and has_time
 
 
+def ends_at(row: Row) -> int | None:
+    """UTC µs from which a key opens nothing; ``None`` means never."""
+    ends = [row[column] for column in ("expires_at", "revoked_at") if row[column] is not None]
+    return min(ends, default=None)
+
+
 def note_use(transaction: Transaction, key_id: int) -> None:
     """Remember when a key was last used."""
     where = KEYS.c.id == key_id
@@ -180,21 +186,25 @@ def note_use(transaction: Transaction, key_id: int) -> None:
 
 
 def served_keys(connection: Connection, property_ids: Collection[int]) -> dict[int, list[Row]]:
-    """Keys that other services judge by, of each property: its own and its organisation's."""
+    """Keys that other services judge by, of each property: its own and its organisation's.
+
+    Revoked ones of scope collect are among them: a hit is judged, and in a replay judged again,
+    by the keys that were in force when it was received.
+    """
     owners = select(PROPERTIES.c.id, PROPERTIES.c.organisation_id)
     rows = connection.execute(owners.where(PROPERTIES.c.id.in_(property_ids))).all()
     organisations = {property_id: organisation_id for property_id, organisation_id in rows}  # noqa: C416
     query = select(KEYS).where(
-        KEYS.c.revoked_at.is_(None),
         or_(
             KEYS.c.property_id.in_(property_ids),
             KEYS.c.property_id.is_(None) & KEYS.c.organisation_id.in_(set(organisations.values())),
-        ),
+        )
     )
     found: dict[int, list[Row]] = {property_id: [] for property_id in organisations}
     wide: dict[int, list[Row]] = {}
     for row in connection.execute(query.order_by(KEYS.c.created_at, KEYS.c.id)).mappings():
-        if not _SERVED.isdisjoint(row["scopes"]):
+        served = {Scope.COLLECT} if row["revoked_at"] is not None else _SERVED
+        if not served.isdisjoint(row["scopes"]):
             group = found if row["property_id"] is not None else wide
             group.setdefault(row["property_id"] or row["organisation_id"], []).append(dict(row))
     return {

@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Connection, or_, select
 
 from config_api.access import Scope
-from config_api.keys import served_keys
+from config_api.keys import ends_at, served_keys
 from config_api.tables import DATA_STREAMS, FEED, PROPERTIES, RULES_VERSIONS
 from stores.rules_cache.documents import decode_properties
 from tallymark.properties import Property
@@ -104,13 +104,16 @@ def _stream_row(stream: Row, keys: list[Row]) -> dict[str, Any]:
         "measurement_id": stream["measurement_id"],
         "name": stream["name"],
         "allowed_hosts": stream["allowed_hosts"],
+        "switched_off": [
+            name for name, is_on in stream["enhanced_measurement"].items() if not is_on
+        ],
         "api_secrets": _hashed(own, Scope.COLLECT),
     }
 
 
 def _hashed(keys: list[Row], scope: Scope) -> list[dict[str, Any]]:
     return [
-        {"hash": key["key_hash"], "expires_at": key["expires_at"]}
+        {"hash": key["key_hash"], "expires_at": ends_at(key)}
         for key in keys
         if scope in key["scopes"]
     ]

@@ -16,7 +16,11 @@ from config_api.property_rows import all_rows
 from config_api.tables import FEED
 from stores.rules_cache.replacement import replace_file
 
-_BEGINNING: Final = re.compile(rb'\{\s*"database_id": "([0-9a-f]{32})",\s*"position": (\d+),')
+_FORM: Final = 2
+"""A copy of another form is written anew, though nothing has changed since."""
+_BEGINNING: Final = re.compile(
+    rb'\{\s*"form": %d,\s*"database_id": "([0-9a-f]{32})",\s*"position": (\d+),' % _FORM
+)
 
 
 def publish(database: Database, path: Path) -> None:
@@ -34,6 +38,7 @@ def publish(database: Database, path: Path) -> None:
             return
         found = all_rows(connection)
         document = {
+            "form": _FORM,
             "database_id": found.database_id,
             "position": found.position,
             "properties": found.rows,

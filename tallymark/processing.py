@@ -11,7 +11,7 @@ from tallymark.dead_letters import dead_letters
 from tallymark.enrichment import with_bots, with_devices, with_sources
 from tallymark.hits import request_id_of
 from tallymark.protocols import decode
-from tallymark.rules import Claimed, claimed, judged, rewritten
+from tallymark.rules import Claimed, claimed, judged, rewritten, with_proved
 from tallymark.rules.parameters import with_params_asked_for
 from tallymark.rules.privacy import with_privacy
 
@@ -65,7 +65,7 @@ def process_requests(
     decoded = decode(requests, with_params=with_params)
     measurement_ids = decoded.hits.get_column("measurement_id").unique().sort().to_list()
     properties = properties_of(measurement_ids)
-    owned = claim(decoded.hits, properties)
+    owned = with_proved(claim(decoded.hits, properties), requests, properties)
     hits = owned.hits if with_params else with_params_asked_for(owned.hits, requests)
     changed = rewritten(with_privacy(hits))
     ruled = judged(enrich(changed), properties)

@@ -57,12 +57,14 @@ class DataStream:
         name: For people.
         allowed_hosts: Hosts whose pages the collector expects; without any those of the rules.
             A hint to whoever sets a site up; what counts is the rules' own list.
+        switched_off: What of ``enhanced_measurement.SWITCHES`` its tracker does not measure.
         api_secrets: Of servers that send hits by the Measurement Protocol.
     """
 
     measurement_id: str
     name: str = ""
     allowed_hosts: tuple[str, ...] = ()
+    switched_off: tuple[str, ...] = ()
     api_secrets: tuple[HashedKey, ...] = ()
 
     def accepts_secret(self, secret: str, now_us: int) -> bool:
@@ -126,6 +128,7 @@ PROPERTY_SCHEMA: Final = pl.Schema(
         "key_events": pl.List(pl.String()),
         "allowed_hosts": pl.List(pl.String()),
         "exchange_rates": pl.List(RATE),
+        "api_secrets": pl.List(pl.Struct({"hash": pl.String(), "expires_at": pl.Int64()})),
         "hit_rules": pl.String(),  # see ``Rules.hit_rules``
     }
 )
@@ -136,7 +139,7 @@ def properties_frame(properties: Iterable[Property]) -> pl.DataFrame:
     """The versions of ``properties`` as a frame of ``PROPERTY_SCHEMA``."""
     rows = [
         {
-            "measurement_id": measurement_id,
+            "measurement_id": stream.measurement_id,
             "property_id": owner.property_id,
             "rules_version": version.version,
             "effective_at": version.effective_at,
@@ -148,10 +151,13 @@ def properties_frame(properties: Iterable[Property]) -> pl.DataFrame:
             "key_events": [event.event for event in version.rules.key_events],
             "allowed_hosts": list(version.rules.allowed_hosts),
             "exchange_rates": [rate.row() for rate in version.rules.exchange_rates],
+            "api_secrets": [
+                {"hash": key.key_hash, "expires_at": key.expires_at} for key in stream.api_secrets
+            ],
             "hit_rules": version.rules.hit_rules,
         }
         for owner in properties
-        for measurement_id in owner.measurement_ids
+        for stream in owner.data_streams
         for version in owner.versions
     ]
     return pl.DataFrame(rows, schema=PROPERTY_SCHEMA)

@@ -25,7 +25,7 @@ REQUEST_SCHEMA: Final = pl.Schema(
         "client_hints": pl.String,  # JSON object of the Sec-CH-UA* headers, "" if none came
         "ip_network": pl.String,  # /24 or /48, never the address
         "visitor_hash": pl.String,  # 16 hex digits under the salt of the day
-        "secret_verdict": pl.String,  # "valid", "invalid" or "" (no secret was sent)
+        "secret_verdict": pl.String,  # see ``secret_verdicts``; "" where no secret was sent
         "do_not_track": pl.Boolean,
         "global_privacy_control": pl.Boolean,
         "country_hint": pl.String,  # ISO code from a trusted proxy, else ""

@@ -1,10 +1,10 @@
 """The document in which properties are kept: JSON to ``Property`` and back, with every check.
 
 ``{"properties": [{"property_id", "name", "data_streams": [{"measurement_id", "name",
-"allowed_hosts", "api_secrets": [{"hash", "expires_at"}]}], "read_keys": [{"hash", "expires_at"}],
-"versions": [{"version", "effective_at", …}]}]}``; an ``effective_at`` of null is "since ever", an
-``expires_at`` of null "never", and what else stands in a version is its rules document, see
-``tallymark.rule_documents``. Times are UTC microseconds.
+"allowed_hosts", "switched_off", "api_secrets": [{"hash", "expires_at"}]}],
+"read_keys": [{"hash", "expires_at"}], "versions": [{"version", "effective_at", …}]}]}``. An
+``effective_at`` of null is "since ever", an ``expires_at`` of null "never"; what else stands in a
+version is its rules document, see ``tallymark.rule_documents``. Times are UTC microseconds.
 """
 
 from collections.abc import Iterable

@@ -18,7 +18,7 @@ import orjson
 
 MAX_PROCESSES: Final = 16
 """So many processes of one role have a copy each; another one goes without."""
-_FORM: Final = 1
+_FORM: Final = 2
 _SHARE_DELETED: Final = 10
 _LOG: Final = logging.getLogger(__name__)
 _PRAGMAS: Final = (

@@ -16,6 +16,7 @@ HOSTS_ALLOWED: Final = (
 )
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _ProblemsOf = Callable[[dict[str, Any], str], list[Problem]]
+_SWITCH: Final = re.compile("[a-z_]{1,40}")  # a newer service may know more of them
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{0,100}")
 
 
@@ -35,6 +36,7 @@ def decoded_stream(row: dict[str, Any]) -> DataStream:
         measurement_id=row["measurement_id"],
         name=row["name"],
         allowed_hosts=tuple(row["allowed_hosts"]),
+        switched_off=tuple(row.get("switched_off", ())),
         api_secrets=tuple(decoded_key(key) for key in row["api_secrets"]),
     )
 
@@ -45,6 +47,7 @@ def stream_row(stream: DataStream) -> dict[str, Any]:
         "measurement_id": stream.measurement_id,
         "name": stream.name,
         "allowed_hosts": list(stream.allowed_hosts),
+        "switched_off": list(stream.switched_off),
         "api_secrets": [key_row(key) for key in stream.api_secrets],
     }
 
@@ -81,6 +84,9 @@ def _stream_problems(row: dict[str, Any], prefix: str) -> list[Problem]:
         ),
         *text_problems(name, _NAME, prefix + "name", "up to 100 printable characters"),
         *list_problems(hosts, HOST, prefix + "allowed_hosts", HOSTS_ALLOWED),
+        *list_problems(
+            row.get("switched_off", []), _SWITCH, prefix + "switched_off", "a list of names"
+        ),
         *keys_problems(row.get("api_secrets"), prefix + "api_secrets"),
     ]
 

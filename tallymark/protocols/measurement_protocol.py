@@ -18,6 +18,7 @@ from tallymark.protocols.events import (
 from tallymark.protocols.json_events import Document, JsonEvents
 from tallymark.protocols.known_keys import KnownKeys
 from tallymark.protocols.query_pairs import columns_of, pairs_of
+from tallymark.secret_verdicts import HASHED, VALID
 
 _ID: Final = {"id": ("measurement_id",)}
 _KEYS: Final = KnownKeys(["measurement_id"])
@@ -68,11 +69,13 @@ def _refused(refused: list[tuple[str, str, str]]) -> pl.DataFrame:
 
 
 def _trusted(requests: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    is_trusted = pl.col("secret_verdict") == "valid"
+    # One that was not known is held against the keys once it is known whose the events are.
+    verdict = pl.col("secret_verdict")
+    is_trusted = (verdict == VALID) | verdict.str.starts_with(HASHED)
     is_text = pl.col("body_encoding") == "utf-8"
     detail = pl.format(
         "expected the property's api_secret, got {}",
-        pl.when(pl.col("secret_verdict") == "").then(pl.lit("none")).otherwise(pl.lit("another")),
+        pl.when(verdict == "").then(pl.lit("none")).otherwise(pl.lit("another")),
     )
     return requests.filter(is_trusted & is_text), [
         rejections(requests.filter(~is_trusted), "invalid_secret", detail),

@@ -3,6 +3,7 @@
 from tallymark.rules.claims import Claimed, claimed, settings_of, versions_of
 from tallymark.rules.judging import OTHER_HOST, RULED, Judged, judged
 from tallymark.rules.rewriting import rewritten
+from tallymark.rules.secrets import with_proved
 
 __all__ = [
     "OTHER_HOST",
@@ -14,4 +15,5 @@ __all__ = [
     "rewritten",
     "settings_of",
     "versions_of",
+    "with_proved",
 ]

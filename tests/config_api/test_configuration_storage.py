@@ -128,6 +128,7 @@ def test_a_second_stream_and_a_new_secret_open_beside_the_first(database, clock)
     [owner] = served(database)
     assert owner.measurement_ids == (new.measurement_id, stream["measurement_id"])
     assert owner.data_streams[1].allowed_hosts == ("app.test",)
+    assert [each.switched_off for each in owner.data_streams] == [(), ("scrolls",)]
     assert not owner.data_streams[1].accepts_secret(new.api_secret, NOW)
 
 
@@ -163,6 +164,20 @@ def test_a_revoked_key_is_no_longer_served(database):
     [owner] = served(database)
     assert owner.read_keys == ()
     assert owner.data_streams[0].accepts_secret(new.api_secret, NOW)
+
+
+def test_a_revoked_secret_is_served_with_its_end_so_that_hits_before_it_count_again(
+    database, clock
+):
+    new = shop(database)
+    with database.reading() as connection:
+        old = keys.by_secret(connection, new.api_secret)
+    clock.advance(60)
+    database.write(ACTOR, lambda work: keys.revoke(work, old["id"]))
+    [owner] = served(database)
+    for after, opens in ((0, True), (59, True), (60, False)):
+        stream = owner.data_streams[0]
+        assert stream.accepts_secret(new.api_secret, NOW + after * SECOND) is opens
 
 
 def test_a_read_key_of_an_organisation_opens_each_of_its_properties_and_no_other(database):

@@ -65,6 +65,11 @@ def test_a_frame_has_a_row_a_version() -> None:
         (8, 1, 1800),
     ]
     assert frame.get_column("key_events").to_list() == [["purchase"], [], ["purchase"]]
+    secrets = [[key["hash"] for key in keys] for keys in frame.get_column("api_secrets").to_list()]
+    assert secrets == [
+        [key.key_hash for key in stream.api_secrets]
+        for stream in (*owner.data_streams, *owner.data_streams, a_stream("G-OTHER"))
+    ]
     assert owner.current is later
 
 
