@@ -1,4 +1,5 @@
-"""Announced hours: served without hits that came late, or by sources of clients that serve no more.
+"""Announced hours: served without hits that came late, by sources of clients that serve no more, or
+by rules that had changed when the stream did not know it.
 
 Where Dagster runs, the sensor ``late_hits`` counts them again by itself.
 """

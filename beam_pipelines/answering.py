@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from beam_pipelines.places import Places
-from stores.announcements import STALE, Announcements
+from stores.announcements import LATE, RULES, STALE, Announcements
 from stores.archive.clean import CleanHits
 from stores.archive.counted_touches import pinned_versions
 from stores.archive.raw import RawArchive
@@ -18,17 +18,18 @@ def answer_announcements(
     places: Places, lineage: Lineage, spans: Sequence[tuple[int, int]]
 ) -> None:
     """Note that the late hits of all received hours that a lineage has decoded are counted in,
-    and by which touches.
+    by the rules of their time, and by which touches.
 
     Args:
         places: Where everything is.
         lineage: Which serves these hours now.
         spans: Hours, UTC µs.
     """
-    archive, announcements = RawArchive(places.objects), Announcements(places.wide_rows)
+    archive = RawArchive(places.objects)
+    by_block = [Announcements(places.wide_rows, kind) for kind in (LATE, RULES)]
     decoded = CleanHits(places.objects).received_hours(lineage.name)
     for first_us, end_us in spans:
-        told = announcements.outstanding(first_us, end_us).values()
+        told = [one for one in by_block if one.outstanding(first_us, end_us)]
         if not told:
             continue
         blocks = {
@@ -37,9 +38,10 @@ def answer_announcements(
             if first_us <= hour < end_us + 2 * LONGEST_LATE_US
             for spool, number in archive.blocks(hour).select("spool_id", "number").iter_rows()
         }
-        announcements.answer(
-            first_us, end_us, blocks, version=utc_us(), property_id=lineage.property_id
-        )
+        for announcements in told:
+            announcements.answer(
+                first_us, end_us, blocks, version=utc_us(), property_id=lineage.property_id
+            )
     for span in spans:
         _answer_stale(places, lineage, Span(*span))
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import orjson
 import polars as pl
 
 from beam_pipelines.cores import in_parallel, shares
-from beam_pipelines.failing_requests import PropertiesOf, process_what_can_be
+from beam_pipelines.failing_requests import PropertiesOf, process_what_can_be, without_params
 from tallymark.blocks import Block
+from tallymark.doubts import DOUBT_SCHEMA, together
 from tallymark.hits import DEAD_LETTER_SCHEMA
 from tallymark.requests import REQUEST_SCHEMA, empty_requests
 from tallymark.shard_frames import ShardFrame, counted_hits, split
@@ -28,16 +30,18 @@ class ProcessedBlocks:
         dead_letters: ``DEAD_LETTER_SCHEMA``, by the block's name.
         requests: How many requests the blocks held.
         failed: How many of them made processing raise; they are among the dead letters.
+        doubts: ``DOUBT_SCHEMA``: what may have been processed with the wrong version of rules.
     """
 
     frames: list[ShardFrame]
     dead_letters: list[tuple[str, pl.DataFrame]]
     requests: int
     failed: int
+    doubts: pl.DataFrame
 
 
 def process_blocks(
-    blocks: Sequence[Block], properties_of: PropertiesOf, shards: int
+    blocks: Sequence[Block], properties_of: PropertiesOf, shards: int, *, valid_through: int
 ) -> ProcessedBlocks:
     """Decode, enrich and rule all blocks together, then split them by shard.
 
@@ -46,6 +50,7 @@ def process_blocks(
             letter.
         properties_of: Rules of the measurement ids it is given (``PROPERTY_SCHEMA``).
         shards: How many frames to make.
+        valid_through: UTC µs through which ``properties_of`` knows all versions.
 
     Raises:
         BrokenProcessingError: when so many requests make processing raise that it is not theirs.
@@ -54,7 +59,9 @@ def process_blocks(
     frames, broken = _frames(blocks)
     requests = pl.concat([frame for _, frame in frames]) if frames else empty_requests()
     owners = _owners(frames)
-    processed, failed = process_what_can_be(requests, properties_of)
+    doubts: list[pl.DataFrame] = []
+    process = partial(without_params, valid_through=valid_through, doubts=doubts)
+    processed, failed = process_what_can_be(requests, properties_of, process)
     request_id = pl.col("hit_id").str.slice(0, 32)
     hits = processed.hits.with_columns(request_id=request_id).join(
         owners, on="request_id", how="left", maintain_order="left"
@@ -67,6 +74,7 @@ def process_blocks(
         dead_letters=broken + _by_block(letters, blocks),
         requests=requests.height,
         failed=failed,
+        doubts=_doubts(doubts, owners, blocks),
     )
 
 
@@ -118,6 +126,16 @@ def _by_block(letters: pl.DataFrame, blocks: Sequence[Block]) -> list[tuple[str,
         (blocks[int(str(index))].name, part.select(list(DEAD_LETTER_SCHEMA)))
         for (index,), part in parts.items()
     ]
+
+
+def _doubts(
+    found: list[pl.DataFrame], owners: pl.DataFrame, blocks: Sequence[Block]
+) -> pl.DataFrame:
+    if not found:
+        return DOUBT_SCHEMA.to_frame()
+    placed = pl.concat(found).join(owners, on="request_id", how="left")
+    names = pl.Series([block.name for block in blocks], dtype=pl.String)
+    return together(placed.with_columns(names.gather(placed.get_column("block")).alias("block")))
 
 
 def _mark(block: Block) -> BlockMark:

@@ -7,20 +7,21 @@ asked for, an hour's parts are the same.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import polars as pl
 
-from beam_pipelines.failing_requests import PropertiesOf, process_what_can_be
+from beam_pipelines.failing_requests import process_what_can_be
 from stores.archive.clean import CleanHits, CleanManifest, CleanPart
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.hours import hour_name
 from stores.archive.raw_hours import RawHour, RawSlice
+from stores.rules_cache.port import RulesCache, RulesUnavailableError
 from tallymark.conservation import Conservation
 from tallymark.hits import DEAD_LETTER_SCHEMA, request_id_of
 from tallymark.processing import process_requests
-from tallymark.replays import Span
+from tallymark.replays import Span, hour_text
 from tallymark.requests import requests_naming
 from tallymark.rules_choice import RulesChoice
 from tallymark.slots import HOUR_US
@@ -175,7 +176,7 @@ class Cleaner:
         settings: How.
         raw_hour: Gives received hours.
         clean: Where parts go.
-        properties_of: Rules of the measurement ids it is given (``PROPERTY_SCHEMA``).
+        rules: Whose the requests are, and what is done to their hits.
     """
 
     def __init__(
@@ -184,12 +185,12 @@ class Cleaner:
         *,
         raw_hour: Callable[[int], RawHour],
         clean: CleanHits,
-        properties_of: PropertiesOf,
+        rules: RulesCache,
     ) -> None:
         self._settings = settings
         self._raw_hour = raw_hour
         self._clean = clean
-        self._properties_of = properties_of
+        self._rules = rules
         choice = RulesChoice(settings.rules)
         self._process = partial(process_requests, claim=partial(choice.claimed_in, settings.span))
 
@@ -199,6 +200,10 @@ class Cleaner:
         Returns:
             A note for each of its hours, and dead letters (``DEAD_LETTER_SCHEMA``) under the name
             that they are to be kept under.
+
+        Raises:
+            RulesUnavailableError: when rules may have changed unknown to it before a request of
+                them was received; to be called again, as what is served stays meanwhile.
         """
         notes = {hour.hour_us: CleanNote(hour, (), Conservation()) for hour in task.hours}
         letters = []
@@ -237,7 +242,8 @@ class Cleaner:
         ids = self._settings.measurement_ids
         owners = requests.select("request_id", _HOUR)
         looked_into = requests_naming(requests, ids)
-        processed, _ = process_what_can_be(looked_into, self._properties_of, self._process)
+        self._check_that_rules_are_known(looked_into)
+        processed, _ = process_what_can_be(looked_into, self._rules.frame, self._process)
         hits = _placed(
             processed.hits.with_columns(request_id=request_id_of(pl.col("hit_id"))), owners
         )
@@ -257,6 +263,16 @@ class Cleaner:
             letters=_by_hour(letters.select(*DEAD_LETTER_SCHEMA, _HOUR)),
         )
 
+    def _check_that_rules_are_known(self, requests: pl.DataFrame) -> None:
+        last: Any = requests.get_column("received_at").max()
+        known = self._rules.valid_through()
+        if last is not None and last > known:
+            raise RulesUnavailableError(
+                f"requests were received until {hour_text(last, to_minute=True)}, and the rules "
+                f"are known through {hour_text(known, to_minute=True)} alone: they cannot be "
+                "followed. Start the configuration service, then this again"
+            )
+
     def _own_letters(self, letters: pl.DataFrame) -> pl.DataFrame:
         """Without those of requests that were looked into for caution alone."""
         ids = self._settings.measurement_ids
@@ -268,7 +284,7 @@ class Cleaner:
         """What dropped copies add to the counts of their hours."""
         for hour, of_hour in _by_hour(copies).items():
             looked_into = requests_naming(of_hour, self._settings.measurement_ids)
-            processed, _ = process_what_can_be(looked_into, self._properties_of, self._process)
+            processed, _ = process_what_can_be(looked_into, self._rules.frame, self._process)
             again, hits = of_hour.height, len(processed.entered)
             facts = {_HOUR: hour, "requests": again, "repeated_requests": again}
             yield pl.DataFrame([facts | {"hits_in": hits, "repeated": hits}])

@@ -16,7 +16,9 @@ import polars as pl
 from beam_pipelines.cores import in_parallel, shares
 from stores.rules_cache.port import RulesUnavailableError, UnaskedIdsError
 from tallymark.dead_letters import dead_letters
+from tallymark.doubts import doubtful
 from tallymark.hits import HIT_SCHEMA
+from tallymark.pointer_map import FOR_EVER
 from tallymark.processing import Processed, process_requests
 from tallymark.rules import Claimed, claimed
 
@@ -52,12 +54,24 @@ Process = Callable[[pl.DataFrame, PropertiesOf], Processed]
 _Failed = list[tuple[pl.DataFrame, BaseException]]
 
 
-def without_params(requests: pl.DataFrame, properties_of: PropertiesOf) -> Processed:
+def without_params(
+    requests: pl.DataFrame,
+    properties_of: PropertiesOf,
+    *,
+    valid_through: int = FOR_EVER,
+    doubts: list[pl.DataFrame] | None = None,
+) -> Processed:
     """What streaming counts of requests.
 
     Hits of ids that could not be asked for become dead letters: anybody can make an id up, so
     waiting for an answer would let him stop what is counted of all others. They are counted when
     their hour is sealed, by a replay, which does wait.
+
+    Args:
+        requests: ``REQUEST_SCHEMA``.
+        properties_of: Rules of the measurement ids it is given (``PROPERTY_SCHEMA``).
+        valid_through: UTC µs through which it knows all versions, unless nobody cares.
+        doubts: Takes what of hits may be processed with the wrong one (``doubtful``).
     """
     unasked: list[str] = []
 
@@ -69,6 +83,9 @@ def without_params(requests: pl.DataFrame, properties_of: PropertiesOf) -> Proce
             return error.known
 
     def claim(hits: pl.DataFrame, properties: pl.DataFrame) -> Claimed:
+        found = doubtful(hits, properties, valid_through, unasked)
+        if doubts is not None and not found.is_empty():
+            doubts.append(found)
         return claimed(hits, properties, unasked)
 
     return process_requests(requests, known, with_params=False, claim=claim)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from stores.announcements import LATE, RULES
 from stores.archive.clean import CleanHits
 from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
@@ -24,8 +25,8 @@ def received_hours_with_late_hits(
 ) -> set[int]:
     """The received hours that hold late hits of event hours.
 
-    Streaming announces them by the block they came in; the standing lineage knows of what it has
-    decoded itself.
+    Streaming announces them by the block they came in, or, where it had not known their rules, by
+    a block of that hour; the standing lineage knows of what it has decoded itself.
 
     Args:
         objects: The archive.
@@ -61,9 +62,8 @@ def _announced_blocks(
     # What only workers need (the bus, decoding) is not loaded for a command's help.
     from beam_pipelines import workers  # noqa: PLC0415
 
-    announced = workers.wide_rows(wide_rows_url).read(
-        [announcement_range(span.start_us, span.end_us)], ("c",)
-    )
+    ranges = [announcement_range(span.start_us, span.end_us, kind) for kind in (LATE, RULES)]
+    announced = workers.wide_rows(wide_rows_url).read(ranges, ("c",))
     return {
         qualifier.decode()
         for key, qualifier in announced.select("row_key", "qualifier").iter_rows()

@@ -215,6 +215,7 @@ def _report(path: Path) -> None:
             "at": time.time(),
             "failed_requests": workers.FAILURES.failed,
             "shards": shards,
+            **workers.rules_status(),
         }
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(document))

@@ -28,7 +28,6 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_pipelines import faults, progress, workers
-from beam_pipelines.blocks import process_blocks
 from beam_pipelines.candidates import CellSettings, write_group
 from beam_pipelines.cleaning import CleanSettings, CleanTask
 from beam_pipelines.client_buckets import CountNote, CountSettings
@@ -41,6 +40,7 @@ from tallymark.shard_frames import ShardFrame, decode_frame, encode_frame
 DEAD_LETTERS: Final = "dead_letters"
 HITS: Final = "hits"
 _FAILED_REQUESTS: Final = Metrics.counter("processing", "failed_requests")
+_DOUBTS: Final = Metrics.counter("processing", "doubts")
 CELLS_COUNTER: Final = "cells"
 _CELLS: Final = Metrics.counter("rollups", CELLS_COUNTER)
 
@@ -79,10 +79,11 @@ class ProcessBlocksFn(beam.DoFn):
         self._blocks.append(element)
 
     def finish_bundle(self) -> Iterator[Any]:
-        rules = workers.rules(self._settings.rules_path)
-        done = process_blocks(self._blocks, rules.frame, self._settings.shards)
+        ruled = workers.ruled_blocks(self._settings)
+        done = ruled.process(self._blocks, self._settings.shards)
         workers.FAILURES.add(done.requests, done.failed)
         _FAILED_REQUESTS.inc(done.failed)
+        _DOUBTS.inc(done.doubts.height)
         for shard, frame in enumerate(done.frames):
             yield _globally((shard, frame))
         for block_name, letters in done.dead_letters:
@@ -180,8 +181,8 @@ class CountShardFn(beam.DoFn):
             log.add(keeper.take(frame))
             found = keeper.found_blocks()
             if found:
-                rules = workers.rules(self._settings.rules_path)
-                done = process_blocks(found, rules.frame, self._settings.shards)
+                ruled = workers.ruled_blocks(self._settings)
+                done = ruled.process(found, self._settings.shards)
                 _write_letters(self._settings, done.dead_letters)
                 log.add(keeper.take(done.frames[shard]))
             compacted = keeper.compacted()

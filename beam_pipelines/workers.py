@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache, partial
+from typing import Any
 
 from beam_pipelines.cleaning import Cleaner, CleanSettings
 from beam_pipelines.client_buckets import (
@@ -21,6 +22,7 @@ from beam_pipelines.client_buckets import (
 from beam_pipelines.failing_requests import FailureTally
 from beam_pipelines.holes import HoleWatch, SeeksBack
 from beam_pipelines.options import ShardSettings
+from beam_pipelines.ruled_blocks import RuledBlocks
 from beam_pipelines.shard_keeper import ReplacedError, ShardKeeper
 from stores.archive.clean import CleanHits
 from stores.archive.dead_letters import DeadLetters
@@ -30,6 +32,8 @@ from stores.archive.raw import RawArchive
 from stores.archive.raw_hours import RawHour
 from stores.archive.snapshots import SnapshotStore
 from stores.bus.pubsub import BusAddress, PubSubSubscriber
+from stores.clock import utc_us
+from stores.doubts import Doubts
 from stores.rules_cache.opening import open_rules_cache
 from stores.rules_cache.port import RulesCache
 from stores.wide_rows.breaker import BreakingWideRows
@@ -40,6 +44,7 @@ LOG = logging.getLogger(__name__)
 FAILURES = FailureTally()
 _LOCK = threading.Lock()
 _KEEPERS: dict[tuple[ShardSettings, int], ShardKeeper] = {}
+_RULED: dict[tuple[str, str], RuledBlocks] = {}
 
 
 @cache
@@ -57,6 +62,28 @@ def rules(path: str) -> RulesCache:
 @cache
 def _opened_rules(path: str) -> RulesCache:
     return open_rules_cache(path, role="worker")
+
+
+def ruled_blocks(settings: ShardSettings) -> RuledBlocks:
+    """What processes the blocks of a stream in this process."""
+    with _LOCK:
+        place = settings.rules_path, settings.wide_rows_url
+        found = _RULED.get(place)
+        if found is None:
+            found = _RULED[place] = RuledBlocks(
+                _opened_rules(settings.rules_path),
+                Doubts(wide_rows(settings.wide_rows_url)),
+                clock_us=utc_us,
+                now=time.monotonic,
+            )
+        return found
+
+
+def rules_status() -> dict[str, Any]:
+    """How this process knows its rules."""
+    with _LOCK:
+        every = list(_RULED.values())
+    return {name: fact for one in every for name, fact in one.status().items()}
 
 
 @cache
@@ -90,7 +117,7 @@ def cleaner(settings: CleanSettings) -> Cleaner:
         settings,
         raw_hour=partial(raw_hour, url),
         clean=CleanHits(objects(url)),
-        properties_of=rules(settings.rules_path).frame,
+        rules=rules(settings.rules_path),
     )
 
 
@@ -157,6 +184,7 @@ def forget() -> None:
     """Let all shards of this process go, for a pipeline that follows another in one process."""
     with _LOCK:
         _KEEPERS.clear()
+        _RULED.clear()
     raw_hour.cache_clear()
     inventory.cache_clear()
 

@@ -83,7 +83,9 @@ def late_hits(
         return
     first = next_in_turn(due, int(context.cursor or 0))
     context.update_cursor(str(first.property_id))
-    config = run_config(property=str(first.property_id), only_range=True, why="late or stale")
+    config = run_config(
+        property=str(first.property_id), only_range=True, why="late, stale or misruled"
+    )
     yield _request(first.span, f"late-{first.property_id}", config)
 
 
@@ -173,8 +175,9 @@ def sensors(*, routine_is_on: bool) -> list[dg.SensorDefinition]:
             minimum_interval_seconds=120,
             default_status=routine,
             description=(
-                "Replays sealed hours of a property that late hits were announced for, or that "
-                "depend on touches which a publication has changed."
+                "Replays sealed hours of a property that late hits were announced for, that depend "
+                "on touches which a publication has changed, or that a stream has processed by rules "
+                "which had changed while it was cut off from them."
             ),
         )(late_hits),
         dg.sensor(

@@ -19,6 +19,7 @@ from report_api.overview import overview_document
 from report_api.reader import Answer, ReportReader, rules_at
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.port import Objects
+from stores.doubts import misruled_hours
 from stores.live_audits import AuditNotes
 from stores.passports import HitNotFoundError, Passports
 from stores.rules_cache.port import RulesCache, RulesUnavailableError
@@ -58,6 +59,7 @@ class _Parts:
     now_us: Callable[[], int]
     metrics: ReportMetrics
     audit_notes: AuditNotes
+    wide_rows: WideRows
     passports: Passports | None
     collector_url: str
 
@@ -87,6 +89,7 @@ def create_app(
         now_us,
         ReportMetrics(),
         AuditNotes(wide_rows, now_us),
+        wide_rows,
         None if archive is None else Passports(archive, wide_rows, rules_cache, now_us),
         collector_url,
     )
@@ -190,6 +193,8 @@ def metrics() -> Response:
     parts = _parts()
     with suppress(WideRowsUnavailableError):  # what was said before stays
         parts.metrics.audited(len(parts.audit_notes.alerts()))
+        found = misruled_hours(parts.wide_rows, parts.now_us())
+        parts.metrics.misruled(found.doubtful, found.wrong)
     return Response(parts.metrics.text(), content_type=CONTENT_TYPE)
 
 

@@ -36,6 +36,25 @@ class ReportMetrics:
             registry=self._registry,
         )
 
+        # Hours of properties whose hits may be processed by rules that have changed: the stream
+        # is cut off from them.
+        self._doubtful_hours = Gauge(
+            "tallymark_rules_doubtful_hours",
+            "Hours of properties processed past what was known of their rules",
+            registry=self._registry,
+        )
+        # Those of them that were, and have not been computed again yet.
+        self._misruled_hours = Gauge(
+            "tallymark_rules_wrong_hours",
+            "Hours of properties processed by rules that had changed",
+            registry=self._registry,
+        )
+
+    def misruled(self, doubtful: int, wrong: int) -> None:
+        """Show how many hours of properties are in doubt, and how many are wrong."""
+        self._doubtful_hours.set(doubtful)
+        self._misruled_hours.set(wrong)
+
     def audited(self, hours: int) -> None:
         """Show how many sealed hours are to be looked at."""
         self._audit_hours.set(hours)

@@ -3,7 +3,9 @@
 ``late``: hits came for them late. Streaming writes a cell a block into the row of (hour, property);
 whoever has counted blocks in answers them. ``stale``: sessions of theirs depend on touches that a
 publication has changed; the cell is named after the pointers, and who has counted by these or later
-ones answers it. What was answered is not raised again.
+ones answers it. ``rules``: hits of theirs were processed by a worker that did not know of a change
+of their rules in time; named and answered as late ones are, since whoever computes hours again does
+not begin before it knows the rules of their time. What was answered is not raised again.
 """
 
 from collections.abc import Collection, Iterable
@@ -18,6 +20,7 @@ from tallymark.slots import HOUR_US
 
 LATE: Final = "late"
 STALE: Final = "stale"
+RULES: Final = "rules"
 ANSWERED: Final = b"answered"
 """Qualifier of the list of blocks that were counted in."""
 
@@ -29,7 +32,7 @@ class Announcements:
 
     Args:
         wide_rows: Where they are.
-        kind: ``LATE`` or ``STALE``.
+        kind: ``LATE``, ``STALE`` or ``RULES``.
     """
 
     def __init__(self, wide_rows: WideRows, kind: str = LATE) -> None:
@@ -135,6 +138,6 @@ def outstanding_hours(wide_rows: WideRows, first_us: int, end_us: int) -> set[tu
     """
     return {
         where
-        for kind in (LATE, STALE)
+        for kind in (LATE, STALE, RULES)
         for where in Announcements(wide_rows, kind).outstanding(first_us, end_us)
     }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
-from stores.announcements import LATE, STALE, Announcements
+from stores.announcements import LATE, RULES, STALE, Announcements
 from stores.wide_rows.port import CELL_SCHEMA, WideRows
 from tallymark.audit_notes import AuditNote, decode_note, notes_of
 from tallymark.divergences import Divergences, Explanations, LiveAudit
@@ -26,17 +26,24 @@ def open_audit(wide_rows: WideRows, spans: Iterable[Span], owners: Iterable[Prop
         spans: The hours, UTC µs.
         owners: All properties.
     """
-    late, stale = set[tuple[int, int]](), set[tuple[int, int]]()
-    for start, end in spans:
-        around = (start - _AROUND_US, end + _AROUND_US)
-        late |= Announcements(wide_rows, LATE).announced(*around).keys()
-        stale |= Announcements(wide_rows, STALE).announced(*around).keys()
+    spans = list(spans)
+
+    def announced(kind: str) -> set[tuple[int, int]]:
+        announcements = Announcements(wide_rows, kind)
+        return {
+            where
+            for start, end in spans
+            for where in announcements.announced(start - _AROUND_US, end + _AROUND_US)
+        }
+
     gaps = {
         owner.property_id: max(version.rules.session_gap_seconds for version in owner.versions)
         * 1_000_000
         for owner in owners
     }
-    return LiveAudit(Explanations.of(late, stale, gaps))
+    return LiveAudit(
+        Explanations.of(announced(LATE), announced(STALE), gaps, misruled=announced(RULES))
+    )
 
 
 class AuditNotes:

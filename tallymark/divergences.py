@@ -106,12 +106,15 @@ class Explanations:
         sessions: ``HOURS_SCHEMA``: hours that sessions of such hits may reach.
         since: ``HOURS_SCHEMA``: for each property the first of these.
         touches: ``HOURS_SCHEMA``: starts of multiples of L whose sessions have other touches.
+        misruled: ``HOURS_SCHEMA``: hours that hits may reach which the stream processed by rules
+            that had changed: anything of these may differ.
     """
 
     hits: pl.DataFrame
     sessions: pl.DataFrame
     since: pl.DataFrame
     touches: pl.DataFrame
+    misruled: pl.DataFrame
 
     @classmethod
     def of(
@@ -119,6 +122,8 @@ class Explanations:
         late: Iterable[tuple[int, int]],
         stale: Iterable[tuple[int, int]] = (),
         session_gaps_us: Mapping[int, int] | None = None,
+        *,
+        misruled: Iterable[tuple[int, int]] = (),
     ) -> "Explanations":
         """What follows of announcements, as (property id, hour UTC µs).
 
@@ -126,20 +131,27 @@ class Explanations:
             late: Hours that hits were announced for which the stream did not count.
             stale: Hours whose touches have changed; each stands for its multiple of L.
             session_gaps_us: The longest session gap of properties; of others L is taken.
+            misruled: Hours of hits that the stream processed by rules that had changed.
         """
         gaps, announced = session_gaps_us or {}, set(late)
-        reached = {
-            (owner, reached)
-            for owner, hour in announced
-            for reached in reach(hour, gaps.get(owner, MAX_SESSION_GAP_US))
-        }
-        sessions = _hours(reached)
+
+        def reached(hours: Iterable[tuple[int, int]]) -> pl.DataFrame:
+            return _hours(
+                {
+                    (owner, near)
+                    for owner, hour in hours
+                    for near in reach(hour, gaps.get(owner, MAX_SESSION_GAP_US))
+                }
+            )
+
+        sessions, wrong = reached(announced), reached(misruled)
         length = SESSION_ALIGNMENT_US
         return cls(
             hits=_hours(announced),
             sessions=sessions,
-            since=sessions.group_by("property_id").agg(pl.col("hour").min()),
+            since=pl.concat([sessions, wrong]).group_by("property_id").agg(pl.col("hour").min()),
             touches=_hours({(owner, hour // length * length) for owner, hour in stale}),
+            misruled=wrong,
         )
 
     def marked(self, differing: pl.DataFrame) -> pl.DataFrame:
@@ -151,6 +163,7 @@ class Explanations:
             differing.with_columns(block=pl.col("hour") // length * length)
             .join(self.hits.with_columns(has_hits=True), on=here, how="left")
             .join(self.sessions.with_columns(has_sessions=True), on=here, how="left")
+            .join(self.misruled.with_columns(is_misruled=True), on=here, how="left")
             .join(self.since.rename({"hour": "since"}), on="property_id", how="left")
             .join(
                 self.touches.rename({"hour": "block"}).with_columns(has_touches=True),
@@ -166,7 +179,9 @@ class Explanations:
         of_touches = pl.col("rollup").is_in(_OF_TOUCHES)
         of_hits = pl.col("rollup").is_in(_OF_HITS) & ~pl.col("metric").is_in(_OF_SESSIONS)
         explained = (
-            pl.when(of_touches)
+            pl.when(pl.col("is_misruled").fill_null(value=False))
+            .then(pl.lit(value=True))
+            .when(of_touches)
             .then((pl.col("hour") >= pl.col("since")) | pl.col("has_touches"))
             .when(of_hits)
             .then(pl.col("has_hits") & grows)

@@ -119,7 +119,8 @@ def announcement_key(hour_us: int, property_id: int, kind: str = "late") -> byte
     Args:
         hour_us: UTC µs.
         property_id: Whose.
-        kind: Why: ``late`` hits came, or it is ``stale``, as touches have changed.
+        kind: Why: ``late`` hits came, or it is ``stale``, as touches have changed, or ``rules``
+            were not known in time.
     """
     return _hourly(kind, hour_us) + f"{SEPARATOR}{property_id}".encode()
 
@@ -132,6 +133,17 @@ def announcement_range(first_us: int, end_us: int, kind: str = "late") -> tuple[
 def announced_property(row_key: bytes) -> int:
     """The property that an announcement's row is of."""
     return int(row_key.decode().split(SEPARATOR)[2])
+
+
+def doubt_key(received_hour_us: int, share: int) -> bytes:
+    """Row of a share of the doubts about hits received in an hour (UTC µs)."""
+    return _hourly("doubts", received_hour_us) + f"{SEPARATOR}{share:03d}".encode()
+
+
+def doubt_range(end_us: int | None = None) -> tuple[bytes, bytes]:
+    """Half-open key range of the doubts about hits received before an hour (UTC µs), or all."""
+    start = f"{CONTROL_PREFIX}doubts{SEPARATOR}".encode()
+    return start, start + b"\x7f" if end_us is None else _hourly("doubts", end_us)
 
 
 def audit_key(hour_us: int) -> bytes:

@@ -24,8 +24,9 @@ def stale(*, as_json: bool, **where: Any) -> None:
     streaming job serves by itself.
 
     And to be asked after each publication, for hours of properties that were announced: hits came
-    late for them, or a publication changed where their clients came from. Where Dagster runs, it
-    counts them again by itself. Nothing is changed.
+    late for them, a publication changed where their clients came from, or the stream was cut off
+    from the rules while these changed. Where Dagster runs, it counts them again by itself. Nothing
+    is changed.
 
     \b
     Examples:
@@ -48,8 +49,8 @@ def stale(*, as_json: bool, **where: Any) -> None:
     for row in announced:
         wait = ", once the hours are sealed" if row["open"] else ""
         click.echo(
-            f"{row['hours']} of property {row['property']}: late hits, or clients whose sources "
-            f"have changed: {row['mend']}{wait}"
+            f"{row['hours']} of property {row['property']}: late hits, clients whose sources have "
+            f"changed, or rules that were known too late: {row['mend']}{wait}"
         )
 
 

@@ -14,9 +14,10 @@ from cli.data_folder import DataFolder, data_option
 from cli.stack import unshipped_spools
 from cli.up_lock import holder
 from stores.clock import utc_us
+from stores.doubts import misruled_hours
 from stores.live_audits import AuditNotes
 from stores.wide_rows.opening import open_wide_rows
-from stores.wide_rows.port import WideRowsUnavailableError
+from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark.audit_notes import alert_text
 
 _HTTP_SERVICES = ("collector", "config", "reports")
@@ -40,7 +41,8 @@ class Health:
 def status(data: Path, as_json: bool) -> None:
     """Say how each part of the stack on a data folder is; exit status 1 if one is not well.
 
-    Sealed hours that are not what was streamed are told too; they change the exit status not.
+    Sealed hours that are not what was streamed are told too, and hours whose hits were processed by
+    rules that had changed; they change the exit status not.
 
     \b
     Examples:
@@ -55,18 +57,21 @@ def status(data: Path, as_json: bool) -> None:
         sys.exit(1)
     found = health_of(folder, held)
     healthy = bool(found) and all(service.healthy for service in found)
-    audit = _audit(folder)
+    audit, rules = _audit(folder), _rules(folder)
     if as_json:
         services = [asdict(service) for service in found]
         document = {"healthy": healthy, "pid": held.get("pid"), "services": services}
         spools = unshipped_spools(folder.spools)
-        click.echo(json.dumps(document | {"unshipped_spools": spools, "audit": audit}))
+        document |= {"unshipped_spools": spools, "audit": audit, "rules": rules}
+        click.echo(json.dumps(document))
     else:
         for service in found:
             mark = "ok " if service.healthy else "BAD"
             click.echo(f"{mark} {service.service:<14} {service.detail}")
         if audit["text"]:
             click.echo(f"!!  {'audit':<14} {audit['text']}; tallymark audit lists them")
+        if rules["text"]:
+            click.echo(f"!!  {'rules':<14} {rules['text']}")
     sys.exit(0 if healthy else 1)
 
 
@@ -84,14 +89,33 @@ def _noted_services(folder: DataFolder) -> list[dict[str, Any]]:
 
 def _audit(folder: DataFolder) -> dict[str, Any]:
     """How many sealed hours are not what was streamed, and somebody has yet to look at."""
-    service = next((one for one in _noted_services(folder) if one["name"] == "stream"), None)
-    if service is None:
+    wide_rows = _wide_rows(folder)
+    if wide_rows is None:
         return {"hours": 0, "text": ""}
     try:
-        alerts = AuditNotes(open_wide_rows(service["address"]), utc_us).alerts()
+        alerts = AuditNotes(wide_rows, utc_us).alerts()
     except WideRowsUnavailableError as error:
         return {"hours": None, "text": f"the wide rows do not say: {error}"}
     return {"hours": len(alerts), "text": alert_text(alerts)}
+
+
+def _rules(folder: DataFolder) -> dict[str, Any]:
+    """How many hours of properties were processed by rules that had changed, or may be."""
+    wide_rows = _wide_rows(folder)
+    if wide_rows is None:
+        return {"doubtful_hours": 0, "wrong_hours": 0, "text": ""}
+    try:
+        found = misruled_hours(wide_rows, utc_us())
+    except WideRowsUnavailableError as error:
+        text = f"the wide rows do not say: {error}"
+        return {"doubtful_hours": None, "wrong_hours": None, "text": text}
+    return {"doubtful_hours": found.doubtful, "wrong_hours": found.wrong, "text": found.text}
+
+
+def _wide_rows(folder: DataFolder) -> WideRows | None:
+    """Those of the running stream, if there is one."""
+    service = next((one for one in _noted_services(folder) if one["name"] == "stream"), None)
+    return open_wide_rows(service["address"]) if service else None
 
 
 def _health(folder: DataFolder, service: dict[str, Any]) -> Health:
@@ -135,14 +159,13 @@ def _note_problem(path: Path) -> str:
 
 
 def _noted(path: Path) -> str:
-    """How far behind a service says it is, whether it failed on any requests, and what personal
-    data it took out of how many values."""
+    """How far behind a service says it is, whether it failed on any requests, how long it has not
+    known whether rules change, and what personal data it took out of how many values."""
     note = probes.run_note(path)
     said = {key: note[key] for key in sorted(note) if "lag" in key or "backlog" in key}
-    if note.get("failed_requests"):
-        said["failed_requests"] = note["failed_requests"]
-    if note.get("requests_withheld"):
-        said["requests_withheld"] = note["requests_withheld"]
+    for name in ("failed_requests", "requests_withheld", "rules_cut_off_seconds"):
+        if note.get(name):
+            said[name] = note[name]
     if "redacted" in note:
         kinds = [f"{count} {kind}" for kind, count in note["redacted"].items()]
         said["redacted"] = ", ".join(kinds) or "nothing: it is switched off"

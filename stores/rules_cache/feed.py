@@ -127,6 +127,7 @@ class FeedRulesCache:
     def valid_through(self) -> int:
         """UTC µs through which no change can exist that this cache does not know; 0 where nothing
         is known."""
+        self._begin_well()
         state = self._known.state
         return state.valid_through if state else 0
 

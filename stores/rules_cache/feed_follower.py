@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from stores.clock import SPEED
 from stores.rules_cache.circuit import jittered
 from stores.rules_cache.feed_client import MAX_IDS, FeedClient, OutOfRangeError, ServiceGoneError
 from stores.rules_cache.known_rules import KnownRules
@@ -24,7 +25,8 @@ class FollowSettings:
 
     Attributes:
         max_properties: So many are kept in memory, those used last.
-        poll_seconds: The feed is asked to wait for a change so long; up to 60.
+        poll_seconds: The feed is asked to wait for a change so long, up to 60; less than the delay
+            of a version on the clock of versions, or what is known would lapse in between.
         patience_seconds: A caller waits for the service so long at most, while it has not been
             found to be gone.
         probe_seconds: Once it is gone, one caller after each pause waits so long at most.
@@ -35,7 +37,7 @@ class FollowSettings:
     """
 
     max_properties: int = 50_000
-    poll_seconds: float = 20.0
+    poll_seconds: float = 20.0 / max(1.0, SPEED)
     patience_seconds: float = 5.0
     probe_seconds: float = 1.0
     unknown_seconds: float = 10.0

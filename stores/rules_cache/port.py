@@ -63,7 +63,10 @@ class RulesCache(Protocol):
         """
 
     def valid_through(self) -> int:
-        """UTC µs through which no change can exist that this cache does not know."""
+        """UTC µs through which no change can exist that this cache does not know.
+
+        It only grows. Asked before ``frame``, it holds for what that gives.
+        """
 
     def close(self) -> None:
         """Stop following; what was kept on disk stays."""

@@ -17,9 +17,11 @@ from stores.archive.clean import CleanHits, CleanManifest
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.raw import RawArchive
 from stores.archive.raw_hours import RawHour
+from stores.rules_cache.port import RulesUnavailableError
 from tallymark.blocks import Block, encode_requests
 from tallymark.conservation import Conservation
 from tallymark.hits import empty_hits
+from tallymark.pointer_map import FOR_EVER
 from tallymark.replays import Span
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.slots import HOUR_US, LATE_US, MINUTE_US
@@ -34,6 +36,19 @@ RULES = pl.concat(
         shop().with_columns(property_id=pl.lit(8, pl.Int64), measurement_id=pl.lit(OTHER)),
     ]
 )
+
+
+@dataclass
+class KnownThrough:
+    """The port ``RulesCache`` over ``RULES``, as far as a replay asks it."""
+
+    through: int = FOR_EVER
+
+    def frame(self, measurement_ids: Iterable[str]) -> pl.DataFrame:
+        return RULES.filter(pl.col("measurement_id").is_in(list(measurement_ids)))
+
+    def valid_through(self) -> int:
+        return self.through
 
 
 class MemoryObjects:
@@ -187,12 +202,13 @@ class Laboratory:
             measurement_ids=ids, not_held=not_held, code_version="code-1", late_us=LATE_US,
         )  # fmt: skip
         self.clean = CleanHits(self.objects)
+        self.rules = KnownThrough()
 
     def notes(self, requests_a_task=50_000) -> dict[int, list[CleanNote]]:
         """Of each received hour."""
         cleaner = Cleaner(
             self.settings, raw_hour=partial(RawHour, self.objects), clean=self.clean,
-            properties_of=lambda ids: RULES.filter(pl.col("measurement_id").is_in(ids)),
+            rules=self.rules,
         )  # fmt: skip
         hours = [RawHour(self.objects, MIDNIGHT_US + hour * HOUR_US) for hour in range(HOURS)]
         notes = defaultdict(list)
@@ -271,6 +287,15 @@ def test_hours_of_other_lineages_are_left_out_of_the_files_and_not_of_the_counts
     manifests = laboratory.commit()
     assert [one.conservation.counted for one in manifests] == [1, 1, 1]
     assert laboratory.hits(manifests).height == 2
+
+
+def test_an_hour_is_not_decoded_before_the_rules_of_its_time_are_known():
+    laboratory = Laboratory(blocks_of([Sent("counted", 1, MINUTE_US, None, SHOP)], 5))
+    laboratory.rules.through = MIDNIGHT_US + MINUTE_US - 1
+    with pytest.raises(RulesUnavailableError, match="Start the configuration service"):
+        laboratory.notes()
+    laboratory.rules.through += 1
+    assert laboratory.notes()
 
 
 def test_another_number_of_requests_than_the_manifests_name_is_damage():

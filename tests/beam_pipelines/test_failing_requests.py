@@ -21,6 +21,7 @@ from tallymark import processing
 from tallymark.blocks import Block, encode_requests
 from tallymark.dead_letters import REASONS
 from tallymark.hits import DEAD_LETTER_SCHEMA, HIT_SCHEMA
+from tallymark.pointer_map import FOR_EVER
 from tests.tallymark.recorded import SHOP, frame, shop, web
 
 POISON = "poison"
@@ -304,7 +305,7 @@ def test_a_letter_lies_with_the_block_its_request_came_in(
     sent = requests(30, {11, 27})
     blocks = [_block(number, sent[10 * number : 10 * number + 10]) for number in range(3)]
 
-    done: ProcessedBlocks = process_blocks(blocks, rules, 2)
+    done: ProcessedBlocks = process_blocks(blocks, rules, 2, valid_through=FOR_EVER)
 
     reasons = {
         name: letters.filter(reason="failed")["request_id"].to_list()

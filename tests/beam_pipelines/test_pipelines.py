@@ -21,6 +21,7 @@ from beam_pipelines.transforms import ProcessHits, RollUp
 from stores.archive.dead_letters import DeadLetters
 from tallymark import processing
 from tallymark.blocks import Block, encode_requests
+from tallymark.pointer_map import FOR_EVER
 from tallymark.processing import process_requests
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.rollups import ROLLUPS
@@ -209,8 +210,8 @@ def _poison(measurement_id: str) -> pl.DataFrame:
 def test_blocks_given_twice_to_one_bundle_count_once(world: World, shops: list[str]) -> None:
     blocks = request_blocks(shops, requests=60)
     rules = workers.rules(world.settings().rules_path)
-    once = process_blocks(blocks, rules.frame, 2)
-    twice = process_blocks([*blocks, *blocks], rules.frame, 2)
+    once = process_blocks(blocks, rules.frame, 2, valid_through=FOR_EVER)
+    twice = process_blocks([*blocks, *blocks], rules.frame, 2, valid_through=FOR_EVER)
     assert [frame.hits.height for frame in twice.frames] == [
         frame.hits.height for frame in once.frames
     ]
@@ -220,7 +221,7 @@ def test_blocks_given_twice_to_one_bundle_count_once(world: World, shops: list[s
 def test_every_shard_is_told_of_every_block(world: World, shops: list[str]) -> None:
     blocks = request_blocks(shops[:1], requests=30)
     rules = workers.rules(world.settings().rules_path)
-    done = process_blocks(blocks, rules.frame, 3)
+    done = process_blocks(blocks, rules.frame, 3, valid_through=FOR_EVER)
     names = {(block.spool_id, block.number) for block in blocks}
     for shard, frame in enumerate(done.frames):
         assert {(mark.spool_id, mark.number) for mark in frame.blocks} == names
@@ -237,7 +238,9 @@ def test_a_runner_that_moves_shard_frames_moves_them_as_bytes(
         processed = pipeline | beam.Create([], reshuffle=False) | ProcessHits(settings)
     coder = registry.get_coder(processed.element_type)
     blocks = request_blocks(shops, requests=30)
-    done = process_blocks(blocks, workers.rules(settings.rules_path).frame, 2)
+    done = process_blocks(
+        blocks, workers.rules(settings.rules_path).frame, 2, valid_through=FOR_EVER
+    )
 
     for shard, frame in enumerate(done.frames):
         index, moved = coder.decode(coder.encode((shard, frame)))

@@ -292,5 +292,7 @@ def test_status_says_what_was_redacted(tmp_path):
     note = {"noted_at": 0, "redacted": {"mail": 2, "card": 0}, "requests_withheld": 1}
     (tmp_path / "shipper.json").write_text(json.dumps(note))
     assert _noted(tmp_path / "shipper.json") == "; requests_withheld 1; redacted 2 mail, 0 card"
+    (tmp_path / "stream.json").write_text('{"rules_cut_off_seconds": 95.1}')
+    assert _noted(tmp_path / "stream.json") == "; rules_cut_off_seconds 95.1"
     (tmp_path / "shipper.json").write_text('{"redacted": {}}')
     assert "switched off" in _noted(tmp_path / "shipper.json")

@@ -56,7 +56,9 @@ def recorded(folder: Path, lineage: str, requests: list[dict]) -> None:
             spool_id="a", number=number, kind="requests", frontier=request["received_at"] + 1,
             requests=1, payload=payload, published_at=request["received_at"] + 1,
         )  # fmt: skip
-        for name, letters in process_blocks([block], rules.frame, 1).dead_letters:
+        for name, letters in process_blocks(
+            [block], rules.frame, 1, valid_through=rules.valid_through()
+        ).dead_letters:
             objects = open_objects(DataFolder(folder).archive_url)
             DeadLetters(objects).write(lineage, name, letters)
 

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +14,12 @@ from click.testing import CliRunner, Result
 from cli.data_folder import DataFolder
 from cli.main import main
 from cli.up_lock import UpLock
-from stores.announcements import Announcements
+from stores.announcements import RULES, Announcements
 from stores.archive.clean import CleanHits, CleanManifest
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
+from stores.clock import utc_us
+from stores.doubts import Doubts
 from stores.live_audits import AuditNotes
 from stores.publication import Publisher
 from stores.wide_rows.opening import open_wide_rows
@@ -23,6 +27,7 @@ from tallymark.aggregates import cell_frame, counted
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.conservation import Conservation
 from tallymark.divergences import COUNT_SCHEMA, DIVERGENCE_SCHEMA, Divergences
+from tallymark.doubts import DOUBT_SCHEMA
 from tallymark.slots import HOUR_US
 from tests.beam_pipelines.worlds import request_blocks
 from tests.property_files import create_property
@@ -223,8 +228,8 @@ def test_hours_that_were_announced_are_named_with_the_replay_that_counts_them_ag
     owner = scene.owner.property_id
     Announcements(scene.wide_rows).announce([(owner, MIDNIGHT_US, b"block")])
     assert (
-        f"{RANGE} of property {owner}: late hits, or clients whose sources have changed: tallymark "
-        f"replay {RANGE} --property {owner} --publish\n"
+        f"{RANGE} of property {owner}: late hits, clients whose sources have changed, or rules that "
+        f"were known too late: tallymark replay {RANGE} --property {owner} --publish\n"
     ) in scene.run("stale").output
     [row] = json.loads(scene.run("stale", "--json").output)["announced"]
     assert row == {
@@ -307,7 +312,9 @@ def test_hours_that_differ_from_live_are_listed_until_somebody_has_looked(scene:
     assert "nothing is to be looked at" in scene.run("audit").stderr
 
 
-def test_the_status_of_a_stack_tells_of_hours_that_differ_from_live(scene: Scene) -> None:
+@contextmanager
+def noted_stack(scene: Scene) -> Iterator[None]:
+    """A stack that says that it runs."""
     folder = DataFolder(scene.path)
     service = {
         "name": "stream", "state": "ready", "pid": 1, "restarts": 0,
@@ -316,6 +323,27 @@ def test_the_status_of_a_stack_tells_of_hours_that_differ_from_live(scene: Scene
     with UpLock(folder.run, {"pid": 7}):
         (folder.run / "up.json").write_text(json.dumps({"pid": 7, "services": [service]}))
         (folder.run / "stream.json").write_text(json.dumps({"pid": 1}))
+        yield
+
+
+def test_the_status_of_a_stack_tells_of_hours_that_rules_had_changed_for(scene: Scene) -> None:
+    hour = utc_us() // HOUR_US * HOUR_US
+    [measurement_id] = scene.owner.measurement_ids
+    doubt = (measurement_id, 1, hour, hour, "block", hour)
+    with noted_stack(scene):
+        assert "!!" not in scene.run("status").output
+        doubts = Doubts(scene.wide_rows)
+        doubts.note(pl.DataFrame([doubt], DOUBT_SCHEMA, orient="row"))
+        assert "rules          1 hours of properties may be processed" in scene.run("status").output
+        told = Announcements(scene.wide_rows, RULES)
+        told.announce([(scene.owner.property_id, hour, b"block")])
+        rules = json.loads(scene.run("status", "--json").output)["rules"]
+        assert (rules["doubtful_hours"], rules["wrong_hours"]) == (1, 1)
+        assert "1 hours of properties were processed by rules that had changed" in rules["text"]
+
+
+def test_the_status_of_a_stack_tells_of_hours_that_differ_from_live(scene: Scene) -> None:
+    with noted_stack(scene):
         assert "audit" not in scene.run("status").output
         notes = noted(scene)
         shown = scene.run("status")

@@ -323,3 +323,5 @@ def test_answers_are_counted_by_method_and_status(client: FlaskClient, shop: Sho
     assert 'tallymark_report_answers_total{method="run_report",status="200"} 1.0' in text
     assert 'tallymark_report_answers_total{method="run_report",status="400"} 1.0' in text
     assert 'tallymark_report_seconds_count{method="run_report"} 2.0' in text
+    assert "tallymark_rules_doubtful_hours 0.0" in text
+    assert "tallymark_rules_wrong_hours 0.0" in text

@@ -206,6 +206,20 @@ def test_changed_touches_explain_their_multiple_of_l_alone(hour: int, explained:
         assert marked(stale, owner=1, **number) is is_explained
 
 
+@pytest.mark.parametrize(("hour", "explained"), [(-1, False), (0, True), (11, True), (12, False)])
+def test_rules_that_had_changed_explain_anything_that_their_hits_reach(
+    hour: int, explained: bool
+) -> None:
+    wrong = Explanations.of((), (), {1: GAP_US}, misruled={(1, MIDNIGHT_US + 5 * HOUR_US)})
+    for rollup, metric in (("totals", "events"), ("totals", "sessions"), ("pages", "views")):
+        for change in (-1, 1):
+            number = {"rollup": rollup, "metric": metric, "hour": hour, "change": change}
+            assert marked(wrong, owner=1, **number) is explained
+            assert marked(wrong, owner=2, **number) is False
+    later = {"rollup": "acquisition", "metric": "events", "hour": 30, "change": 1}
+    assert marked(wrong, owner=1, **later), "where later sessions came from"
+
+
 def test_every_number_of_every_rollup_depends_on_something() -> None:
     told = {
         rollup.name: {dependence(rollup.name, name) for name in (*rollup.sums, *rollup.uniques)}
