@@ -176,8 +176,8 @@ def sensors(*, routine_is_on: bool) -> list[dg.SensorDefinition]:
             default_status=routine,
             description=(
                 "Replays sealed hours of a property that late hits were announced for, that depend "
-                "on touches which a publication has changed, or that a stream has processed by rules "
-                "which had changed while it was cut off from them."
+                "on touches which a publication has changed, or that a stream has processed by "
+                "rules which had changed while it was cut off from them."
             ),
         )(late_hits),
         dg.sensor(

@@ -228,8 +228,8 @@ def test_hours_that_were_announced_are_named_with_the_replay_that_counts_them_ag
     owner = scene.owner.property_id
     Announcements(scene.wide_rows).announce([(owner, MIDNIGHT_US, b"block")])
     assert (
-        f"{RANGE} of property {owner}: late hits, clients whose sources have changed, or rules that "
-        f"were known too late: tallymark replay {RANGE} --property {owner} --publish\n"
+        f"{RANGE} of property {owner}: late hits, clients whose sources have changed, or rules "
+        f"that were known too late: tallymark replay {RANGE} --property {owner} --publish\n"
     ) in scene.run("stale").output
     [row] = json.loads(scene.run("stale", "--json").output)["announced"]
     assert row == {
