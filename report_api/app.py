@@ -26,13 +26,19 @@ from stores.rules_cache.port import RulesCache, RulesUnavailableError
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
 from tallymark.hit_names import HitName, HitNameError
 from tallymark.properties import Property, secret_hash
-from tallymark.report_names import names_of
-from tallymark.reports import InvalidRequestError
+from tallymark.report_names import STANDARD, names_of
+from tallymark.reports import (
+    RUN_PIVOT_REPORT,
+    RUN_REALTIME_REPORT,
+    RUN_REPORT,
+    InvalidRequestError,
+    Method,
+)
+from tallymark.reports.batches import batch_requests
 from tallymark.reports.catalogue import metadata_document
 from tallymark.reports.serving import Freshness
 
 MAX_BODY_BYTES: Final = 262_144
-MAX_BATCH: Final = 5
 _RULES_AGAIN_SECONDS: Final = 5
 FRESHNESS_HEADER: Final = "X-Tallymark-Freshness"
 """JSON: what an answer was computed from. A header, as strict clients refuse unknown fields."""
@@ -115,29 +121,45 @@ def _parts() -> _Parts:
 @routes.post("/v1beta/properties/<property_id>:runReport")
 def run_report(property_id: str) -> Response:
     """One report."""
-    owner = _authorised(property_id)
-    found = _parts().reader.report(owner, _json())
-    return _document(found.document, found.freshness)
+    return _report(property_id, RUN_REPORT)
+
+
+@routes.post("/v1beta/properties/<property_id>:runPivotReport")
+def run_pivot_report(property_id: str) -> Response:
+    """One report with rows and columns."""
+    return _report(property_id, RUN_PIVOT_REPORT)
+
+
+@routes.post("/v1beta/properties/<property_id>:runRealtimeReport")
+def run_realtime_report(property_id: str) -> Response:
+    """One report of the last minutes."""
+    return _report(property_id, RUN_REALTIME_REPORT)
 
 
 @routes.post("/v1beta/properties/<property_id>:batchRunReports")
 def batch_run_reports(property_id: str) -> Response:
     """Up to five reports, all through the pointers of one moment."""
+    return _batch(property_id, RUN_REPORT, "reports", "batchRunReports")
+
+
+@routes.post("/v1beta/properties/<property_id>:batchRunPivotReports")
+def batch_run_pivot_reports(property_id: str) -> Response:
+    """Up to five pivot reports, all through the pointers of one moment."""
+    return _batch(property_id, RUN_PIVOT_REPORT, "pivotReports", "batchRunPivotReports")
+
+
+@routes.post("/v1beta/properties/<property_id>:checkCompatibility")
+def check_compatibility(property_id: str) -> Response:
+    """What else a report may ask for."""
     owner = _authorised(property_id)
-    requests = _batch(_json())
-    reader = _parts().reader
-    pointers = reader.pointers(owner.property_id)
-    answers = [reader.report(owner, each, pointers) for each in requests]
-    document = {
-        "reports": [found.document for found in answers],
-        "kind": "analyticsData#batchRunReports",
-    }
-    return _document(document, _together(answers))
+    return _document(_parts().reader.compatibility(owner, _json()))
 
 
 @routes.get("/v1beta/properties/<property_id>/metadata")
 def metadata(property_id: str) -> Response:
-    """The names that reports can ask for."""
+    """The names that reports can ask for; of the property 0 those that all can."""
+    if property_id == "0" and _key():
+        return _document(metadata_document(0, STANDARD))
     owner = _authorised(property_id)
     names = names_of(rules_at(owner, _parts().now_us()))
     return _document(metadata_document(owner.property_id, names))
@@ -198,13 +220,35 @@ def metrics() -> Response:
     return Response(parts.metrics.text(), content_type=CONTENT_TYPE)
 
 
-def _authorised(property_id: str) -> Property:
-    """The property, if the key that came opens it."""
+def _report(property_id: str, method: Method) -> Response:
+    owner = _authorised(property_id)
+    found = _parts().reader.report(owner, _json(), None, method)
+    return _document(found.document, found.freshness)
+
+
+def _batch(property_id: str, method: Method, field: str, name: str) -> Response:
+    owner = _authorised(property_id)
+    requests = batch_requests(_json(), name, method)
+    reader = _parts().reader
+    pointers = reader.pointers(owner.property_id)
+    answers = [reader.report(owner, each, pointers, method) for each in requests]
+    document = {field: [found.document for found in answers], "kind": f"analyticsData#{name}"}
+    return _document(document, _together(answers))
+
+
+def _key() -> str:
+    """The key that came; 401 without one."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     key = token.strip() if scheme.lower() == "bearer" else ""
     key = key or request.headers.get("X-Goog-Api-Key", "")
     if not key:
         raise errors.unauthenticated()
+    return key
+
+
+def _authorised(property_id: str) -> Property:
+    """The property, if the key that came opens it."""
+    key = _key()
     is_number = property_id.isascii() and property_id.isdecimal() and len(property_id) < 19
     owner = _parts().rules_cache.by_property_id(int(property_id)) if is_number else None
     if owner is None:
@@ -216,17 +260,13 @@ def _authorised(property_id: str) -> Property:
 
 
 def _json() -> Any:
+    body = request.get_data()
+    if not body:
+        return {}
     try:
-        return orjson.loads(request.get_data())
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise errors.invalid_argument(f"Invalid JSON payload received. {error}") from error
-
-
-def _batch(document: Any) -> list[Any]:
-    requests = document.get("requests") if isinstance(document, dict) else None
-    if not isinstance(requests, list) or not 1 <= len(requests) <= MAX_BATCH:
-        raise errors.invalid_argument(f"requests: expected a list of 1 to {MAX_BATCH} requests.")
-    return requests
 
 
 def _together(answers: list[Answer]) -> Freshness:

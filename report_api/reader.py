@@ -11,7 +11,18 @@ from tallymark.day_cells import publications
 from tallymark.metrics import TOTALS
 from tallymark.properties import Property
 from tallymark.report_names import names_of
-from tallymark.reports import answer, parse_request, plan, response_document
+from tallymark.reports import (
+    CHECK_COMPATIBILITY,
+    RUN_REPORT,
+    Method,
+    ReportRequest,
+    answer,
+    answer_pivots,
+    parse_request,
+    plan,
+    response_document,
+)
+from tallymark.reports.compatibility import compatibility_document
 from tallymark.reports.recent import MINUTE_COLUMNS, MINUTE_ROLLUP, Recent, recent, slots_span
 from tallymark.reports.serving import Freshness, Pointers
 from tallymark.rule_documents import Rules
@@ -46,28 +57,26 @@ class ReportReader:
         """
         return self._pointers.pointers(property_id)
 
-    def report(self, owner: Property, request: Any, pointers: Pointers | None = None) -> Answer:
-        """Answer a request of ``runReport``.
+    def report(
+        self,
+        owner: Property,
+        request: Any,
+        pointers: Pointers | None = None,
+        method: Method = RUN_REPORT,
+    ) -> Answer:
+        """Answer a request of a reporting method.
 
         Args:
             owner: Whose report.
             request: Decoded JSON.
             pointers: Taken before, where several reports make one answer.
+            method: What is called.
 
         Raises:
             InvalidRequestError: when the request cannot be answered.
             WideRowsUnavailableError: when the store cannot be read.
         """
-        now_us = self._now_us()
-        rules = rules_at(owner, now_us)
-        parsed = parse_request(
-            request,
-            now_us=now_us,
-            time_zone=rules.time_zone,
-            currency=rules.currency,
-            names=names_of(rules),
-        )
-        planned = plan(parsed, owner.property_id)
+        planned = plan(self._parsed(owner, request, method), owner.property_id)
         pointers = pointers or self.pointers(owner.property_id)
         rollups = (planned.rollup, TOTALS) if planned.whole_measures else (planned.rollup,)
         (decoded, *totals), freshness = self._cells.read(
@@ -81,7 +90,31 @@ class ReportReader:
                 days=publications(planned.days, pointers.served),
             )
         )
+        if planned.request.pivots:
+            return Answer(response_document(answer_pivots(planned, decoded)), freshness)
         return Answer(response_document(answer(planned, decoded, *totals)), freshness)
+
+    def compatibility(self, owner: Property, request: Any) -> dict[str, Any]:
+        """Answer a request of ``checkCompatibility``.
+
+        Raises:
+            InvalidRequestError: when the request is wrong or does not go together itself.
+        """
+        parsed = self._parsed(owner, request, CHECK_COMPATIBILITY)
+        return compatibility_document(request, parsed, names_of(rules_at(owner, parsed.now_us)))
+
+    def _parsed(self, owner: Property, request: Any, method: Method) -> ReportRequest:
+        now_us = self._now_us()
+        rules = rules_at(owner, now_us)
+        return parse_request(
+            request,
+            now_us=now_us,
+            time_zone=rules.time_zone,
+            currency=rules.currency,
+            method=method,
+            names=names_of(rules),
+            property_id=owner.property_id,
+        )
 
     def recent(self, owner: Property, pointers: Pointers) -> tuple[Recent, Freshness]:
         """The last 30 minutes.

@@ -6,17 +6,17 @@ metric is a measure, or a ratio of measures. Which rollups can answer follows fr
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tallymark import time_texts
 from tallymark.rollups import ROLLUPS, Rollup
 
 NOT_SET: Final = "(not set)"
-LOCAL: Final = "local_time"
-"""Column of the local day or hour of slots (a Datetime), what time dimensions are computed from."""
+TimeUnit = Literal["day", "hour", "minute"]
 
 MetricType = Literal["TYPE_INTEGER", "TYPE_FLOAT", "TYPE_SECONDS", "TYPE_CURRENCY"]
 Category = Literal["Time", "Traffic source", "Page", "Event", "Platform", "User", "Session"]
@@ -30,9 +30,11 @@ class Dimension:
         name: As requests name it.
         title: As people call it.
         category: Where a catalogue shows it.
-        keys: Rollup keys it is made of; none for a dimension of time.
-        value: Its text, computed from the key columns or from ``LOCAL``.
-        is_by_hour: Whether it tells the hours of a day apart.
+        keys: Rollup keys it is made of; none where time alone tells it.
+        value: Its text, computed from the key columns, or from ``LOCAL`` and beside it
+            ``RANGE_START`` and ``NOW``.
+        time: The span of time that it tells apart, where it is of time.
+        deprecated_names: What it was called before; requests may still say so.
         is_custom: Whether a property's rules have defined it.
     """
 
@@ -42,13 +44,14 @@ class Dimension:
     keys: tuple[str, ...]
     value: Callable[[], pl.Expr]
 
-    is_by_hour: bool = False
+    time: TimeUnit | None = None
+    deprecated_names: tuple[str, ...] = ()
     is_custom: bool = False
 
     @property
-    def is_time(self) -> bool:
-        """Whether it says when, and so goes with every rollup."""
-        return not self.keys
+    def is_by_hour(self) -> bool:
+        """Whether it tells the hours of a day apart."""
+        return self.time in ("hour", "minute")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,7 @@ class Metric:
         less: A measure that is taken off.
         per: A measure that is divided by; nothing counted per nothing is 0.
         scale: How many units of the measure make one of the metric.
+        deprecated_names: What it was called before; requests may still say so.
         is_custom: Whether a property's rules have defined it.
     """
 
@@ -75,6 +79,7 @@ class Metric:
     less: str = ""
     per: str = ""
     scale: int = 1
+    deprecated_names: tuple[str, ...] = ()
     is_custom: bool = False
 
     @property
@@ -100,6 +105,27 @@ class Metric:
         return np.where(per == 0, 0.0, scaled / np.where(per == 0, 1, per))
 
 
+class AskedMetric(Protocol):
+    """A metric of a report: one of the table, or one that the request derives from others."""
+
+    @property
+    def name(self) -> str:
+        """As the request names it."""
+
+    @property
+    def type(self) -> MetricType:
+        """GA's type of its values."""
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures it needs."""
+
+    def value(
+        self, measures: Mapping[str, npt.NDArray[np.int64]]
+    ) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
+        """Its values from those of measures."""
+
+
 def _key(name: str) -> Callable[[], pl.Expr]:
     return lambda: pl.when(pl.col(name) == "").then(pl.lit(NOT_SET)).otherwise(pl.col(name))
 
@@ -108,48 +134,14 @@ def _source_medium(source: str, medium: str) -> Callable[[], pl.Expr]:
     return lambda: pl.concat_str(_key(source)(), pl.lit(" / "), _key(medium)())
 
 
-def _digits(number: pl.Expr, width: int) -> pl.Expr:
-    return number.cast(pl.Int64).cast(pl.String).str.zfill(width)
-
-
-def _part(name: str, width: int) -> Callable[[], pl.Expr]:
-    return lambda: _digits(getattr(pl.col(LOCAL).dt, name)(), width)
-
-
-def _year_month() -> pl.Expr:
-    return pl.concat_str(_part("year", 4)(), _part("month", 2)())
-
-
-def _date() -> pl.Expr:
-    return pl.concat_str(_year_month(), _part("day", 2)())
-
-
-def _date_hour() -> pl.Expr:
-    return pl.concat_str(_date(), _part("hour", 2)())
-
-
-def _weekday() -> pl.Expr:
-    """0 for Sunday to 6 for Saturday."""
-    return pl.col(LOCAL).dt.weekday().cast(pl.Int64) % 7
-
-
-def _week() -> pl.Expr:
-    """Weeks begin on Sunday, and January 1st is always in week 1."""
-    day = pl.col(LOCAL).dt.ordinal_day().cast(pl.Int64) - 1
-    weekday_of_january_1st = (_weekday() - day) % 7
-    return _digits((day + weekday_of_january_1st) // 7 + 1, 2)
-
-
-def _day_of_week() -> pl.Expr:
-    return _digits(_weekday(), 1)
-
-
 def _by_time(
-    name: str, title: str, value: Callable[[], pl.Expr], *, is_by_hour: bool = False
-) -> Dimension:
+    name: str, title: str, value: Callable[[], pl.Expr], time: TimeUnit = "day",
+    deprecated_names: tuple[str, ...] = (),
+) -> Dimension:  # fmt: skip
     return Dimension(
-        name=name, title=title, category="Time", keys=(), value=value, is_by_hour=is_by_hour
-    )
+        name=name, title=title, category="Time", value=value, time=time,
+        keys=("minute",) if time == "minute" else (), deprecated_names=deprecated_names,
+    )  # fmt: skip
 
 
 def _by_key(name: str, title: str, category: Category, key: str) -> Dimension:
@@ -157,14 +149,30 @@ def _by_key(name: str, title: str, category: Category, key: str) -> Dimension:
 
 
 _DIMENSIONS: Final = (
-    _by_time("date", "Date", _date),
-    _by_time("dateHour", "Date + hour", _date_hour, is_by_hour=True),
-    _by_time("hour", "Hour", _part("hour", 2), is_by_hour=True),
-    _by_time("dayOfWeek", "Day of week", _day_of_week),
-    _by_time("week", "Week", _week),
-    _by_time("month", "Month", _part("month", 2)),
-    _by_time("yearMonth", "Year month", _year_month),
-    _by_time("year", "Year", _part("year", 4)),
+    _by_time("date", "Date", time_texts.date),
+    _by_time("dateHour", "Date + hour", time_texts.date_hour, "hour"),
+    _by_time("dateHourMinute", "Date hour and minute", time_texts.date_hour_minute, "minute"),
+    _by_time("hour", "Hour", time_texts.part("hour", 2), "hour"),
+    _by_time("minute", "Minute", time_texts.part("minute", 2), "minute"),
+    _by_time("day", "Day", time_texts.part("day", 2)),
+    _by_time(
+        "dayOfWeek", "Day of week", time_texts.day_of_week, deprecated_names=("dayOfWeekZero",)
+    ),
+    _by_time("dayOfWeekName", "Day of week name", time_texts.day_of_week_name),
+    _by_time("week", "Week", time_texts.week),
+    _by_time("yearWeek", "Year week", time_texts.year_week),
+    _by_time("isoWeek", "ISO week of the year", time_texts.part("week", 2)),
+    _by_time("isoYear", "ISO year", time_texts.part("iso_year", 4)),
+    _by_time("isoYearIsoWeek", "ISO week of ISO year", time_texts.iso_year_iso_week),
+    _by_time("month", "Month", time_texts.part("month", 2)),
+    _by_time("yearMonth", "Year month", time_texts.year_month),
+    _by_time("year", "Year", time_texts.part("year", 4)),
+    _by_time("nthMinute", "Nth minute", time_texts.nth("minutes"), "minute"),
+    _by_time("nthHour", "Nth hour", time_texts.nth("hours"), "hour"),
+    _by_time("nthDay", "Nth day", time_texts.nth("days")),
+    _by_time("nthWeek", "Nth week", time_texts.nth_week),
+    _by_time("nthMonth", "Nth month", time_texts.nth_month),
+    _by_time("nthYear", "Nth year", time_texts.nth_year),
     _by_key("sessionSource", "Session source", "Traffic source", "source"),
     _by_key("sessionMedium", "Session medium", "Traffic source", "medium"),
     Dimension(
@@ -172,8 +180,13 @@ _DIMENSIONS: Final = (
         keys=("source", "medium"), value=_source_medium("source", "medium"),
     ),
     _by_key("sessionCampaignName", "Session campaign", "Traffic source", "campaign"),
+    Dimension(
+        name="sessionDefaultChannelGroup", title="Session default channel group",
+        category="Traffic source", keys=("channel",), value=_key("channel"),
+        deprecated_names=("sessionDefaultChannelGrouping",),
+    ),
     _by_key(
-        "sessionDefaultChannelGroup", "Session default channel group", "Traffic source", "channel"
+        "sessionPrimaryChannelGroup", "Session primary channel group", "Traffic source", "channel"
     ),
     _by_key("firstUserSource", "First user source", "Traffic source", "first_source"),
     _by_key("firstUserMedium", "First user medium", "Traffic source", "first_medium"),
@@ -187,10 +200,15 @@ _DIMENSIONS: Final = (
         "firstUserDefaultChannelGroup", "First user default channel group", "Traffic source",
         "first_channel",
     ),
+    _by_key(
+        "firstUserPrimaryChannelGroup", "First user primary channel group", "Traffic source",
+        "first_channel",
+    ),
     _by_key("newVsReturning", "New / returning", "User", "new_vs_returning"),
     _by_key("landingPage", "Landing page", "Page", "landing_page"),
     _by_key("hostName", "Hostname", "Page", "host"),
     _by_key("pagePath", "Page path", "Page", "path"),
+    _by_key("unifiedPagePathScreen", "Page path and screen class", "Page", "path"),
     _by_key("eventName", "Event name", "Event", "event_name"),
     _by_key("deviceCategory", "Device category", "Platform", "device_category"),
     _by_key("browser", "Browser", "Platform", "browser"),
@@ -205,11 +223,11 @@ _MONEY: Final = "TYPE_CURRENCY"
 
 def _metric(
     name: str, title: str, kind: MetricType, category: Category, of: str,
-    *, less: str = "", per: str = "", scale: int = 1,
+    *, less: str = "", per: str = "", scale: int = 1, deprecated_names: tuple[str, ...] = (),
 ) -> Metric:  # fmt: skip
     return Metric(
         name=name, title=title, type=kind, category=category,
-        of=of, less=less, per=per, scale=scale,
+        of=of, less=less, per=per, scale=scale, deprecated_names=deprecated_names,
     )  # fmt: skip
 
 
@@ -252,17 +270,31 @@ _METRICS: Final = (
         per="active_users",
     ),
     _metric("eventsPerSession", "Events per session", _RATE, "Event", "events", per="sessions"),
-    _metric("keyEvents", "Key events", _COUNT, "Event", "key_events"),
+    _metric(
+        "keyEvents", "Key events", _RATE, "Event", "key_events", deprecated_names=("conversions",)
+    ),
     _metric(
         "totalRevenue", "Total revenue", _MONEY, "Event", "value_micros", scale=1_000_000
     ),
     _metric(
         "purchaseRevenue", "Purchase revenue", _MONEY, "Event", "value_micros", scale=1_000_000
     ),
+    _metric(
+        "averageRevenuePerUser", "ARPU", _MONEY, "User", "value_micros",
+        per="active_users", scale=1_000_000,
+    ),
 )  # fmt: skip
 
 DIMENSIONS: Final = {dimension.name: dimension for dimension in _DIMENSIONS}
 METRICS: Final = {metric.name: metric for metric in _METRICS}
+REALTIME_DIMENSIONS: Final = {
+    "minutesAgo": _by_time("minutesAgo", "Realtime minutes ago", time_texts.minutes_ago, "minute"),
+}
+REALTIME_METRICS: Final = {
+    "activeUsers": _metric("activeUsers", "Active users", _COUNT, "User", "users"),
+    "eventCount": METRICS["eventCount"],
+    "screenPageViews": METRICS["screenPageViews"],
+}
 
 NOT_ADDITIVE: Final = {("pages", "sessions"): "pagePath"}
 """(rollup, sum) → the dimension without which it does not add up: a session that viewed two pages
@@ -270,16 +302,14 @@ counts for both, so rows by page are right, and everything coarser would count i
 
 TOTALS: Final = next(rollup for rollup in ROLLUPS if not rollup.keys)
 """The rollup without breakdown: what is whole is best counted there."""
-_REPORTING: Final = sorted(
-    (rollup for rollup in ROLLUPS if rollup.grain != "minute"), key=lambda rollup: rollup.max_rows
-)
+_BY_SIZE: Final = sorted(ROLLUPS, key=lambda rollup: rollup.max_rows)
 
 
 def missing(
     rollup: Rollup,
     rows_by: Sequence[Dimension],
     filtered_by: Sequence[Dimension],
-    metrics: Sequence[Metric],
+    metrics: Sequence[AskedMetric],
 ) -> list[str]:
     """The names that ``rollup`` cannot answer in this combination."""
     names = {dimension.name for dimension in rows_by}
@@ -295,12 +325,12 @@ def missing(
 
 
 def smallest_rollup(
-    rows_by: Sequence[Dimension], filtered_by: Sequence[Dimension], metrics: Sequence[Metric]
+    rows_by: Sequence[Dimension], filtered_by: Sequence[Dimension], metrics: Sequence[AskedMetric]
 ) -> tuple[Rollup, list[str]]:
     """The smallest rollup that answers most of the names, and the names that it cannot answer."""
     unanswered = [
         (len(lacking := missing(rollup, rows_by, filtered_by, metrics)), rollup, lacking)
-        for rollup in _REPORTING
+        for rollup in _BY_SIZE
     ]
     _, rollup, lacking = min(unanswered, key=lambda entry: entry[0])
     return rollup, lacking

@@ -1,12 +1,19 @@
 """Report names: all that a property may ask for, its own definitions among it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Final
 
 from tallymark.channel_groups import channel_column
-from tallymark.metrics import DIMENSIONS, METRICS, Dimension, Metric
+from tallymark.metrics import (
+    DIMENSIONS,
+    METRICS,
+    REALTIME_DIMENSIONS,
+    REALTIME_METRICS,
+    Dimension,
+    Metric,
+)
 from tallymark.rule_documents import Rules
 from tallymark.rule_documents.channel_groups import ChannelGroup
 
@@ -27,8 +34,25 @@ class ReportNames:
     dimensions: Mapping[str, Dimension]
     metrics: Mapping[str, Metric]
 
+    def dimension(self, name: str) -> Dimension | None:
+        """The dimension of a name, which may be a former one and is then kept."""
+        if name in self.dimensions:
+            return self.dimensions[name]
+        every = self.dimensions.values()
+        former = (replace(each, name=name) for each in every if name in each.deprecated_names)
+        return next(former, None)
+
+    def metric(self, name: str) -> Metric | None:
+        """The metric of a name, which may be a former one and is then kept."""
+        if name in self.metrics:
+            return self.metrics[name]
+        every = self.metrics.values()
+        former = (replace(each, name=name) for each in every if name in each.deprecated_names)
+        return next(former, None)
+
 
 STANDARD: Final = ReportNames(DIMENSIONS, METRICS)
+REALTIME: Final = ReportNames(REALTIME_DIMENSIONS, REALTIME_METRICS)
 
 
 def names_of(rules: Rules) -> ReportNames:

@@ -7,15 +7,32 @@ from tallymark.report_names import ReportNames
 
 
 def metadata_document(property_id: int, names: ReportNames) -> dict[str, Any]:
-    """Every dimension and metric that is served to a property."""
+    """Every dimension and metric that is served."""
     return {
         "name": f"properties/{property_id}/metadata",
-        "dimensions": [_field(dimension) for dimension in names.dimensions.values()],
-        "metrics": [_field(metric) | {"type": metric.type} for metric in names.metrics.values()],
+        "dimensions": [dimension_document(each) for each in names.dimensions.values()],
+        "metrics": [metric_document(each) for each in names.metrics.values()],
     }
 
 
-def _field(entry: Dimension | Metric) -> dict[str, Any]:
-    """What is told of either; as in GA, only what is defined by the property says so."""
-    told = {"apiName": entry.name, "uiName": entry.title, "category": entry.category}
-    return told | {"customDefinition": True} if entry.is_custom else told
+def dimension_document(dimension: Dimension) -> dict[str, Any]:
+    """What is told of a dimension."""
+    return _document(dimension)
+
+
+def metric_document(metric: Metric) -> dict[str, Any]:
+    """What is told of a metric."""
+    return _document(metric) | {"type": metric.type}
+
+
+def _document(entry: Dimension | Metric) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "apiName": entry.name,
+        "uiName": entry.title,
+        "category": entry.category,
+    }
+    if entry.deprecated_names:
+        document["deprecatedApiNames"] = list(entry.deprecated_names)
+    if entry.is_custom:  # as in GA, only what is defined by the property says so
+        document["customDefinition"] = True
+    return document

@@ -1,15 +1,23 @@
 """Fields of a JSON request as protobuf's JSON mapping allows them.
 
 Enums come as names or numbers, 64-bit integers as numbers or text, names in camelCase or
-snake_case, and null means absent.
+snake_case, and null means absent. What is said of a field that is not of its type is what Google's
+own servers say, where that is known.
 """
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+import orjson
 
 from tallymark.reports.problems import InvalidRequestError
 
 MAX_DEPTH: Final = 40
+_CAPITAL: Final = re.compile("[A-Z]")
+_WHOLE: Final = re.compile("-?[0-9]{1,40}")
+_PAYLOAD: Final = "Invalid JSON payload received."
 
 Object = Mapping[str, Any]
 Kind = TypeVar("Kind")
@@ -34,9 +42,27 @@ def normalised(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def snake(name: str) -> str:
+    """A place as protobuf names it: ``date_ranges[0]`` for ``dateRanges[0]``."""
+    return _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
+
+
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+@dataclass(frozen=True)
+class Enum:
+    """An enum of the API: its name among Google's types, and its values by name."""
+
+    name: str
+    numbers: Mapping[str, int]
+
+    @property
+    def type(self) -> str:
+        """As errors name it."""
+        return f"type.googleapis.com/google.analytics.data.v1beta.{self.name}"
 
 
 class Reader:
@@ -46,13 +72,21 @@ class Reader:
         self.where = where
         self.problems = problems
         self.content: Object = content if isinstance(content, dict) else {}
-        if not isinstance(content, dict):
-            self.complain(f"expected an object, got {content!r:.100}")
+        if isinstance(content, dict):
+            return
+        if where:
+            self.say(f"Invalid value at '{snake(where)}' (object), {shown(content)}")
+        else:
+            self.say(f'{_PAYLOAD} Unknown name "": Root element must be a message.')
+
+    def say(self, sentence: str) -> None:
+        """Add a problem as it stands."""
+        self.problems.append(sentence)
 
     def complain(self, what: str) -> None:
         """Add a problem of this object; ``what`` may lack its full stop."""
         sentence = what if what.endswith((".", "?")) else f"{what}."
-        self.problems.append(f"{self.where}: {sentence}" if self.where else sentence)
+        self.say(f"{self.where}: {sentence}" if self.where else sentence)
 
     def at(self, name: str) -> str:
         """The place of a field in the request."""
@@ -62,7 +96,8 @@ class Reader:
         """Complain about fields that do not exist."""
         for name in self.content:
             if name not in names:
-                self.complain(f'Unknown name "{name:.100}": Cannot find field')
+                place = f" at '{snake(self.where)}'" if self.where else ""
+                self.say(f'{_PAYLOAD} Unknown name "{name:.100}"{place}: Cannot find field.')
 
     def object(self, name: str) -> "Reader | None":
         """A field that is an object; ``None`` when it is absent."""
@@ -79,17 +114,17 @@ class Reader:
 
     def text(self, name: str) -> str:
         """A field of text; "" when it is absent."""
-        return self._typed(name, str, "text", "")
+        return self._typed(name, str, "TYPE_STRING", "")
 
     def flag(self, name: str) -> bool:
         """A boolean field; false when it is absent."""
-        return self._typed(name, bool, "true or false", default=False)
+        return self._typed(name, bool, "TYPE_BOOL", default=False)
 
     def texts(self, name: str) -> list[str]:
         """A field that is a list of texts."""
         items = self._list(name)
         if not all(isinstance(item, str) for item in items):
-            self.complain(f"{name}: expected a list of texts, got {items!r:.100}")
+            self._mistyped(name, "TYPE_STRING")
             return []
         return items
 
@@ -99,12 +134,14 @@ class Reader:
         try:
             if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
                 raise ValueError
+            if isinstance(value, str) and not _WHOLE.fullmatch(value):
+                raise ValueError
             number = int(value)
         except (ValueError, TypeError, OverflowError):
-            self.complain(f"{name}: expected a whole number, got {value!r:.100}")
+            self._mistyped(name, "TYPE_INT64")
             return default
         if not -(2**63) <= number < 2**63:
-            self.complain(f"{name}: expected a 64-bit number, got {value!r:.100}")
+            self._mistyped(name, "TYPE_INT64")
             return default
         return number
 
@@ -112,38 +149,58 @@ class Reader:
         """A double, as a number or as text."""
         value = self.content.get(name, 0.0)
         try:
+            if isinstance(value, bool):
+                raise ValueError
             return float(value)
-        except (ValueError, TypeError):
-            self.complain(f"{name}: expected a number, got {value!r:.100}")
+        except (ValueError, TypeError, OverflowError):
+            self._mistyped(name, "TYPE_DOUBLE")
             return 0.0
 
-    def enum(self, name: str, numbers: Mapping[str, int], default: str = "") -> str:
+    def enum(self, name: str, values: Enum, default: str = "") -> str:
         """The name of an enum's value, given as its name or number; needed without default."""
+        if name not in self.content and not default:
+            self.complain(f"{name}: expected one of {', '.join(values.numbers)}")
+            return default
         value = self.content.get(name, default)
-        found = enum_name(value, numbers)
+        found = enum_name(value, values.numbers)
         if found is None:
-            self.complain(f"{name}: expected one of {', '.join(numbers)}, got {value!r:.100}")
+            self._mistyped(name, values.type)
             return default
         return found
 
-    def enums(self, name: str, numbers: Mapping[str, int]) -> tuple[str, ...]:
+    def enums(self, name: str, values: Enum) -> tuple[str, ...]:
         """The names of a list of an enum's values."""
-        found = [(item, enum_name(item, numbers)) for item in self._list(name)]
-        for item, known in found:
+        found = []
+        for index, item in enumerate(self._list(name)):
+            known = enum_name(item, values.numbers)
             if known is None:
-                allowed = ", ".join(numbers)
-                self.complain(f"{name}: expected values of {allowed}, got {item!r:.100}")
-        return tuple(dict.fromkeys(known for _, known in found if known is not None))
+                place = snake(f"{self.at(name)}[{index}]")
+                self.say(f"Invalid value at '{place}' ({values.type}), {shown(item)}")
+            else:
+                found.append(known)
+        return tuple(dict.fromkeys(found))
 
     def _list(self, name: str) -> list[Any]:
-        return self._typed(name, list, "a list", [])
+        return self._typed(name, list, "list", [])
 
     def _typed(self, name: str, kind: type[Kind], expected: str, default: Kind) -> Kind:
         value = self.content.get(name, default)
         if isinstance(value, kind):
             return value
-        self.complain(f"{name}: expected {expected}, got {value!r:.100}")
+        self._mistyped(name, expected)
         return default
+
+    def _mistyped(self, name: str, expected: str) -> None:
+        place, value = snake(self.at(name)), shown(self.content[name])
+        self.say(f"Invalid value at '{place}' ({expected}), {value}")
+
+
+def shown(value: object) -> str:
+    """A value of a request as JSON has it, cut."""
+    try:
+        return f"{orjson.dumps(value).decode():.100}"
+    except (orjson.JSONEncodeError, UnicodeDecodeError):
+        return f"{value!r:.100}"
 
 
 def enum_name(value: object, numbers: Mapping[str, int]) -> str | None:

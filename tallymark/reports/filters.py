@@ -7,25 +7,32 @@ from typing import Final
 import polars as pl
 
 from tallymark.metrics import NOT_SET
-from tallymark.reports.fields import Reader
+from tallymark.reports.fields import Enum, Reader
 
 MAX_LEAVES: Final = 200
 MAX_TEXT_CHARACTERS: Final = 2_000
-MATCH_TYPES: Final = {
-    "EXACT": 1,
-    "BEGINS_WITH": 2,
-    "ENDS_WITH": 3,
-    "CONTAINS": 4,
-    "FULL_REGEXP": 5,
-    "PARTIAL_REGEXP": 6,
-}
-OPERATIONS: Final = {
-    "EQUAL": 1,
-    "LESS_THAN": 2,
-    "LESS_THAN_OR_EQUAL": 3,
-    "GREATER_THAN": 4,
-    "GREATER_THAN_OR_EQUAL": 5,
-}
+MATCH_TYPES: Final = Enum(
+    "Filter.StringFilter.MatchType",
+    {
+        "MATCH_TYPE_UNSPECIFIED": 0,
+        "EXACT": 1,
+        "BEGINS_WITH": 2,
+        "ENDS_WITH": 3,
+        "CONTAINS": 4,
+        "FULL_REGEXP": 5,
+        "PARTIAL_REGEXP": 6,
+    },
+)
+OPERATIONS: Final = Enum(
+    "Filter.NumericFilter.Operation",
+    {
+        "EQUAL": 1,
+        "LESS_THAN": 2,
+        "LESS_THAN_OR_EQUAL": 3,
+        "GREATER_THAN": 4,
+        "GREATER_THAN_OR_EQUAL": 5,
+    },
+)
 _LEAF_KINDS: Final = (
     "stringFilter",
     "inListFilter",
@@ -147,7 +154,7 @@ def _read_leaf(reader: Reader, kinds: Collection[str]) -> Leaf | None:
 
 def _read_string(reader: Reader) -> Test | None:
     reader.only("matchType", "value", "caseSensitive")
-    match = reader.enum("matchType", MATCH_TYPES | {"MATCH_TYPE_UNSPECIFIED": 0}, "EXACT")
+    match = reader.enum("matchType", MATCH_TYPES, "EXACT")
     value, is_sensitive = _limited(reader, reader.text("value")), reader.flag("caseSensitive")
     if match.endswith("REGEXP"):
         return _regular(reader, value, is_full=match == "FULL_REGEXP", is_sensitive=is_sensitive)

@@ -1,15 +1,28 @@
 """Plans: which rollup answers a request, and what has to be read for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tallymark.day_cells import Day, local_days
-from tallymark.metrics import DIMENSIONS, NOT_ADDITIVE, TOTALS, missing, smallest_rollup
+from tallymark.metrics import (
+    DIMENSIONS,
+    NOT_ADDITIVE,
+    TOTALS,
+    AskedMetric,
+    Dimension,
+    missing,
+    smallest_rollup,
+)
+from tallymark.reports.dates import DateRange
+from tallymark.reports.pivots import regrouped
 from tallymark.reports.problems import InvalidRequestError
+from tallymark.reports.recent import MINUTE_ROLLUP
 from tallymark.reports.request import ReportRequest
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.row_keys import rollup_range
 
+_EXPLORER: Final = "https://ga-dev-tools.web.app/ga4/dimensions-metrics-explorer/"
 MAX_DAYS: Final = 20_000
 """A report of more days than anybody has kept is answered from hours."""
 
@@ -41,7 +54,8 @@ class Plan:
     def keys(self) -> tuple[str, ...]:
         """Keys of the rollup that are needed."""
         needed = (*self.request.dimensions, *self.request.filter_dimensions)
-        return tuple(dict.fromkeys(key for dimension in needed for key in dimension.keys))
+        keys = dict.fromkeys(key for dimension in needed for key in dimension.keys)
+        return ("minute", *keys) if self.request.is_realtime and "minute" not in keys else (*keys,)
 
     @property
     def days(self) -> list[Day]:
@@ -49,7 +63,7 @@ class Plan:
         request = self.request
         if any(part.is_by_hour for part in (*request.dimensions, *request.filter_dimensions)):
             return []
-        ranges = request.date_ranges
+        ranges = [part for part in request.date_ranges if isinstance(part, DateRange)]
         if sum((part.last - part.first).days + 1 for part in ranges) > MAX_DAYS:
             return []
         return sorted(
@@ -82,8 +96,11 @@ def plan(request: ReportRequest, property_id: int) -> Plan:
     Raises:
         InvalidRequestError: when no rollup holds this combination.
     """
-    rollup, lacking = smallest_rollup(
-        request.dimensions, request.filter_dimensions, request.metrics
+    asked = (request.dimensions, request.filter_dimensions, request.metrics)
+    rollup, lacking = (
+        (MINUTE_ROLLUP, missing(MINUTE_ROLLUP, *asked))
+        if request.is_realtime
+        else smallest_rollup(*asked)
     )
     if lacking:
         raise InvalidRequestError([_incompatible(request, lacking)])
@@ -99,28 +116,52 @@ def plan(request: ReportRequest, property_id: int) -> Plan:
     )
 
 
+def check(request: ReportRequest) -> None:
+    """Raise ``InvalidRequestError`` when its dimensions and metrics do not go together."""
+    lacking = unanswered(request.dimensions, request.filter_dimensions, request.metrics)
+    if lacking:
+        raise InvalidRequestError([_incompatible(request, lacking)])
+
+
+def unanswered(
+    rows_by: Sequence[Dimension], filtered_by: Sequence[Dimension], metrics: Sequence[AskedMetric]
+) -> list[str]:
+    """The names, as few as can be, without which the others can be answered together."""
+    return smallest_rollup(rows_by, filtered_by, metrics)[1]
+
+
 def _whole_measures(
     request: ReportRequest, rollup: Rollup, measures: tuple[str, ...]
 ) -> tuple[str, ...]:
-    if "TOTAL" not in request.aggregations or rollup is TOTALS:
-        return ()
-    is_whole = request.dimension_filter is None and request.metric_filter is None
     repeated = [name for name in measures if (rollup.name, name) in NOT_ADDITIVE]
-    if repeated and not is_whole:
-        names = [metric.name for metric in request.metrics if set(metric.measures) & set(repeated)]
-        raise InvalidRequestError(
-            [
-                f"Please remove {', '.join(names)} or the filters or the aggregation TOTAL: a"
-                " session that viewed several pages is in the row of each, and the total of only"
-                " some of them is not kept."
-            ]
-        )
-    if not is_whole:
+    _check_pivots(request, rollup, repeated)
+    if "TOTAL" not in request.aggregations or rollup is TOTALS or request.is_realtime:
+        return ()
+    if repeated and not request.is_whole:
+        raise InvalidRequestError([_not_additive(request, repeated, "filters or comparisons")])
+    if not request.is_whole:
         return ()
     return tuple(
         name
         for name in measures
         if name in repeated or (name in rollup.uniques and name in TOTALS.uniques)
+    )
+
+
+def _check_pivots(request: ReportRequest, rollup: Rollup, repeated: list[str]) -> None:
+    needed = {NOT_ADDITIVE[rollup.name, name] for name in repeated}
+    if any(not needed <= set(names) for names in regrouped(request.pivots)):
+        raise InvalidRequestError(
+            [_not_additive(request, repeated, "orders by metrics (give orders by dimensions)")]
+        )
+
+
+def _not_additive(request: ReportRequest, repeated: list[str], other: str) -> str:
+    names = [metric.name for metric in request.metrics if set(metric.measures) & set(repeated)]
+    return (
+        f"Please remove {', '.join(names)} or the {other} or the aggregation TOTAL: a session that"
+        " viewed several pages is in the row of each, and the total of only some of them is not"
+        " kept."
     )
 
 
@@ -136,8 +177,9 @@ def _incompatible(request: ReportRequest, lacking: list[str]) -> str:
         )
     ]
     return (
-        f"Please remove {', '.join(lacking)} to make the request compatible. The request's"
-        f" dimensions & metrics are incompatible.{''.join(hints)}"
+        f"Please remove {', '.join(lacking)} to make the request compatible for example. The"
+        f" request's dimensions & metrics are incompatible. To learn more, see {_EXPLORER}"
+        f"{''.join(hints)}"
     )
 
 

@@ -7,5 +7,5 @@ class InvalidRequestError(ValueError):
     """A request that cannot be answered; ``problems`` are sentences for its sender."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__(" ".join(problems))
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(problems))
+        super().__init__("\n".join(self.problems))

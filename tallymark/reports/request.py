@@ -1,39 +1,52 @@
-"""Requests of ``runReport``: JSON in, a checked request or all of its problems out."""
+"""Requests of the reporting methods: JSON in, a checked request or all of its problems out."""
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from tallymark.metrics import Dimension, Metric
-from tallymark.report_names import STANDARD, ReportNames
-from tallymark.reports.dates import DateRange, read_date_ranges
+from tallymark.metrics import AskedMetric, Dimension
+from tallymark.report_names import REALTIME, STANDARD, ReportNames
+from tallymark.reports.aggregations import AGGREGATIONS
+from tallymark.reports.columns import DATE_RANGE, invalid_field, limit_columns, read_columns
+from tallymark.reports.comparisons import COMPARISON, Comparison, read_comparisons
+from tallymark.reports.dates import TimeRange, read_date_ranges
 from tallymark.reports.fields import Reader, normalised
 from tallymark.reports.filters import NUMERIC_KINDS, Filter, read_filter
-from tallymark.reports.orders import OrderBy, read_orders
+from tallymark.reports.orders import Orderable, OrderBy, read_orders
+from tallymark.reports.pivots import Pivot, pivot_fields, read_pivots
 from tallymark.reports.problems import InvalidRequestError
+from tallymark.reports.realtime import read_minute_ranges
 
-MAX_DIMENSIONS: Final = 9
-MAX_METRICS: Final = 10
 DEFAULT_LIMIT: Final = 10_000
 MAX_LIMIT: Final = 250_000
-DATE_RANGE: Final = "dateRange"
-"""The dimension that reports of several date ranges have besides those asked for."""
-AGGREGATIONS: Final = {
-    "METRIC_AGGREGATION_UNSPECIFIED": 0,
-    "TOTAL": 1,
-    "COUNT": 4,
-    "MINIMUM": 5,
-    "MAXIMUM": 6,
-}
-_FIELDS: Final = (
-    "property", "dimensions", "metrics", "dateRanges", "dimensionFilter", "metricFilter", "offset",
-    "limit", "metricAggregations", "orderBys", "currencyCode", "keepEmptyRows",
-    "returnPropertyQuota",
-)  # fmt: skip
-_NOT_SERVED: Final = ("cohortSpec", "comparisons")
 
-Named = TypeVar("Named", Dimension, Metric)
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the API that answers with rows.
+
+    Attributes:
+        name: As its address and its responses name it.
+        fields: What its requests may hold.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+
+
+_COLUMNS: Final = ("property", "dimensions", "metrics", "dimensionFilter", "metricFilter")
+_DATED: Final = ("dateRanges", "currencyCode", "cohortSpec", "keepEmptyRows", "comparisons")
+_PAGED: Final = ("limit", "metricAggregations", "orderBys")
+RUN_REPORT: Final = Method(
+    "runReport", (*_COLUMNS, *_DATED, *_PAGED, "offset", "returnPropertyQuota")
+)
+RUN_PIVOT_REPORT: Final = Method(
+    "runPivotReport", (*_COLUMNS, *_DATED, "pivots", "returnPropertyQuota")
+)
+RUN_REALTIME_REPORT: Final = Method(
+    "runRealtimeReport", (*_COLUMNS, *_PAGED, "minuteRanges", "returnPropertyQuota")
+)
+CHECK_COMPATIBILITY: Final = Method("checkCompatibility", (*_COLUMNS, "compatibilityFilter"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,26 +54,34 @@ class ReportRequest:
     """A report that has been checked field by field.
 
     Attributes:
+        method: What was called.
         dimensions: What rows are told apart by.
-        metrics: What rows say, the invisible ones too.
-        invisible: Names of metrics that only filters and orders use.
-        date_ranges: One to four.
+        metrics: What is worked out for rows, also what only filters and orders use.
+        unlisted: Names of metrics that the request does not list: its filter needs them.
+        invisible: Names of metrics that the response leaves out.
+        date_ranges: One to four, or the minute ranges of a realtime report.
+        comparisons: Filters that are put to the report side by side.
         dimension_filter: Which rows of the rollup count.
-        filter_dimensions: The dimensions that it needs.
+        filter_dimensions: The dimensions that it and the comparisons need.
         metric_filter: Which rows of the report are kept.
         order_bys: How rows are sorted.
         offset: How many rows are left out in front.
         limit: How many rows are answered at most.
         aggregations: Of ``AGGREGATIONS``.
+        pivots: Of a pivot report.
         keep_empty_rows: Whether rows whose metrics are all zero are kept.
+        now_us: UTC µs of the asking.
         time_zone: Of the property.
         currency: Of the property.
     """
 
+    method: Method = RUN_REPORT
     dimensions: tuple[Dimension, ...]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[AskedMetric, ...]
+    unlisted: frozenset[str] = frozenset()
     invisible: frozenset[str] = frozenset()
-    date_ranges: tuple[DateRange, ...]
+    date_ranges: tuple[TimeRange, ...]
+    comparisons: tuple[Comparison, ...] = ()
     dimension_filter: Filter | None = None
     filter_dimensions: tuple[Dimension, ...] = ()
     metric_filter: Filter | None = None
@@ -68,9 +89,37 @@ class ReportRequest:
     offset: int = 0
     limit: int = DEFAULT_LIMIT
     aggregations: tuple[str, ...] = ()
+    pivots: tuple[Pivot, ...] = ()
     keep_empty_rows: bool = False
+    now_us: int
     time_zone: str
     currency: str
+
+    @property
+    def is_realtime(self) -> bool:
+        """Whether it is of minutes."""
+        return self.method is RUN_REALTIME_REPORT
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its rows make up all that there is in its date ranges."""
+        return not (self.dimension_filter or self.metric_filter or self.comparisons)
+
+    @property
+    def listed(self) -> tuple[AskedMetric, ...]:
+        """The metrics that the request lists."""
+        return tuple(metric for metric in self.metrics if metric.name not in self.unlisted)
+
+    @property
+    def shown(self) -> tuple[AskedMetric, ...]:
+        """The metrics that the response shows."""
+        return tuple(metric for metric in self.listed if metric.name not in self.invisible)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The dimensions that say of which comparison and date range a row is."""
+        compared = (COMPARISON,) if self.comparisons else ()
+        return (*compared, DATE_RANGE) if len(self.date_ranges) > 1 else compared
 
 
 def parse_request(
@@ -79,7 +128,9 @@ def parse_request(
     now_us: int,
     time_zone: str,
     currency: str,
+    method: Method = RUN_REPORT,
     names: ReportNames = STANDARD,
+    property_id: int = 0,
 ) -> ReportRequest:
     """Check a request.
 
@@ -88,113 +139,142 @@ def parse_request(
         now_us: UTC µs, what "today" refers to.
         time_zone: Of the property.
         currency: Of the property.
+        method: What is called.
         names: What the property may ask for.
+        property_id: What a ``property`` in the request has to name; 0 for any.
 
     Raises:
         InvalidRequestError: with all that is wrong.
     """
     problems: list[str] = []
     reader = Reader(normalised(document), "", problems)
-    reader.only(*_FIELDS, *_NOT_SERVED)
-    for name in _NOT_SERVED:
-        if name in reader.content:
-            reader.complain(f"{name} is not served")
-    dimensions = _read_names(reader, "dimensions", names.dimensions, MAX_DIMENSIONS)
-    metrics = _read_names(reader, "metrics", names.metrics, MAX_METRICS)
-    if not (dimensions or metrics or problems):
-        reader.complain("expected at least one dimension or metric")
-    dimension_filter, filter_dimensions = _read_dimension_filter(reader, names)
-    request = ReportRequest(
-        dimensions=dimensions,
-        metrics=metrics,
-        invisible=_read_invisible(reader),
-        date_ranges=read_date_ranges(reader, now_us, time_zone),
-        dimension_filter=dimension_filter,
-        filter_dimensions=filter_dimensions,
-        metric_filter=_read_metric_filter(reader, metrics),
-        order_bys=_read_orders(reader, dimensions, metrics),
-        offset=_read_offset(reader),
-        limit=_read_limit(reader),
-        aggregations=reader.enums("metricAggregations", AGGREGATIONS),
-        keep_empty_rows=reader.flag("keepEmptyRows"),
-        time_zone=time_zone,
-        currency=_read_currency(reader, currency),
+    reader.only(*method.fields)
+    request = _Parser(reader, method, REALTIME if method is RUN_REALTIME_REPORT else names).request(
+        now_us, time_zone, currency
     )
+    if reader.text("property") not in ("", f"properties/{property_id}") and property_id:
+        reader.complain(f"property: expected none or properties/{property_id}")
+    is_empty = not (request.dimensions or request.listed) and method is not CHECK_COMPATIBILITY
+    if is_empty and not problems:
+        reader.say("Requests require dimensions and/or metrics. Most requests include both.")
     if problems:
         raise InvalidRequestError(problems)
     return request
 
 
-def _read_names(
-    request: Reader, field: str, known: Mapping[str, Named], most: int
-) -> tuple[Named, ...]:
-    readers = request.objects(field)
-    if len(readers) > most:
-        request.complain(f"{field}: expected at most {most}, got {len(readers)}")
-    found: dict[str, Named] = {}
-    for reader in readers[:most]:
-        reader.only("name", "dimensionExpression", "expression", "invisible")
-        for expression in ("dimensionExpression", "expression"):
-            if expression in reader.content:
-                reader.complain(f"{expression} is not served")
-        name = reader.text("name")
-        if name in found:
-            reader.complain(f"expected each name once, got {name} again")
-        elif (entry := _named(reader, field, name, known)) is not None:
-            found[name] = entry
-    return tuple(found.values())
+class _Parser:
+    """Reads a request of one method."""
 
+    def __init__(self, reader: Reader, method: Method, names: ReportNames) -> None:
+        self._reader = reader
+        self._method = method
+        self._columns = read_columns(reader, names)
 
-def _named(reader: Reader, field: str, name: str, known: Mapping[str, Named]) -> Named | None:
-    if name in known:
-        return known[name]
-    close = difflib.get_close_matches(name[:100], known, n=1)
-    hint = f"Did you mean {close[0]}?" if close else f"Valid are {', '.join(known)}."
-    reader.complain(f"Field {name:.100} is not a valid {field[:-1]}. {hint}")
-    return None
+    def request(self, now_us: int, time_zone: str, currency: str) -> ReportRequest:
+        """All of it; problems go to the reader's list."""
+        reader, columns = self._reader, self._columns
+        limit, offset = _read_limit(reader), _read_offset(reader)
+        ranges = self._read_ranges(now_us, time_zone)
+        comparisons = read_comparisons(reader)
+        if self._method is RUN_PIVOT_REPORT and COMPARISON not in pivot_fields(reader):
+            comparisons = ()
+        dimension_filter, filtered_by = self._read_dimension_filter(comparisons)
+        limit_columns(reader, columns, filtered_by)
+        metric_filter, hidden = self._read_metric_filter()
+        pivots = self._read_pivots(comparisons)
+        return ReportRequest(
+            method=self._method,
+            dimensions=self._dimensions(pivots),
+            metrics=(*columns.metrics.values(), *hidden),
+            unlisted=frozenset(metric.name for metric in hidden),
+            invisible=columns.invisible,
+            date_ranges=ranges,
+            comparisons=comparisons,
+            dimension_filter=dimension_filter,
+            filter_dimensions=filtered_by,
+            metric_filter=metric_filter,
+            order_bys=self._read_orders(ranges, comparisons),
+            offset=offset,
+            limit=limit,
+            aggregations=self._read_aggregations(),
+            pivots=pivots,
+            keep_empty_rows=reader.flag("keepEmptyRows"),
+            now_us=now_us,
+            time_zone=time_zone,
+            currency=_read_currency(reader, currency),
+        )
 
+    def _read_ranges(self, now_us: int, time_zone: str) -> tuple[TimeRange, ...]:
+        self._reader.flag("returnPropertyQuota")
+        if self._method is CHECK_COMPATIBILITY:
+            return ()
+        if self._method is RUN_REALTIME_REPORT:
+            return read_minute_ranges(self._reader, now_us)
+        if "cohortSpec" in self._reader.content:
+            self._reader.complain(
+                "cohortSpec is not served: compare firstUser dimensions or dateRanges instead"
+            )
+        return read_date_ranges(self._reader, now_us, time_zone)
 
-def _read_invisible(request: Reader) -> frozenset[str]:
-    return frozenset(
-        reader.text("name") for reader in request.objects("metrics") if reader.flag("invisible")
-    )
+    def _read_dimension_filter(
+        self, comparisons: Collection[Comparison]
+    ) -> tuple[Filter | None, tuple[Dimension, ...]]:
+        reader, columns = self._reader, self._columns
+        found = read_filter(reader.object("dimensionFilter"))
+        needed = list(columns.filtered_by(reader, "dimensionFilter", found))
+        for comparison in comparisons:
+            needed += columns.filtered_by(reader, "comparisons", comparison.filter)
+        return found, tuple({dimension.name: dimension for dimension in needed}.values())
 
+    def _read_metric_filter(self) -> tuple[Filter | None, list[AskedMetric]]:
+        reader, columns = self._reader, self._columns
+        found = read_filter(reader.object("metricFilter"), NUMERIC_KINDS)
+        hidden = []
+        for name in dict.fromkeys(found.fields() if found else ()):
+            metric = columns.metric(name)
+            if metric is None:
+                reader.say(f"metricFilter: {invalid_field(name, 'metric', columns.names)}")
+            elif name not in columns.metrics:
+                hidden.append(metric)
+        return found, hidden
 
-def _read_dimension_filter(
-    request: Reader, names: ReportNames
-) -> tuple[Filter | None, tuple[Dimension, ...]]:
-    found = read_filter(request.object("dimensionFilter"))
-    fields = dict.fromkeys(found.fields() if found else ())
-    unknown = [name for name in fields if name not in names.dimensions]
-    for name in unknown:
-        request.complain(f"dimensionFilter: Field {name:.100} is not a valid dimension")
-    if unknown:
-        return None, ()
-    return found, tuple(names.dimensions[name] for name in fields)
+    def _read_pivots(self, comparisons: Collection[Comparison]) -> tuple[Pivot, ...]:
+        if self._method is not RUN_PIVOT_REPORT:
+            return ()
+        if not self._columns.metrics:
+            self._reader.complain("metrics: expected at least one")
+        labels = [DATE_RANGE, *([COMPARISON] if comparisons else [])]
+        names = [*self._columns.dimensions, *labels]
+        return read_pivots(self._reader, names, self._columns.metrics)
 
+    def _dimensions(self, pivots: Collection[Pivot]) -> tuple[Dimension, ...]:
+        """Those that tell rows apart: of a pivot report the ones that its pivots show."""
+        known = self._columns.dimensions
+        if self._method is not RUN_PIVOT_REPORT:
+            return tuple(known.values())
+        return tuple(known[name] for pivot in pivots for name in pivot.fields if name in known)
 
-def _read_metric_filter(request: Reader, metrics: tuple[Metric, ...]) -> Filter | None:
-    found = read_filter(request.object("metricFilter"), NUMERIC_KINDS)
-    asked = {metric.name for metric in metrics}
-    unknown = [name for name in (found.fields() if found else ()) if name not in asked]
-    for name in unknown:
-        request.complain(f"metricFilter: expected a metric of the request, got {name:.100}")
-    return None if unknown else found
+    def _read_orders(
+        self, ranges: Collection[TimeRange], comparisons: Collection[Comparison]
+    ) -> tuple[OrderBy, ...]:
+        if self._method is RUN_PIVOT_REPORT:
+            return ()
+        labels = [COMPARISON] if comparisons else []
+        labels += [DATE_RANGE] if len(ranges) > 1 else []
+        columns = self._columns
+        return read_orders(self._reader, Orderable([*columns.dimensions, *labels], columns.metrics))
 
-
-def _read_orders(
-    request: Reader, dimensions: tuple[Dimension, ...], metrics: tuple[Metric, ...]
-) -> tuple[OrderBy, ...]:
-    names = [dimension.name for dimension in dimensions]
-    if len(request.objects("dateRanges")) > 1:
-        names.append(DATE_RANGE)
-    return read_orders(request, names, [metric.name for metric in metrics])
+    def _read_aggregations(self) -> tuple[str, ...]:
+        found = self._reader.enums("metricAggregations", AGGREGATIONS)
+        if "COUNT" in found:
+            self._reader.say("Metric aggregation Count is not supported in ReportRequest.")
+        return found
 
 
 def _read_offset(request: Reader) -> int:
     offset = request.whole("offset")
     if offset < 0:
-        request.complain(f"offset: expected 0 or more, got {offset}")
+        request.say(f"offset must be positive. The API received offset = {offset}")
     return offset
 
 
@@ -202,7 +282,7 @@ def _read_limit(request: Reader) -> int:
     """As in GA, 0 stands for the default and no more than the maximum is answered."""
     limit = request.whole("limit")
     if limit < 0:
-        request.complain(f"limit: expected a positive number, got {limit}")
+        request.say(f"limit must be positive. The API received limit = {limit}")
     return min(limit or DEFAULT_LIMIT, MAX_LIMIT)
 
 

@@ -52,12 +52,37 @@ class Members:
             groups: How many groups there are, numbered from 0.
             k: How many hashes the sets keep.
         """
+        return self.unions(measure, [group_of_row], groups, k)
+
+    def unions(
+        self,
+        measure: str,
+        groups_of_rows: Sequence[npt.NDArray[np.int64]],
+        groups: int,
+        k: int,
+    ) -> npt.NDArray[np.int64]:
+        """The unique count of each group, where a row may be in several.
+
+        Args:
+            measure: One of the measures.
+            groups_of_rows: Numberings as ``counts`` takes one; a row is in a group of each.
+            groups: How many groups there are, numbered from 0.
+            k: How many hashes the sets keep.
+        """
+        parts = [self._inside(measure, group_of_row) for group_of_row in groups_of_rows]
+        if len(parts) == 1:
+            return count_unions(*parts[0], groups, k)
+        group, hashes = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return count_unions(group, hashes, groups, k)
+
+    def _inside(
+        self, measure: str, group_of_row: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """The group of each member that is in one, and the members."""
         rows, hashes = self._parts[measure]
         group = group_of_row[rows]
         inside = group != NO_GROUP
-        if not inside.all():
-            group, hashes = group[inside], hashes[inside]
-        return count_unions(group, hashes, groups, k)
+        return (group, hashes) if inside.all() else (group[inside], hashes[inside])
 
 
 def count_unions(

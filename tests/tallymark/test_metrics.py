@@ -8,7 +8,7 @@ import pytest
 
 from tallymark.metrics import (
     DIMENSIONS,
-    LOCAL,
+
     METRICS,
     NOT_ADDITIVE,
     TOTALS,

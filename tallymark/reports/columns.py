@@ -1,0 +1,172 @@
+"""Columns: the dimensions and metrics of a request, those that it derives itself among them."""
+
+import difflib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from tallymark.metrics import AskedMetric, Dimension
+from tallymark.report_names import REALTIME, ReportNames
+from tallymark.reports.comparisons import COMPARISON
+from tallymark.reports.expressions import FormulaError, derived_dimension, derived_metric
+from tallymark.reports.fields import Reader
+from tallymark.reports.filters import Filter
+
+MAX_DIMENSIONS: Final = 9
+MAX_METRICS: Final = 10
+DATE_RANGE: Final = "dateRange"
+"""The dimension that reports of several date ranges have besides those asked for."""
+RESERVED: Final = (DATE_RANGE, COMPARISON)
+_OWN_NAME: Final = re.compile("[a-zA-Z0-9_]+")
+_SCHEMA: Final = "https://developers.google.com/analytics/devguides/reporting/data/v1/"
+
+Column = TypeVar("Column", Dimension, AskedMetric)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a request calls by name.
+
+    Attributes:
+        names: What may be asked for.
+        dimensions: Those of the request, in its order.
+        metrics: Those of the request, in its order.
+        invisible: Names of metrics that the response leaves out.
+    """
+
+    names: ReportNames
+    dimensions: dict[str, Dimension]
+    metrics: dict[str, AskedMetric]
+    invisible: frozenset[str]
+
+    def dimension(self, name: str) -> Dimension | None:
+        """The dimension of a name: the request's own, else one of the catalogue."""
+        return self.dimensions.get(name) or self.names.dimension(name)
+
+    def metric(self, name: str) -> AskedMetric | None:
+        """The metric of a name: the request's own, else one of the catalogue."""
+        return self.metrics.get(name) or self.names.metric(name)
+
+    def filtered_by(
+        self, reader: Reader, place: str, found: Filter | None
+    ) -> tuple[Dimension, ...]:
+        """The dimensions of a filter; problems go to the reader's list."""
+        known = {name: self.dimension(name) for name in (found.fields() if found else ())}
+        for name, dimension in known.items():
+            if dimension is None:
+                sentence = invalid_field(name, "dimension", self.names)
+                reader.say(f"{place}: {sentence}")
+        return tuple(dimension for dimension in known.values() if dimension is not None)
+
+
+def read_columns(request: Reader, names: ReportNames) -> Columns:
+    """The dimensions and metrics of a request; problems go to the reader's list."""
+    columns = Columns(names, {}, {}, _read_invisible(request))
+    metrics = request.objects("metrics")[:MAX_METRICS]
+    for reader in _plain_first(metrics, "expression"):
+        reader.only("name", "expression", "invisible")
+        metric = _read_metric(reader, columns)
+        if metric is not None and metric.name in columns.metrics:
+            request.say(
+                f"Duplicate metrics are not allowed. Found duplicate metrics: {metric.name:.100}"
+            )
+        elif metric is not None:
+            columns.metrics[metric.name] = metric
+    dimensions = request.objects("dimensions")[:MAX_DIMENSIONS]
+    for reader in _plain_first(dimensions, "dimensionExpression"):
+        reader.only("name", "dimensionExpression")
+        dimension = _read_dimension(reader, columns)
+        if dimension is not None and dimension.name in columns.dimensions:
+            request.say(f"Found duplicate dimensions: {dimension.name:.100}")
+        elif dimension is not None:
+            columns.dimensions[dimension.name] = dimension
+    return replace(
+        columns,
+        dimensions=_in_order(dimensions, columns.dimensions),
+        metrics=_in_order(metrics, columns.metrics),
+    )
+
+
+def _plain_first(readers: list[Reader], expression: str) -> list[Reader]:
+    """What is derived may be derived from any that is not, wherever it stands."""
+    return sorted(readers, key=lambda reader: expression in reader.content)
+
+
+def _in_order(readers: list[Reader], found: dict[str, Column]) -> dict[str, Column]:
+    names = [str(reader.content.get("name")) for reader in readers]
+    return {name: found[name] for name in names if name in found}
+
+
+def limit_columns(request: Reader, columns: Columns, filtered_by: Collection[Dimension]) -> None:
+    """Complain about more columns than one request may have; filters count among dimensions."""
+    others = {dimension.name for dimension in filtered_by} - columns.dimensions.keys()
+    for kind, most, asked in (
+        ("dimensions", MAX_DIMENSIONS, len(request.objects("dimensions")) + len(others)),
+        ("metrics", MAX_METRICS, len(request.objects("metrics"))),
+    ):
+        if asked > most:
+            request.say(
+                f"Requests are limited to {most} {kind} within a nested request.\n"
+                f"  This request is for {asked} {kind}."
+            )
+
+
+def invalid_field(name: str, kind: str, names: ReportNames) -> str:
+    """What is said of a name that nothing has; the spaces are those of Google's own servers."""
+    known = names.dimensions if kind == "dimension" else names.metrics
+    close = difflib.get_close_matches(name[:100], known, n=1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    space = " " if kind == "dimension" else "  "
+    schema = "realtime-api-schema" if names is REALTIME else "api-schema"
+    return (
+        f"{hint}Field {name:.100} is not a valid {kind}.{space}For a list of valid dimensions and"
+        f" metrics, see {_SCHEMA}{schema} "
+    )
+
+
+def _read_invisible(request: Reader) -> frozenset[str]:
+    return frozenset(
+        reader.text("name") for reader in request.objects("metrics") if reader.flag("invisible")
+    )
+
+
+def _read_metric(reader: Reader, columns: Columns) -> AskedMetric | None:
+    name, text = reader.text("name"), reader.text("expression")
+    if not text:
+        return _known(reader, name, columns.names.metric(name), "metric", columns.names)
+    if not _is_own_name(reader, name):
+        return None
+    try:
+        return derived_metric(name, text, columns.metric)
+    except FormulaError as error:
+        reader.complain(f"expression: {error}")
+        return None
+
+
+def _read_dimension(reader: Reader, columns: Columns) -> Dimension | None:
+    name = reader.text("name")
+    expression = reader.object("dimensionExpression")
+    if expression is None:
+        return _known(reader, name, columns.names.dimension(name), "dimension", columns.names)
+    if not _is_own_name(reader, name):
+        return None
+    return derived_dimension(name, expression, columns.dimension)
+
+
+def _known(
+    reader: Reader, name: str, found: Column | None, kind: str, names: ReportNames
+) -> Column | None:
+    if found is None:
+        reader.say(invalid_field(name, kind, names))
+    return found
+
+
+def _is_own_name(reader: Reader, name: str) -> bool:
+    is_good = bool(_OWN_NAME.fullmatch(name)) and name not in RESERVED
+    if not is_good:
+        reader.complain(
+            "name: expected letters, digits and _, and no name that the API itself uses, got"
+            f" {name!r:.100}"
+        )
+    return is_good

@@ -1,0 +1,68 @@
+"""Compatibility: which further dimensions and metrics a report may have."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from tallymark.metrics import AskedMetric, Dimension
+from tallymark.report_names import ReportNames
+from tallymark.reports.catalogue import dimension_document, metric_document
+from tallymark.reports.fields import Enum, Reader, normalised
+from tallymark.reports.plan import check, unanswered
+from tallymark.reports.problems import InvalidRequestError
+from tallymark.reports.request import ReportRequest
+
+_COMPATIBILITY: Final = Enum(
+    "Compatibility", {"COMPATIBILITY_UNSPECIFIED": 0, "COMPATIBLE": 1, "INCOMPATIBLE": 2}
+)
+
+
+def compatibility_document(
+    document: Any, request: ReportRequest, names: ReportNames
+) -> dict[str, Any]:
+    """The answer of ``checkCompatibility``.
+
+    Args:
+        document: Decoded JSON.
+        request: The same, checked.
+        names: What the property may ask for.
+
+    Raises:
+        InvalidRequestError: when what the request names does not go together itself.
+    """
+    problems: list[str] = []
+    reader = Reader(normalised(document), "", problems)
+    wanted = reader.enum("compatibilityFilter", _COMPATIBILITY, "COMPATIBILITY_UNSPECIFIED")
+    if problems:
+        raise InvalidRequestError(problems)
+    check(request)
+    dimensions = [
+        {
+            "dimensionMetadata": dimension_document(each),
+            "compatibility": _said(request, (each,), ()),
+        }
+        for each in names.dimensions.values()
+    ]
+    metrics = [
+        {"metricMetadata": metric_document(each), "compatibility": _said(request, (), (each,))}
+        for each in names.metrics.values()
+    ]
+    is_wanted = _only(wanted)
+    return {
+        "dimensionCompatibilities": list(filter(is_wanted, dimensions)),
+        "metricCompatibilities": list(filter(is_wanted, metrics)),
+    }
+
+
+def _said(
+    request: ReportRequest, dimensions: tuple[Dimension, ...], metrics: tuple[AskedMetric, ...]
+) -> str:
+    lacking = unanswered(
+        (*request.dimensions, *dimensions),
+        request.filter_dimensions,
+        (*request.metrics, *metrics),
+    )
+    return "INCOMPATIBLE" if lacking else "COMPATIBLE"
+
+
+def _only(wanted: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda entry: wanted in ("COMPATIBILITY_UNSPECIFIED", entry["compatibility"])
