@@ -21,6 +21,7 @@ from tallymark.reports.recent import MINUTE_ROLLUP
 from tallymark.reports.request import ReportRequest
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.row_keys import rollup_range
+from tallymark.slots import HOUR_US
 
 _EXPLORER: Final = "https://ga-dev-tools.web.app/ga4/dimensions-metrics-explorer/"
 MAX_DAYS: Final = 20_000
@@ -184,11 +185,13 @@ def _incompatible(request: ReportRequest, lacking: list[str]) -> str:
 
 
 def _spans(request: ReportRequest) -> tuple[tuple[int, int], ...]:
-    """The date ranges, overlapping and touching ones joined."""
+    """The date ranges, overlapping and touching ones joined; of minutes the hours they lie in."""
     joined: list[tuple[int, int]] = []
-    for start_us, end_us in sorted((part.start_us, part.end_us) for part in request.date_ranges):
+    aligned_us = HOUR_US if request.is_realtime else 1
+    for part in sorted(request.date_ranges, key=lambda each: each.start_us):
+        start_us = part.start_us // aligned_us * aligned_us
         if joined and start_us <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end_us, joined[-1][1]))
+            joined[-1] = (joined[-1][0], max(part.end_us, joined[-1][1]))
         else:
-            joined.append((start_us, end_us))
+            joined.append((start_us, part.end_us))
     return tuple(joined)

@@ -124,8 +124,9 @@ def test_another_property_and_none_at_all_look_the_same(client: FlaskClient, sho
     [
         (b"{", "Invalid JSON payload"),
         (b"\xff", "Invalid JSON payload"),
-        (b"[]", "expected an object"),
-        (b"{}", "dateRanges: expected 1 to 4, got 0"),
+        (b"[]", 'Unknown name "": Root element must be a message.'),
+        (b"{}", "A dateRange is required."),
+        (b"", "A dateRange is required."),
         (b'{"colour":1}', 'Unknown name "colour"'),
     ],
 )
@@ -144,7 +145,7 @@ def test_a_wrong_request_is_refused_in_googles_shape(
 
 
 def test_what_is_not_there_is_said_in_googles_shape(client: FlaskClient, shop: Shop) -> None:
-    response = ask(client, shop, {}, method="runPivotReport")
+    response = ask(client, shop, {}, method="runNothing")
     assert (response.status_code, response.json["error"]["status"]) == (404, "NOT_FOUND")
     wrong_method = client.get(f"/v1beta/properties/{shop.property_id}:runReport")
     assert (wrong_method.status_code, wrong_method.json["error"]["code"]) == (405, 405)

@@ -8,15 +8,17 @@ import pytest
 
 from tallymark.metrics import (
     DIMENSIONS,
-
     METRICS,
     NOT_ADDITIVE,
+    REALTIME_DIMENSIONS,
     TOTALS,
     Metric,
     missing,
     smallest_rollup,
 )
+from tallymark.report_names import STANDARD
 from tallymark.rollups import BY_NAME, ROLLUPS
+from tallymark.time_texts import LOCAL, NOW, RANGE_START
 
 
 def dimensions(names: str) -> list:
@@ -51,6 +53,65 @@ def test_time_dimensions_are_as_in_ga(case: tuple[str, ...]) -> None:
     assert found.row(0) == case[1:]
 
 
+OTHERS = [
+    # of ISO 8601: 2021-01-03 was the Sunday of week 53 of 2020
+    ("2021-01-03T23:59", "03", "Sunday", "202102", "53", "2020", "202053", "202101032359", "59"),
+    ("2024-12-30T00:00", "30", "Monday", "202453", "01", "2025", "202501", "202412300000", "00"),
+    ("2016-02-29T12:30", "29", "Monday", "201610", "09", "2016", "201609", "201602291230", "30"),
+]
+OTHER_NAMES = (
+    "day", "dayOfWeekName", "yearWeek", "isoWeek", "isoYear", "isoYearIsoWeek", "dateHourMinute",
+    "minute",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHERS, ids=lambda case: case[0])
+def test_further_time_dimensions_are_as_in_ga(case: tuple[str, ...]) -> None:
+    frame = pl.DataFrame({LOCAL: [datetime.fromisoformat(case[0])]})
+    found = frame.select(DIMENSIONS[name].value().alias(name) for name in OTHER_NAMES)
+    assert found.row(0) == case[1:]
+
+
+PASSED = [
+    # 2023-12-30 was a Saturday
+    ("2023-12-30", "2023-12-30T00:00", "0000", "0000", "0000", "0000", "0000", "0000"),
+    ("2023-12-30", "2023-12-31T01:05", "1505", "0025", "0001", "0001", "0000", "0000"),
+    ("2023-12-30", "2024-01-01T00:00", "2880", "0048", "0002", "0001", "0001", "0001"),
+    ("2023-12-31", "2024-01-06T00:00", "8640", "0144", "0006", "0000", "0001", "0001"),
+    ("2022-11-05", "2024-02-04T00:00", "656640", "10944", "0456", "0066", "0015", "0002"),
+]
+PASSED_NAMES = ("nthMinute", "nthHour", "nthDay", "nthWeek", "nthMonth", "nthYear")
+
+
+@pytest.mark.parametrize("case", PASSED, ids=lambda case: case[1])
+def test_what_has_passed_since_a_range_began_is_counted_from_zero(case: tuple[str, ...]) -> None:
+    start, moment = (datetime.fromisoformat(text) for text in case[:2])
+    frame = pl.DataFrame({LOCAL: [moment], RANGE_START: [start]})
+    found = frame.select(DIMENSIONS[name].value().alias(name) for name in PASSED_NAMES)
+    assert found.row(0) == case[2:]
+
+
+def test_minutes_ago_are_counted_back_from_the_present_one() -> None:
+    now = datetime(2024, 1, 1, 0, 5)  # noqa: DTZ001  local clocks
+    frame = pl.DataFrame({LOCAL: [now, datetime(2023, 12, 31, 23, 36)], NOW: now})  # noqa: DTZ001
+    minutes_ago = REALTIME_DIMENSIONS["minutesAgo"].value()
+    assert frame.select(minutes_ago).to_series().to_list() == ["00", "29"]
+
+
+def test_a_former_name_is_understood_and_kept() -> None:
+    for former, dimension in (
+        ("dayOfWeekZero", "dayOfWeek"),
+        ("sessionDefaultChannelGrouping", "sessionDefaultChannelGroup"),
+    ):
+        found = STANDARD.dimension(former)
+        assert found is not None
+        assert (found.name, found.title) == (former, DIMENSIONS[dimension].title)
+    found = STANDARD.metric("conversions")
+    assert found is not None
+    assert (found.name, found.of) == ("conversions", "key_events")
+    assert STANDARD.dimension("nothing") is STANDARD.metric("nothing") is None
+
+
 def test_an_empty_key_is_not_set() -> None:
     frame = pl.DataFrame({"source": ["", "a"], "medium": ["b", ""], "path": ["", "/"]})
     assert frame.select(DIMENSIONS["pagePath"].value()).to_series().to_list() == ["(not set)", "/"]
@@ -71,7 +132,7 @@ VALUES = {
     "averageSessionDuration": 1.5625, "userEngagementDuration": 4.25, "screenPageViews": 10,
     "screenPageViewsPerSession": 1.25, "screenPageViewsPerUser": 2.5, "entrances": 2, "exits": 7,
     "eventCount": 20, "eventCountPerUser": 5.0, "eventsPerSession": 2.5, "keyEvents": 3,
-    "totalRevenue": 19.99, "purchaseRevenue": 19.99,
+    "totalRevenue": 19.99, "purchaseRevenue": 19.99, "averageRevenuePerUser": 4.9975,
 }  # fmt: skip
 
 

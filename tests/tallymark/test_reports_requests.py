@@ -15,7 +15,9 @@ Request = dict[str, Any]
 
 
 def parsed(request: Any, *, time_zone: str = "UTC", now_us: int = NOON_US) -> ReportRequest:
-    return parse_request(request, now_us=now_us, time_zone=time_zone, currency="EUR")
+    return parse_request(
+        request, now_us=now_us, time_zone=time_zone, currency="EUR", property_id=PROPERTY_ID
+    )
 
 
 def problems(request: Any) -> str:
@@ -37,10 +39,10 @@ def test_a_limit_is_a_number_or_text(given: Request, limit: int) -> None:
     assert parsed(sessions(**given)).limit == limit
 
 
-@pytest.mark.parametrize("given", [[1, "4", "MINIMUM", 6], ["TOTAL", 4, "5", "MAXIMUM"]])
+@pytest.mark.parametrize("given", [[1, "5", "MAXIMUM"], ["TOTAL", 5, "6"]])
 def test_enums_are_names_or_numbers(given: list[Any]) -> None:
     found = parsed(sessions(metricAggregations=given)).aggregations
-    assert found == ("TOTAL", "COUNT", "MINIMUM", "MAXIMUM")
+    assert found == ("TOTAL", "MINIMUM", "MAXIMUM")
 
 
 def test_field_names_may_be_in_snake_case() -> None:
@@ -118,48 +120,93 @@ def day(**others: Any) -> Request:
 
 
 ABOVE_ONE = {"operation": 4, "value": {"int64Value": 1}}
+RANGE = "start_date must be less than or equal to end_date. start_date = 2023-11-15 and end_date ="
+ELEVEN = [{"name": f"m{index}", "expression": "exits"} for index in range(11)]
+COMPARED = {"name": "a", "dimensionFilter": {}}
 REFUSED = [
-    ("no JSON object", [], "expected an object"),
-    ("no date range", asks("", "sessions"), "dateRanges: expected 1 to 4, got 0"),
-    ("five ranges", sessions(dateRanges=[TODAY] * 5), "dateRanges: expected 1 to 4, got 5"),
-    ("nothing asked", day(), "at least one dimension or metric"),
+    ("no JSON object", [], "Root element must be a message."),
+    ("no date range", asks("", "sessions"), "A dateRange is required."),
+    ("five ranges", sessions(dateRanges=[TODAY] * 5), "This request contains 5 dateRanges."),
+    ("nothing asked", day(), "Requests require dimensions and/or metrics."),
     ("unknown field", sessions(colour="red"), 'Unknown name "colour": Cannot find field.'),
-    ("cohorts", sessions(cohortSpec={}), "cohortSpec is not served"),
-    ("misspelt", asks("browsr", "", **day()), "Did you mean browser?"),
-    ("unknown metric", asks("", "xyzzy", **day()), "not a valid metric. Valid are activeUsers"),
-    ("ten dimensions", asks("date " * 10, "", **day()), "dimensions: expected at most 9, got 10"),
-    ("eleven metrics", asks("", "exits " * 11, **day()), "metrics: expected at most 10, got 11"),
-    ("twice", asks("date date", "", **day()), "expected each name once, got date again"),
     (
-        "expression",
-        day(metrics=[{"name": "x", "expression": "sessions/2"}]),
-        "expression is not served",
+        "unknown inner field",
+        sessions(dateRanges=[TODAY | {"colour": 1}]),
+        """Unknown name "colour" at 'date_ranges[0]': Cannot find field.""",
     ),
+    ("cohorts", sessions(cohortSpec={}), "cohortSpec is not served"),
+    ("misspelt", asks("browsr", "", **day()), "Did you mean browser? Field browsr is not a valid"),
+    ("unknown metric", asks("", "xyzzy", **day()), "Field xyzzy is not a valid metric.  For a"),
+    ("ten dimensions", asks("date " * 10, "", **day()), "This request is for 10 dimensions."),
+    (
+        "ten dimensions by a filter",
+        asks(
+            "date year month day week hour dayOfWeek nthDay yearMonth",
+            "eventCount",
+            **day(dimensionFilter={"filter": {"fieldName": "browser", "emptyFilter": {}}}),
+        ),
+        "Requests are limited to 9 dimensions within a nested request.",
+    ),
+    ("eleven metrics", day(metrics=ELEVEN), "This request is for 11 metrics."),
+    ("twice", asks("date date", "", **day()), "Found duplicate dimensions: date"),
+    ("metric twice", asks("", "exits exits", **day()), "Found duplicate metrics: exits"),
     (
         "start after end",
         sessions(dateRanges=[{"startDate": "today", "endDate": "yesterday"}]),
-        "not after the endDate",
+        RANGE,
     ),
     (
         "no date",
         sessions(dateRanges=[{"startDate": "2023-02-30", "endDate": "today"}]),
-        "got '2023-02-30'",
+        "Invalid startDate : 2023-02-30. startDate must be YYYY-MM-DD, NdaysAgo, yesterday, or",
+    ),
+    (
+        "an ancient date",
+        sessions(dateRanges=[{"startDate": "1999-12-31", "endDate": "today"}]),
+        "start_date = 1999-12-31 must be greater than 1999-12-31 and less than 2200-01-01.",
     ),
     ("reserved name", sessions(dateRanges=[TODAY | {"name": "RESERVED_x"}]), "reserved prefix"),
     ("same names", sessions(dateRanges=[TODAY | {"name": "a"}] * 2), "different names, got a, a"),
-    ("negative limit", sessions(limit="-1"), "limit: expected a positive number, got -1"),
-    ("half an offset", sessions(offset=1.5), "offset: expected a whole number, got 1.5"),
-    ("negative offset", sessions(offset=-1), "offset: expected 0 or more"),
-    ("huge limit", sessions(limit="9" * 30), "expected a 64-bit number"),
-    ("aggregation", sessions(metricAggregations=["MEDIAN"]), "expected values of"),
+    ("negative limit", sessions(limit="-1"), "limit must be positive. The API received limit = -1"),
+    ("half an offset", sessions(offset=1.5), "Invalid value at 'offset' (TYPE_INT64), 1.5"),
+    ("negative offset", sessions(offset=-1), "offset must be positive. The API received"),
+    ("huge limit", sessions(limit="9" * 30), "Invalid value at 'limit' (TYPE_INT64)"),
+    (
+        "aggregation",
+        sessions(metricAggregations=["TOTAL", "MEDIAN"]),
+        "Invalid value at 'metric_aggregations[1]'"
+        ' (type.googleapis.com/google.analytics.data.v1beta.MetricAggregation), "MEDIAN"',
+    ),
+    ("count", sessions(metricAggregations=[4]), "Metric aggregation Count is not supported in"),
+    (
+        "two comparisons of one name",
+        sessions(comparisons=[COMPARED, COMPARED]),
+        "comparisons: expected different names, got a, a",
+    ),
+    (
+        "five comparisons",
+        sessions(comparisons=[{"dimensionFilter": {}}] * 5),
+        "comparisons: expected at most 4, got 5",
+    ),
+    (
+        "saved comparison",
+        sessions(comparisons=[{"comparison": "comparisons/1"}]),
+        "comparisons[0]: comparison: no comparisons are saved",
+    ),
+    (
+        "comparison of nothing",
+        sessions(comparisons=[{"name": "x"}]),
+        "comparisons[0]: expected a dimensionFilter",
+    ),
+    ("other property", sessions(property="properties/1"), "expected none or properties/4711"),
     ("currency", sessions(currencyCode="USD"), "currencyCode: expected EUR"),
-    ("flag", sessions(keepEmptyRows="yes"), "keepEmptyRows: expected true or false, got 'yes'"),
+    ("flag", sessions(keepEmptyRows="yes"), "Invalid value at 'keep_empty_rows' (TYPE_BOOL)"),
     (
         "order",
         sessions(orderBys=[{"metric": {"metricName": "exits"}}]),
-        "one that the request asks for (sessions), got 'exits'",
+        "Field exits exists in OrderBy but is not defined in input Dimensions/Metrics list",
     ),
-    ("empty order", sessions(orderBys=[{}]), "exactly one of dimension and metric"),
+    ("empty order", sessions(orderBys=[{}]), "exactly one of dimension, metric"),
     ("filter of nothing", by_date(), "exactly one of stringFilter"),
     ("filter on unknown", by_date(fieldName="x", emptyFilter={}), "x is not a valid dimension"),
     ("bad pattern", by_date(stringFilter={"matchType": 5, "value": "("}), "regular expression"),
@@ -189,9 +236,9 @@ REFUSED = [
         "exactly one of numericFilter, betweenFilter",
     ),
     (
-        "metric not asked for",
-        sessions(**having("exits", numericFilter=ABOVE_ONE)),
-        "expected a metric of the request, got exits",
+        "unknown metric of a filter",
+        sessions(**having("exit", numericFilter=ABOVE_ONE)),
+        "metricFilter: Did you mean exits? Field exit is not a valid metric.",
     ),
     (
         "no operation",
@@ -226,7 +273,7 @@ def test_a_wrong_request_is_refused_with_what_is_wrong(request_: Any, said: str)
 
 def test_all_problems_are_said_together() -> None:
     said = problems(asks("nope", "sesions", limit=-1))
-    assert [word in said for word in ("nope", "sesions", "limit", "dateRanges")] == [True] * 4
+    assert [word in said for word in ("nope", "sesions", "limit", "dateRange")] == [True] * 4
 
 
 def test_a_request_nested_without_end_is_refused() -> None:
