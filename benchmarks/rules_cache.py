@@ -20,6 +20,7 @@ import psutil
 
 from stores.rules_cache.documents import decode_property, encode_properties
 from stores.rules_cache.feed_messages import decode_lookup
+from stores.rules_cache.ids import UnknownIds
 from stores.rules_cache.known_rules import KnownRules
 from stores.rules_cache.rule_memory import RuleMemory
 from stores.rules_cache.rules_copy import RulesCopy
@@ -71,8 +72,7 @@ def main() -> None:
             RuleMemory(asked.properties),
             copy,
             read=decode_property,
-            clock=time.monotonic,
-            unknown_seconds=10,
+            unknown=UnknownIds(time.monotonic, 10),
         )
         known.begin(decode_lookup(answer([]), decode_property), known.generation)
         decode_lookup(answer([shop(number) for number in range(A_LOOKUP)]), decode_property)

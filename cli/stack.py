@@ -223,6 +223,7 @@ def _collector(settings: StackSettings) -> Service:
             host=settings.host,
             workers=settings.collector_workers,
             trusted_proxy=settings.trusted_proxies,
+            **settings.rules,
         ),
         address=settings.collector_url,
         is_ready=lambda _pid: probes.http_status(f"{settings.collector_url}/readyz")[0] == 200,

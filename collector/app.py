@@ -13,7 +13,7 @@ from flask import Flask, Response
 
 from collector.browsers import Browsers
 from collector.fast_path import FastPath, WsgiApp
-from collector.known_properties import KnownProperties
+from collector.known_properties import KnownProperties, open_known
 from collector.metrics import CollectorMetrics, Counts
 from collector.peers import TrustedProxies
 from collector.rate_limits import RateLimits, SharedCounts
@@ -76,7 +76,7 @@ class Worker:
         worker = cls(
             settings=settings,
             spool=spool,
-            known=KnownProperties(settings.properties_path, clock),
+            known=open_known(settings.rules, settings.properties_path, clock),
             visitors=visitors,
             browsers=Browsers(visitors, clock),
             space=SpoolSpace(settings.spools_dir, settings.max_segment_bytes),
@@ -131,6 +131,7 @@ class Worker:
         """Close the spool; what comes after is answered 503."""
         self._stopping.set()
         self.spool.close()
+        self.known.close()
         if self.limits is not None:
             self.limits.close()
         self.hand_over_counts()

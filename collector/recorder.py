@@ -16,6 +16,7 @@ from collector.rate_limits import RateLimits
 from collector.reasons import Advice
 from collector.request_ids import named_request_id
 from collector.spools import Spool
+from tallymark.secret_verdicts import VALID
 
 _HIT_KEY: Final = re.compile(r"&_tk=([0-9]{13})\.([0-9]{6,40})&_ta=[0-9]{1,9}$")
 """What our tracker ends a query with: time and name of the hit, by which a copy is known, age."""
@@ -104,21 +105,19 @@ class Recorder:
         measurement_id = found[1] if found else ""
         if "%" in measurement_id or "+" in measurement_id:
             measurement_id = unquote_plus(measurement_id)
-        verdict = ""
-        if secret:
-            is_valid = self._known.accepts_secret(measurement_id, secret)
-            verdict = "valid" if is_valid else "invalid"
+        verdict = self._known.verdict(measurement_id, secret) if secret else ""
         if not measurement_id:
             return verdict, "missing_measurement_id"
-        if not self._known.knows(measurement_id):
+        stream = self._known.find(measurement_id)
+        if stream is None and self._known.is_unknown(measurement_id):
             return verdict, "unknown_measurement_id"
         if self._limits is not None:
             self._limits.admit_property(measurement_id)
         if not secret and environ["PATH_INFO"] == "/mp/collect":
             return verdict, "missing_api_secret"
-        if verdict == "invalid":
+        if stream is None:  # nothing is known against it yet
+            return verdict, ""
+        if secret and verdict != VALID:
             return verdict, "invalid_api_secret"
         named = environ.get("HTTP_ORIGIN", ""), environ.get("HTTP_REFERER", "")
-        return verdict, "" if self._known.allows_page_of(
-            measurement_id, *named
-        ) else "host_not_allowed"
+        return verdict, "" if stream.allows_page_of(*named) else "host_not_allowed"

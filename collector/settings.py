@@ -5,6 +5,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
+from stores.rules_cache.opening import is_service, service_place
+
 Durability = Literal["process", "host"]
 
 
@@ -19,7 +21,8 @@ class CollectorSettings:
         blocking_threads: Threads a worker answers in at most. The server does not wait for a body
             before it asks for an answer, so a client that is slow to send its own occupies one;
             with ``durability="host"`` they share an fsync.
-        rules_path: Properties as JSON; ``None`` means ``data_dir/rules/properties.json``.
+        rules: Properties as JSON, or the service to follow, see ``stores.rules_cache.opening``;
+            "" means ``data_dir/rules/properties.json``.
         durability: ``process`` survives the death of any process, ``host`` that of the machine:
             it adds an fsync, shared by the requests that wait for one, before the answer.
         trusted_proxies: Networks (CIDR) whose forwarding headers are believed.
@@ -36,7 +39,7 @@ class CollectorSettings:
     host: str = "127.0.0.1"
     workers: int = 1
     blocking_threads: int = 16
-    rules_path: Path | None = None
+    rules: str = ""
     durability: Durability = "process"
     trusted_proxies: tuple[str, ...] = ()
     max_segment_bytes: int = 2_000_000_000
@@ -70,6 +73,11 @@ class CollectorSettings:
                 problems.append(
                     f"trusted_proxies: expected an IP network, got {network!r}: {error}"
                 )
+        if is_service(self.rules):
+            try:
+                service_place(self.rules)
+            except ValueError as error:
+                problems.append(str(error))
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -85,8 +93,8 @@ class CollectorSettings:
 
     @property
     def properties_path(self) -> Path:
-        """The properties file, as given or at its usual place."""
-        return self.rules_path or self.data_dir / "rules" / "properties.json"
+        """The properties file that is read where nothing else is said."""
+        return self.data_dir / "rules" / "properties.json"
 
     @property
     def metrics_dir(self) -> Path:

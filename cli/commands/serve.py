@@ -67,6 +67,7 @@ def pubsub(data: Path, host: str, port: int) -> None:
 @data_option
 @_HOST
 @_port(8000)
+@_RULES
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option(
     "--durability", type=click.Choice(["process", "host"]), default="process", show_default=True,
@@ -84,7 +85,7 @@ def pubsub(data: Path, host: str, port: int) -> None:
     "--max-requests-per-second-per-network", type=click.IntRange(0, 1_000_000), default=0,
     show_default=True, help="More from one /24 or /48 are answered 429; 0: any number.",
 )  # fmt: skip
-def collector(data: Path, **settings: Any) -> None:
+def collector(data: Path, rules: str | None, **settings: Any) -> None:
     """The collector: takes hits from sites and keeps them on disk.
 
     \b
@@ -95,7 +96,7 @@ def collector(data: Path, **settings: Any) -> None:
     from collector.settings import CollectorSettings  # noqa: PLC0415
 
     try:
-        parsed = CollectorSettings(data_dir=data, **settings)
+        parsed = CollectorSettings(data_dir=data, rules=rules or "", **settings)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     serve_collector(parsed)

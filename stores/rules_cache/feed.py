@@ -18,6 +18,7 @@ from stores.rules_cache.circuit import Circuit
 from stores.rules_cache.documents import decode_property
 from stores.rules_cache.feed_client import MAX_IDS, FeedClient, OutOfRangeError, ServiceGoneError
 from stores.rules_cache.feed_follower import FeedFollower, FollowSettings
+from stores.rules_cache.ids import UnknownIds
 from stores.rules_cache.known_rules import Known, KnownRules
 from stores.rules_cache.port import RulesUnavailableError, UnaskedIdsError
 from stores.rules_cache.rule_memory import RuleMemory
@@ -51,8 +52,7 @@ class FeedRulesCache:
             RuleMemory(settings.max_properties),
             copy,
             read=decode_property,
-            clock=time.monotonic,
-            unknown_seconds=settings.unknown_seconds,
+            unknown=UnknownIds(time.monotonic, settings.unknown_seconds),
         )
         self._circuit = Circuit(
             clock=time.monotonic,

@@ -55,8 +55,7 @@ class KnownRules(Generic[T, R]):
         memory: Empty.
         copy: On disk, if there is one; closed with this.
         read: Reads what is on disk.
-        clock: Monotonic seconds, for how long an id that does not exist is remembered.
-        unknown_seconds: See ``clock``.
+        unknown: Empty; others may look at it.
 
     Attributes:
         state: Where the feed is followed from; ``None`` before anything is known.
@@ -69,14 +68,13 @@ class KnownRules(Generic[T, R]):
         copy: RulesCopy | None,
         *,
         read: Read[T],
-        clock: Callable[[], float],
-        unknown_seconds: float,
+        unknown: UnknownIds,
     ) -> None:
         self._copy = copy
         self._lock = threading.RLock()
         self._memory = memory
         self._read = read
-        self._unknown = UnknownIds(clock, unknown_seconds)
+        self._unknown = unknown
         self._changed: dict[Id, int] = {}
         self.generation = 0
         self.state: CopyState | None = self._copied(lambda kept: kept.state(), None)

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from collector.known_properties import KnownProperties
+from collector.properties_file import PropertiesFile
 from tallymark.properties import secret_hash
 from tests.collector.workers import worker_at, write_properties
 
@@ -21,11 +21,11 @@ def write_secrets(path: Path, *secrets: dict[str, object]) -> None:
 def test_a_secret_of_a_property_made_a_moment_ago_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "properties.json"
     path.write_text('{"properties": []}')
-    known = KnownProperties(path, lambda: NOW)
+    known = PropertiesFile(path, lambda: NOW)
     digest = secret_hash("secret")
     write_secrets(path, {"hash": digest, "expires_at": None})
-    assert known.accepts_secret("G-NEW0000001", "secret")
-    assert not known.accepts_secret("G-NEW0000001", "another")
+    assert known.verdict("G-NEW0000001", "secret") == "valid"
+    assert known.verdict("G-NEW0000001", "another") == "invalid"
 
 
 def test_an_old_secret_is_accepted_beside_the_new_one_until_it_ends(tmp_path: Path) -> None:
@@ -36,11 +36,11 @@ def test_an_old_secret_is_accepted_beside_the_new_one_until_it_ends(tmp_path: Pa
         {"hash": secret_hash("old"), "expires_at": NOW + 60},
         {"hash": secret_hash("new"), "expires_at": None},
     )
-    known = KnownProperties(path, lambda: now[0])
+    known = PropertiesFile(path, lambda: now[0])
     for after, old_opens in ((0, True), (59, True), (60, False)):
         now[0] = NOW + after
-        assert known.accepts_secret("G-NEW0000001", "old") is old_opens
-        assert known.accepts_secret("G-NEW0000001", "new")
+        assert (known.verdict("G-NEW0000001", "old") == "valid") is old_opens
+        assert known.verdict("G-NEW0000001", "new") == "valid"
 
 
 def test_the_hosts_of_a_stream_come_before_those_of_the_rules(tmp_path: Path) -> None:
@@ -49,12 +49,17 @@ def test_the_hosts_of_a_stream_come_before_those_of_the_rules(tmp_path: Path) ->
     site = {"measurement_id": "G-SITE", "allowed_hosts": [], "api_secrets": []}
     owner = {"data_streams": [app, site], "versions": [{"allowed_hosts": ["shop.test"]}]}
     path.write_text(json.dumps({"properties": [owner]}))
-    known = KnownProperties(path, lambda: NOW)
+    known = PropertiesFile(path, lambda: NOW)
     assert len(known) == 1
-    assert known.allows_page_of("G-APP", "https://app.test", "")
-    assert not known.allows_page_of("G-APP", "https://shop.test", "")
-    assert known.allows_page_of("G-SITE", "https://shop.test", "")
-    assert not known.allows_page_of("G-SITE", "https://app.test", "")
+    for name, page, allowed in (
+        ("G-APP", "https://app.test", True),
+        ("G-APP", "https://shop.test", False),
+        ("G-SITE", "https://shop.test", True),
+        ("G-SITE", "https://app.test", False),
+    ):
+        stream = known.find(name)
+        assert stream is not None
+        assert stream.allows_page_of(page, "") is allowed
 
 
 BROWSERS = {
@@ -86,11 +91,11 @@ def test_the_peek_tells_of_pages_whose_host_is_not_allowed(
 def test_rules_that_cannot_be_read_leave_the_last_ones(tmp_path: Path, versions: object):
     write_properties(tmp_path)
     path = tmp_path / "rules" / "properties.json"
-    known = KnownProperties(path, lambda: NOW)
+    known = PropertiesFile(path, lambda: NOW)
     document = orjson.loads(path.read_bytes())
     document["properties"][0]["data_streams"][0]["measurement_id"] = "G-NEW"
     document["properties"][0]["versions"] = versions
     path.write_bytes(orjson.dumps(document))
     known.refresh()
-    assert known.knows("G-SHOP")
-    assert not known.knows("G-NEW")
+    assert known.find("G-SHOP") is not None
+    assert known.is_unknown("G-NEW")

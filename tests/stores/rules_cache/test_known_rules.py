@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from stores.rules_cache import known_rules
 from stores.rules_cache.documents import decode_property
 from stores.rules_cache.feed_messages import FeedAnswer, decode_feed, decode_lookup
+from stores.rules_cache.ids import UnknownIds
 from stores.rules_cache.known_rules import KnownRules
 from stores.rules_cache.rule_memory import RuleMemory
 from stores.rules_cache.rules_copy import RulesCopy
@@ -84,8 +85,7 @@ class Following(RuleBasedStateMachine):
             RuleMemory(self.max_properties),
             copy,
             read=decode_property,
-            clock=lambda: self.now,
-            unknown_seconds=10,
+            unknown=UnknownIds(lambda: self.now, 10),
         )
 
     def teardown(self) -> None:
