@@ -39,7 +39,8 @@ def unauthenticated() -> ApiError:
     return ApiError(
         401,
         "UNAUTHENTICATED",
-        "Expected the property's read key as Authorization: Bearer KEY or X-Goog-Api-Key: KEY.",
+        "Request is missing required authentication credential. Expected the property's read key"
+        " as Authorization: Bearer KEY or X-Goog-Api-Key: KEY.",
         {"WWW-Authenticate": "Bearer"},
     )
 
@@ -49,7 +50,8 @@ def permission_denied() -> ApiError:
     return ApiError(
         403,
         "PERMISSION_DENIED",
-        "The key does not have sufficient permissions for this property.",
+        "User does not have sufficient permissions for this property. To learn more about Property"
+        " ID, see https://developers.google.com/analytics/devguides/reporting/data/v1/property-id.",
     )
 
 

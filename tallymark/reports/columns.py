@@ -2,9 +2,9 @@
 
 import difflib
 import re
-from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 from tallymark.metrics import AskedMetric, Dimension
 from tallymark.report_names import REALTIME, ReportNames
@@ -22,6 +22,7 @@ _OWN_NAME: Final = re.compile("[a-zA-Z0-9_]+")
 _SCHEMA: Final = "https://developers.google.com/analytics/devguides/reporting/data/v1/"
 
 Column = TypeVar("Column", Dimension, AskedMetric)
+Lookup = Callable[[str], Column | None]
 
 
 @dataclass(frozen=True)
@@ -62,40 +63,50 @@ class Columns:
 
 def read_columns(request: Reader, names: ReportNames) -> Columns:
     """The dimensions and metrics of a request; problems go to the reader's list."""
-    columns = Columns(names, {}, {}, _read_invisible(request))
-    metrics = request.objects("metrics")[:MAX_METRICS]
-    for reader in _plain_first(metrics, "expression"):
-        reader.only("name", "expression", "invisible")
-        metric = _read_metric(reader, columns)
-        if metric is not None and metric.name in columns.metrics:
-            request.say(
-                f"Duplicate metrics are not allowed. Found duplicate metrics: {metric.name:.100}"
-            )
-        elif metric is not None:
-            columns.metrics[metric.name] = metric
-    dimensions = request.objects("dimensions")[:MAX_DIMENSIONS]
-    for reader in _plain_first(dimensions, "dimensionExpression"):
-        reader.only("name", "dimensionExpression")
-        dimension = _read_dimension(reader, columns)
-        if dimension is not None and dimension.name in columns.dimensions:
-            request.say(f"Found duplicate dimensions: {dimension.name:.100}")
-        elif dimension is not None:
-            columns.dimensions[dimension.name] = dimension
-    return replace(
-        columns,
-        dimensions=_in_order(dimensions, columns.dimensions),
-        metrics=_in_order(metrics, columns.metrics),
+    dimensions = _Resolver(
+        request.objects("dimensions")[:MAX_DIMENSIONS], _read_dimension, names, names.dimension
     )
+    metrics = _Resolver(request.objects("metrics")[:MAX_METRICS], _read_metric, names, names.metric)
+    for name in metrics.repeated:
+        request.say(f"Duplicate metrics are not allowed. Found duplicate metrics: {name:.100}")
+    for name in dimensions.repeated:
+        request.say(f"Found duplicate dimensions: {name:.100}")
+    return Columns(names, dimensions.found(), metrics.found(), _read_invisible(request))
 
 
-def _plain_first(readers: list[Reader], expression: str) -> list[Reader]:
-    """What is derived may be derived from any that is not, wherever it stands."""
-    return sorted(readers, key=lambda reader: expression in reader.content)
+class _Resolver(Generic[Column]):
+    """Reads columns that may be derived from each other, in whatever order they stand."""
 
+    def __init__(
+        self,
+        readers: Sequence[Reader],
+        read: Callable[[Reader, ReportNames, Lookup[Column]], Column | None],
+        names: ReportNames,
+        known: Lookup[Column],
+    ) -> None:
+        self._read: Callable[[Reader, ReportNames, Lookup[Column]], Column | None] = read
+        self._names = names
+        self._known: Lookup[Column] = known
+        self._found: dict[str, Column | None] = {}
+        self._pending: dict[str, Reader] = {}
+        self.repeated: list[str] = []
+        for reader in readers:
+            name = reader.text("name")
+            if name in self._pending:
+                self.repeated.append(name)
+            self._pending[name] = reader
 
-def _in_order(readers: list[Reader], found: dict[str, Column]) -> dict[str, Column]:
-    names = [str(reader.content.get("name")) for reader in readers]
-    return {name: found[name] for name in names if name in found}
+    def found(self) -> dict[str, Column]:
+        """All that could be read, by name, in the order of the request."""
+        every = {name: self._column(name) for name in [*self._pending]}
+        return {name: column for name, column in every.items() if column is not None}
+
+    def _column(self, name: str) -> Column | None:
+        """The column of a name: the request's own, unless it needs itself, else a known one."""
+        if name in self._pending:
+            self._found[name] = None
+            self._found[name] = self._read(self._pending.pop(name), self._names, self._column)
+        return self._found[name] if name in self._found else self._known(name)
 
 
 def limit_columns(request: Reader, columns: Columns, filtered_by: Collection[Dimension]) -> None:
@@ -131,27 +142,32 @@ def _read_invisible(request: Reader) -> frozenset[str]:
     )
 
 
-def _read_metric(reader: Reader, columns: Columns) -> AskedMetric | None:
+def _read_metric(
+    reader: Reader, names: ReportNames, other: Lookup[AskedMetric]
+) -> AskedMetric | None:
+    reader.only("name", "expression", "invisible")
     name, text = reader.text("name"), reader.text("expression")
     if not text:
-        return _known(reader, name, columns.names.metric(name), "metric", columns.names)
+        return _known(reader, name, names.metric(name), "metric", names)
     if not _is_own_name(reader, name):
         return None
     try:
-        return derived_metric(name, text, columns.metric)
+        return derived_metric(name, text, other)
     except FormulaError as error:
         reader.complain(f"expression: {error}")
         return None
 
 
-def _read_dimension(reader: Reader, columns: Columns) -> Dimension | None:
-    name = reader.text("name")
-    expression = reader.object("dimensionExpression")
+def _read_dimension(
+    reader: Reader, names: ReportNames, other: Lookup[Dimension]
+) -> Dimension | None:
+    reader.only("name", "dimensionExpression")
+    name, expression = reader.text("name"), reader.object("dimensionExpression")
     if expression is None:
-        return _known(reader, name, columns.names.dimension(name), "dimension", columns.names)
+        return _known(reader, name, names.dimension(name), "dimension", names)
     if not _is_own_name(reader, name):
         return None
-    return derived_dimension(name, expression, columns.dimension)
+    return derived_dimension(name, expression, other)
 
 
 def _known(

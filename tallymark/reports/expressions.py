@@ -15,6 +15,8 @@ from tallymark.reports.fields import Reader
 MAX_FORMULA_CHARACTERS: Final = 500
 MAX_DEPTH: Final = 20
 MAX_DELIMITER_CHARACTERS: Final = 100
+MAX_PARTS: Final = 100
+"""Metrics or dimensions in one expression, those of expressions in it counted too."""
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>[0-9]{1,15}(?:\.[0-9]{1,15})?)"
     r"|(?P<name>[A-Za-z_]\w*(?::\w+)?(?:\[\w+\])?)"
@@ -38,16 +40,29 @@ class DerivedMetric:
         type: That of the metric where the formula is one alone, else a float.
         measures: The measures of all metrics in it.
         formula: Values from measures; what is divided by nothing is 0.
+        parts: How many metrics are in it, those of formulas in it counted too.
     """
 
     name: str
     type: MetricType
     measures: tuple[str, ...]
     formula: Formula
+    parts: int
 
     def value(self, measures: Measures) -> Values:
         """Its values from those of measures."""
         return self.formula(measures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivedDimension(Dimension):
+    """A dimension that an expression gives.
+
+    Attributes:
+        parts: How many dimensions are in it, those of expressions in it counted too.
+    """
+
+    parts: int
 
 
 class FormulaError(ValueError):
@@ -74,10 +89,17 @@ def derived_metric(
     used = parser.used
     if not used:
         raise FormulaError(f"expected at least one metric in {text!r:.120}")
+    parts = sum(_parts(each) for each in used)
+    if parts > MAX_PARTS:
+        raise FormulaError(f"expected at most {MAX_PARTS} metrics, got {parts}")
     measures = tuple(dict.fromkeys(measure for each in used for measure in each.measures))
     if len(used) == 1 and parser.is_alone:
-        return DerivedMetric(name, used[0].type, measures, used[0].value)
-    return DerivedMetric(name, "TYPE_FLOAT", measures, formula)
+        return DerivedMetric(name, used[0].type, measures, used[0].value, parts)
+    return DerivedMetric(name, "TYPE_FLOAT", measures, formula, parts)
+
+
+def _parts(of: object) -> int:
+    return of.parts if isinstance(of, DerivedMetric | DerivedDimension) else 1
 
 
 class _Parser:
@@ -200,12 +222,14 @@ def derived_dimension(
         inner.only("dimensionName")
         asked, delimiter = [inner.text("dimensionName")], ""
     parts = [(each, dimension(each)) for each in asked]
-    for each, known in parts:
-        if known is None:
-            inner.complain(f"Field {each:.100} is not a valid dimension")
+    for each in [each for each, known in parts if known is None][:MAX_PARTS]:
+        inner.complain(f"Field {each:.100} is not a valid dimension")
     if not asked:
         inner.complain("dimensionNames: expected at least one")
     found = [known for _, known in parts if known is not None]
+    if sum(map(_parts, found)) > MAX_PARTS:
+        inner.complain(f"expected at most {MAX_PARTS} dimensions")
+        return None
     if not asked or len(found) < len(asked):
         return None
     return _derived(name, found, _texts(given[0], found, delimiter))
@@ -213,9 +237,10 @@ def derived_dimension(
 
 def _derived(name: str, of: list[Dimension], value: Callable[[], pl.Expr]) -> Dimension:
     units = {each.time for each in of}
-    return Dimension(
+    return DerivedDimension(
         name=name,
         title=name,
+        parts=sum(map(_parts, of)),
         category=of[0].category,
         keys=tuple(dict.fromkeys(key for each in of for key in each.keys)),
         value=value,

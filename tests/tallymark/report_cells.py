@@ -10,7 +10,15 @@ from tallymark.decoded_cells import DecodedCells, decode
 from tallymark.metrics import TOTALS
 from tallymark.pointer_map import PointerMap
 from tallymark.report_names import STANDARD, ReportNames
-from tallymark.reports import answer, parse_request, plan, response_document
+from tallymark.reports import (
+    RUN_REPORT,
+    Method,
+    answer,
+    answer_pivots,
+    parse_request,
+    plan,
+    response_document,
+)
 from tallymark.reports.serving import Pointers, served_cells
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.slots import HOUR_US
@@ -69,14 +77,18 @@ def report_of(
     totals: Sequence[Row] = (),
     time_zone: str = "UTC",
     names: ReportNames = STANDARD,
+    method: Method = RUN_REPORT,
+    now_us: int = NOON_US,
 ) -> dict[str, Any]:
     """The response to a request from the rows of the rollup that it is planned for."""
+    dates = {"dateRanges": [{"startDate": "30daysAgo", "endDate": "today"}]}
     parsed = parse_request(
-        {"dateRanges": [{"startDate": "30daysAgo", "endDate": "today"}], **request},
-        now_us=NOON_US,
+        {**(dates if "dateRanges" in method.fields else {}), **request},
+        now_us=now_us,
         time_zone=time_zone,
         currency="EUR",
         names=names,
+        method=method,
     )
     planned = plan(parsed, PROPERTY_ID)
 
@@ -85,11 +97,13 @@ def report_of(
         cells, _ = served_cells(cells_of(rollup.name, held), pointers, planned.spans)
         return decode(rollup, cells, only=planned.columns)
 
+    if parsed.pivots:
+        return response_document(answer_pivots(planned, served(planned.rollup, rows)))
     whole = served(TOTALS, totals) if planned.whole_measures else None
     return response_document(answer(planned, served(planned.rollup, rows), whole))
 
 
-def asks(dimensions: str = "", metrics: str = "", **others: Any) -> dict[str, Any]:
+def asks(dimensions: str = "", metrics: str = "", /, **others: Any) -> dict[str, Any]:
     """A request with dimensions and metrics named in two words lists."""
     return {
         "dimensions": [{"name": name} for name in dimensions.split()],
