@@ -17,11 +17,13 @@ class Stores(dg.ConfigurableResource["Stores"]):
         archive_url: For ``stores.archive.opening``.
         wide_rows_url: For ``stores.wide_rows.opening``.
         rules_path: The file that ``stores.rules_cache`` reads.
+        retention_days: For how long hits of any property are kept at most; 0 is no limit.
     """
 
     archive_url: str
     wide_rows_url: str
     rules_path: str
+    retention_days: int = 0
 
     def places(self) -> Places:
         """All of them, for what does not know Dagster."""
@@ -29,6 +31,7 @@ class Stores(dg.ConfigurableResource["Stores"]):
             archive_url=self.archive_url,
             wide_rows_url=self.wide_rows_url,
             rules_path=self.rules_path,
+            retention_days=self.retention_days or None,
         )
 
     def objects(self) -> Objects:

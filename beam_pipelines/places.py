@@ -10,12 +10,14 @@ from stores.archive.opening import open_objects
 from stores.archive.port import Objects
 from stores.clock import utc_us
 from stores.publication import Publisher
+from stores.retention import RetentionSweep
 from stores.rules_cache.opening import open_rules_cache
 from stores.stale_touches import StaleTouches
 from stores.sweeping import Sweeper
 from stores.wide_rows.opening import open_wide_rows
 from stores.wide_rows.port import WideRows
 from tallymark.properties import Property
+from tallymark.retention import Retention
 from tallymark.slots import LATE_US
 
 
@@ -28,12 +30,14 @@ class Places:
         wide_rows_url: For ``stores.wide_rows.opening``.
         rules_path: The file or the service of the rules, for ``stores.rules_cache.opening``.
         late_us: D.
+        retention_days: For how long hits of any property are kept at most; ``None`` is no limit.
     """
 
     archive_url: str
     wide_rows_url: str
     rules_path: str
     late_us: int = LATE_US
+    retention_days: int | None = None
 
     @cached_property
     def wide_rows(self) -> WideRows:
@@ -53,6 +57,30 @@ class Places:
         """What deletes lineages that nobody needs."""
         owners = [owner.property_id for owner in self.properties()]
         return Sweeper(self.wide_rows, self.objects, utc_us, owners)
+
+    def retention(self) -> RetentionSweep:
+        """What takes out hits that are not to be kept any longer."""
+        owners, now_us = [], utc_us()
+
+        def noted() -> Iterator[Property]:
+            for owner in self.properties():
+                owners.append(owner.property_id)
+                yield owner
+
+        return RetentionSweep(
+            self.wide_rows,
+            self.objects,
+            utc_us,
+            retention=Retention.of(noted(), now_us, self.retention_days),
+            known_of=self._known_of,
+            property_ids=owners,
+            late_us=self.late_us,
+        )
+
+    def _known_of(self, measurement_ids: list[str]) -> set[str]:
+        """Those that are of properties."""
+        with closing(open_rules_cache(self.rules_path, role="list")) as rules:
+            return set(rules.frame(measurement_ids).get_column("measurement_id"))
 
     def announce_stale(self) -> int:
         """Announce the hours that depend on touches which the pointers have changed; how many."""

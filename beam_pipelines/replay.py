@@ -23,6 +23,7 @@ from beam_pipelines.replay_request import (
     IncompleteHoursError,
     Replay,
     ReplayRequest,
+    RequestsGoneError,
     decode_request,
 )
 from beam_pipelines.replay_stages import (
@@ -112,6 +113,7 @@ def replay(request: ReplayRequest, report: Report = quiet) -> ReplayOutcome:
 STAGES: Final = ("all", "clean_hits", "sessions", "rollups")
 FAILURES: Final[tuple[tuple[type[Exception], str, int], ...]] = (
     (UnsealedError, "unsealed", 3),
+    (RequestsGoneError, "gone", 9),
     (IncompleteHoursError, "incomplete", 4),
     (ArchiveDamageError, "damaged", 5),
     (RulesChoiceError, "rules", 7),
@@ -214,7 +216,7 @@ def main(
     Progress goes to standard output as JSON lines, the outcome last. Exit codes: 0 done, 2 the
     request is wrong, 3 the range is not sealed, 4 a received hour is not wholly archived, 5 a file
     of the archive is damaged, 6 no space, 7 the rules do not exist, 8 an earlier stage is missing,
-    1 anything else.
+    9 recorded requests are not kept any more, 1 anything else.
     """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:

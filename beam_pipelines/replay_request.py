@@ -13,6 +13,7 @@ from beam_pipelines.code_version import code_version
 from beam_pipelines.late_hours import received_hours_with_late_hits
 from stores.archive.opening import open_objects
 from stores.archive.raw import RawArchive
+from stores.archive.removed_hours import gone_streams, removed_hours
 from stores.rules_cache.opening import open_rules_cache
 from stores.rules_cache.port import RulesCache
 from tallymark.properties import Property, properties_frame
@@ -42,6 +43,20 @@ class IncompleteHoursError(Exception):
             "has to be closed by its shipper first. What is served stays as it is"
         )
         self.missing = missing
+
+
+class RequestsGoneError(IncompleteHoursError):
+    """Received hours whose recorded requests retention has taken, in part or whole."""
+
+    def __init__(self, missing: dict[int, str]) -> None:
+        super().__init__(missing)
+        first, last = min(missing), max(missing)
+        self.args = (
+            f"expected received hours whose recorded requests are kept, {len(missing)} are not: "
+            f"from {hour_text(first)}, {missing[first]}, to {hour_text(last)}, {missing[last]}. "
+            "Counted again they would come to less. Replay hours that begin later, or a property "
+            "alone that keeps its hits for longer. What is served stays as it is",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +229,9 @@ class Replay:
 
         Raises:
             IncompleteHoursError: when one is not wholly archived.
+            RequestsGoneError: when requests of one are not kept any more.
         """
+        self.check_kept(on_time_hours(self.plan.window, self.request.late_us))
         on_time = {
             received
             for hour in self.decoded_hours
@@ -232,6 +249,22 @@ class Replay:
             self.objects, self.request.wide_rows_url, self.decoded_hours, self.property_ids,
             self.request.late_us,
         )  # fmt: skip
+
+    def check_kept(self, received_hours: Iterable[int]) -> None:
+        """See that no requests of received hours are gone that it would count.
+
+        Raises:
+            RequestsGoneError: naming the hours, and whose requests are gone.
+        """
+        hours, through_us = list(received_hours), removed_hours(self.objects).through_us
+        missing = {hour: "all requests" for hour in hours if hour < through_us}
+        asked = self.request.measurement_ids
+        for hour, gone in gone_streams(self.objects, hours).items():
+            concerned = sorted(gone if asked is None else gone.intersection(asked))
+            if concerned and hour not in missing:
+                missing[hour] = f"those of {', '.join(concerned[:3])}"
+        if missing:
+            raise RequestsGoneError(missing)
 
     def check_complete(self, received_hours: list[int]) -> None:
         """See that received hours are archived.

@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "lineages": "cli.commands.lineages:lineages",
     "audit": "cli.commands.audit:audit",
     "sweep": "cli.commands.sweep:sweep",
+    "retention": "cli.commands.retention:retention",
     "hit": "cli.commands.hit:hit",
     "hits": "cli.commands.hits:hits",
     "dead-letters": "cli.commands.dead_letters:dead_letters",

@@ -42,7 +42,12 @@ def place_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def places_of(
-    *, data: Path, archive: str | None, wide_rows: str | None, may_begin: bool = False
+    *,
+    data: Path,
+    archive: str | None,
+    wide_rows: str | None,
+    may_begin: bool = False,
+    retention_days: int | None = None,
 ) -> Places:
     """What the options name; nothing is created by looking at it.
 
@@ -50,6 +55,7 @@ def places_of(
         data: The data folder.
         archive: URL, if it is not in there.
         wide_rows: URL, if they are not in there.
+        retention_days: For how long hits are kept at most.
         may_begin: Whether a folder without reports will do: a replay makes the first.
 
     Raises:
@@ -67,6 +73,7 @@ def places_of(
         archive_url=archive or folder.archive_url,
         wide_rows_url=wide_rows or folder.wide_rows_url,
         rules_path=str(folder.rules_path),
+        retention_days=retention_days,
     )
 
 

@@ -28,6 +28,7 @@ class StackSettings:
     dagster_code_port: int = 3001
     has_dagster: bool = True
     seals: bool = True
+    retention_days: int | None = None
     collector_workers: int = 1
     shards: int = 2
     flush_seconds: float = 5.0
@@ -246,6 +247,7 @@ def _demo(settings: StackSettings) -> Service:
 
 
 def _dagster_code(settings: StackSettings) -> Service:
+    days = settings.retention_days
     command = _serve(
         settings,
         "dagster-code",
@@ -253,6 +255,7 @@ def _dagster_code(settings: StackSettings) -> Service:
         code_port=settings.dagster_code_port,
         wide_rows=settings.wide_rows_url,
         **settings.rules,
+        **({} if days is None else {"retention_days": days}),
     )
     return Service(
         name="dagster-code",

@@ -10,8 +10,8 @@ from assets.layers import layers
 from assets.settings import ReplaySettings
 from assets.stale_hours import stale_hours
 from assets.stores import Stores
-from dagster_project.hosting import ARCHIVE, OFF, RULES, SEALING, WIDE_ROWS
-from dagster_project.jobs import ASSET_JOBS, rollback, sweep
+from dagster_project.hosting import ARCHIVE, OFF, RETENTION_DAYS, RULES, SEALING, WIDE_ROWS
+from dagster_project.jobs import ASSET_JOBS, retention, rollback, sweep
 from dagster_project.sensors import sensors
 from stores.clock import utc_us
 
@@ -23,13 +23,14 @@ def defs() -> dg.Definitions:
         archive_url=os.environ[ARCHIVE],
         wide_rows_url=os.environ[WIDE_ROWS],
         rules_path=os.environ[RULES],
+        retention_days=int(os.environ.get(RETENTION_DAYS, "0")),
     )
     hours = hours_since(_first_hour(stores))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # single-run backfills are what ranges need
         return dg.Definitions(
             assets=[*layers(hours), stale_hours],
-            jobs=[*ASSET_JOBS, rollback, sweep],
+            jobs=[*ASSET_JOBS, rollback, sweep, retention],
             sensors=sensors(routine_is_on=os.environ.get(SEALING) != OFF),
             resources={
                 "stores": stores,

@@ -20,6 +20,7 @@ ARCHIVE: Final = "TALLYMARK_ASSETS_ARCHIVE"
 WIDE_ROWS: Final = "TALLYMARK_ASSETS_WIDE_ROWS"
 RULES: Final = "TALLYMARK_ASSETS_RULES"
 SEALING: Final = "TALLYMARK_ASSETS_SEALING"
+RETENTION_DAYS: Final = "TALLYMARK_ASSETS_RETENTION_DAYS"
 OFF: Final = "off"
 DEFINITIONS: Final = "dagster_project.definitions"
 
@@ -55,6 +56,7 @@ def serve_code(
     wide_rows_url: str,
     rules_path: str,
     seals: bool = True,
+    retention_days: int | None = None,
 ) -> NoReturn:
     """Become the code server: it holds the definitions and is the parent of every run.
 
@@ -64,11 +66,14 @@ def serve_code(
         wide_rows_url: For ``stores.wide_rows.opening``.
         rules_path: The properties and their rules.
         seals: Whether routine sealing is on.
+        retention_days: For how long hits are kept at most; ``None`` is no limit.
     """
     address = ("--host", hosting.code_host, "--port", str(hosting.code_port))
     stores = {ARCHIVE: archive_url, WIDE_ROWS: wide_rows_url, RULES: rules_path}
     if not seals:
         stores[SEALING] = OFF
+    if retention_days is not None:
+        stores[RETENTION_DAYS] = str(retention_days)
     _become(hosting, "dagster", "api", "grpc", "-m", DEFINITIONS, *address, environment=stores)
 
 

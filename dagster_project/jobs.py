@@ -1,5 +1,6 @@
 """Jobs: what can be launched by name, with what tags it queues."""
 
+from dataclasses import asdict
 from typing import Any, Final
 
 import dagster as dg
@@ -113,6 +114,26 @@ def sweep_lineages(context: dg.OpExecutionContext, stores: Stores) -> None:
 def sweep() -> None:
     """Nothing that is served changes."""
     sweep_lineages()
+
+
+@dg.op
+def take_out_due(context: dg.OpExecutionContext, stores: Stores) -> None:
+    """Take out hits that are not to be kept any longer."""
+    for name, count in asdict(stores.places().retention().run()).items():
+        context.log.info(f"{name}: {count}")
+
+
+@dg.job(
+    tags=_tags("sweeping", -5),
+    description=(
+        "Take out hits that are older than their property's retention, or the deployment's: "
+        "recorded requests, clean hits, sessions, dead letters and touches. Reports stay. The "
+        "sensor `retaining` launches it once a day."
+    ),
+)
+def retention() -> None:
+    """Nothing that is served changes."""
+    take_out_due()
 
 
 ASSET_JOBS: Final = (replay, replay_and_publish, publish, seal, mend)

@@ -8,7 +8,7 @@ import dagster as dg
 from assets.hours import EARLIER_US, key_of
 from assets.stores import Stores
 from beam_pipelines.code_version import code_version
-from dagster_project.jobs import KIND, mend, range_tags, run_config, seal, sweep
+from dagster_project.jobs import KIND, mend, range_tags, retention, run_config, seal, sweep
 from stores.announcements import outstanding_hours
 from stores.clock import utc_us
 from stores.lineages import LineageRegister
@@ -17,7 +17,7 @@ from tallymark.due import due_blocks, due_replays, next_in_turn, sealed_through
 from tallymark.lineages import STANDING, kind_of
 from tallymark.pointer_map import PointerMap
 from tallymark.replays import Span
-from tallymark.slots import HOUR_US
+from tallymark.slots import DAY_US, HOUR_US
 
 UNFINISHED: Final = [
     dg.DagsterRunStatus.QUEUED,
@@ -118,6 +118,24 @@ def sweeping(
     yield dg.RunRequest(run_key=f"sweep-{utc_us() // AGAIN_US}")
 
 
+def retaining(
+    context: dg.SensorEvaluationContext, stores: Stores
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """One run request a day, or why there is none."""
+    if _is_busy(context, "sweeping"):
+        yield dg.SkipReason("a run that sweeps is under way")
+        return
+    day = str(utc_us() // DAY_US)
+    if context.cursor == day:
+        yield dg.SkipReason("today it has been done")
+        return
+    context.update_cursor(day)
+    if not stores.places().retention().is_limited:
+        yield dg.SkipReason("all hits are kept for ever")
+        return
+    yield dg.RunRequest(run_key=f"retention-{day}")
+
+
 def new_code(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """The cursor is the version of the code for which stale hours were looked for."""
     version = code_version()
@@ -189,6 +207,12 @@ def sensors(*, routine_is_on: bool) -> list[dg.SensorDefinition]:
                 "nothing is served from them and no reader may hold them."
             ),
         )(sweeping),
+        dg.sensor(
+            job=retention,
+            minimum_interval_seconds=600,
+            default_status=on,
+            description="Takes out, once a day, hits that are older than they are to be kept.",
+        )(retaining),
         dg.sensor(
             target=dg.AssetSelection.assets("stale_hours"),
             minimum_interval_seconds=60,

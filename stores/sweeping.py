@@ -7,7 +7,7 @@ import polars as pl
 
 from stores.archive.clean import CLEAN
 from stores.archive.counted_touches import PINNED, TOUCHED, noted_touches
-from stores.archive.counts import SLOTS, lineage_slots
+from stores.archive.counts import SESSIONS, SLOTS, lineage_slots
 from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
 from stores.lineages import LineageRegister
@@ -29,7 +29,7 @@ from tallymark.touches import TOUCH_SCHEMA
 
 RANGES_A_DELETE: Final = 500
 _FOLDERS: Final = (
-    CLEAN, "sessions/", "counts/", "dead_letters/", "snapshots/", PINNED, TOUCHED, SLOTS,
+    CLEAN, SESSIONS, "counts/", "dead_letters/", "snapshots/", PINNED, TOUCHED, SLOTS,
 )  # fmt: skip
 """Slots last: they say where cells are, so that a sweep that ended early can be taken up again."""
 _SWEPT_VERSION: Final = version_of(2**21 - 1, 0)

@@ -8,6 +8,7 @@ written empty.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -113,6 +114,12 @@ def decode_touches(cells: pl.DataFrame) -> pl.DataFrame:
         hour=(hour + "00").str.to_datetime(_HOUR_FORMAT + "%M", time_unit="us").cast(pl.Int64),
         lineage=lineage,
     )
+
+
+def is_before(instant_us: int) -> pl.Expr:
+    """Whether a ``qualifier`` is of an hour that begins before an instant (UTC µs)."""
+    hour = datetime.fromtimestamp(instant_us // HOUR_US * 3_600, UTC).strftime(_HOUR_FORMAT)
+    return pl.col("qualifier").cast(pl.String) < hour
 
 
 def served(touches: pl.DataFrame, pointers: Mapping[int, PointerMap]) -> pl.DataFrame:

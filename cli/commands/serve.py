@@ -235,6 +235,12 @@ _CODE_PORT = click.option(
 @_RULES
 @_ARCHIVE
 @click.option(
+    "--retention-days",
+    type=click.IntRange(7, 36_600),
+    metavar="DAYS",
+    help="Keep no hit for longer, whatever its property's rules say.",
+)
+@click.option(
     "--sealing/--no-sealing", default=True, show_default=True,
     help="Whether sealed hours are computed and late hits counted in by themselves.",
 )  # fmt: skip
@@ -247,6 +253,7 @@ def dagster_code(
     archive: str | None,
     rules: str | None,
     sealing: bool,
+    retention_days: int | None,
 ) -> None:
     """Dagster's code server: holds the assets and runs them.
 
@@ -263,6 +270,7 @@ def dagster_code(
         wide_rows_url=wide_rows or folder.wide_rows_url,
         rules_path=rules or str(folder.rules_path),
         seals=sealing,
+        retention_days=retention_days,
     )
 
 

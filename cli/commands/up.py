@@ -41,6 +41,8 @@ _PORT = click.IntRange(1, 65535)
               help="Leave Dagster out on a small machine.")  # fmt: skip
 @click.option("--sealing/--no-sealing", "seals", default=True,
               help="Whether Dagster computes sealed hours by itself.")  # fmt: skip
+@click.option("--retention-days", type=click.IntRange(7, 36_600), metavar="DAYS",
+              help="Keep no hit for longer, whatever its property's rules say.")  # fmt: skip
 @click.option("--collector-workers", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--shards", type=click.IntRange(1, 256), default=2, show_default=True,
               help="Shards of the stream; fixed for the life of a data folder.")  # fmt: skip

@@ -183,7 +183,7 @@ class CleanHits:
         folder = f"{_folder(lineage, received_hour)}event_hour={hour_name(event_hour)}/"
         name = f"{folder}{number}-{xxhash.xxh3_64_hexdigest(data)}.parquet"
         self._objects.put(name, data)
-        counted, late = hits.select(*_ends(late_us)).row(0)
+        counted, late = hits.select(*ends(late_us)).row(0)
         return CleanPart(
             name=name,
             event_hour=event_hour,
@@ -206,7 +206,7 @@ class CleanHits:
         name = f"{CLEAN}{lineage}/together/{first}-{number}-{digest}.parquet"
         self._objects.put(name, data)
         begins = 0
-        sizes = ordered.group_by(PART_HOURS, maintain_order=True).agg(pl.len(), *_ends(late_us))
+        sizes = ordered.group_by(PART_HOURS, maintain_order=True).agg(pl.len(), *ends(late_us))
         for received_hour, event_hour, count, counted, late in sizes.iter_rows():
             yield (
                 received_hour,
@@ -240,6 +240,15 @@ class CleanHits:
             for name in self._objects.names(folder):
                 if name not in kept:
                     self._objects.delete(name)
+
+    def put_manifest(self, manifest: CleanManifest) -> None:
+        """Let the parts of a manifest be the clean hits of its received hour; other files stay."""
+        name = _folder(manifest.lineage, manifest.received_hour) + _MANIFEST
+        self._objects.put(name, manifest.encode())
+
+    def forget(self, lineage: str, received_hour: int) -> None:
+        """Let a lineage have no clean hits of a received hour; files stay."""
+        self._objects.delete(_folder(lineage, received_hour) + _MANIFEST)
 
     def received_hours(self, lineage: str) -> list[int]:
         """The received hours (UTC µs) that a lineage has clean hits of, ascending."""
@@ -322,7 +331,7 @@ class CleanHits:
             self._objects.delete(name)
 
 
-def _ends(late_us: int) -> tuple[pl.Expr, pl.Expr]:
+def ends(late_us: int) -> tuple[pl.Expr, pl.Expr]:
     """How many hits count, and how many of those are late."""
     counts = pl.col("excluded_by") == ""
     is_late = pl.col("received_at") - pl.col("event_at") > late_us

@@ -24,8 +24,13 @@ class MissingColumnsError(Exception):
 
 def encode_hits(hits: pl.DataFrame) -> bytes:
     """A file of hits (``HIT_SCHEMA``) in the order that they have."""
+    return encode_rows(hits.select(list(HIT_SCHEMA)))
+
+
+def encode_rows(hits: pl.DataFrame) -> bytes:
+    """The same with whatever columns they have, as those of older code."""
     content = io.BytesIO()
-    hits.select(list(HIT_SCHEMA)).write_parquet(
+    hits.write_parquet(
         content,
         compression="zstd",
         compression_level=1,

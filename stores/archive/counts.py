@@ -25,6 +25,7 @@ from tallymark.session_rows import SESSION_SCHEMA
 from tallymark.shard_frames import ipc_bytes, ipc_frame, pack, unpack
 
 SLOTS: Final = "slots/"
+SESSIONS: Final = "sessions/"
 SLOT_SCHEMA: Final = pl.Schema({name: PIECE_SCHEMA[name] for name in SLOT_COLUMNS})
 _MANIFEST: Final = "manifest.json"
 
@@ -72,11 +73,28 @@ class Sessions:
         }
         self._objects.put_all(manifests.items())
         kept |= manifests.keys()
-        prefix = f"sessions/{lineage}/event_hour="
+        prefix = f"{SESSIONS}{lineage}/event_hour="
         for name in self._objects.names(prefix):
             hour = hour_of(name.removeprefix(prefix).partition("/")[0])
             if hour in hours and name not in kept:
                 self._objects.delete(name)
+
+    def replace(self, lineage: str, event_hour: int, frames: Sequence[pl.DataFrame]) -> None:
+        """Let these be all sessions of an hour, a frame a file; files of before stay."""
+        folder = _hour_folder(lineage, event_hour)
+        parts = []
+        for frame in frames:
+            if frame.is_empty():
+                continue
+            content = io.BytesIO()
+            frame.write_parquet(content, compression="zstd")
+            name = f"{folder}kept-{xxhash.xxh3_64_hexdigest(content.getvalue())}.parquet"
+            self._objects.put(name, content.getvalue())
+            parts.append(SessionPart(name=name, event_hour=event_hour, sessions=frame.height))
+        if parts:
+            self._objects.put(folder + _MANIFEST, orjson.dumps([asdict(part) for part in parts]))
+        else:
+            self._objects.delete(folder + _MANIFEST)
 
     def parts(self, lineage: str, event_hour: int) -> list[SessionPart]:
         """The files of an hour; none where no session starts in it."""
@@ -243,7 +261,7 @@ def lineage_slots(objects: Objects, lineage: str) -> pl.DataFrame:
 
 
 def _hour_folder(lineage: str, event_hour: int) -> str:
-    return f"sessions/{lineage}/event_hour={hour_name(event_hour)}/"
+    return f"{SESSIONS}{lineage}/event_hour={hour_name(event_hour)}/"
 
 
 def _span_of(slots_name: str) -> Span:

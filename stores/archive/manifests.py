@@ -1,6 +1,6 @@
 """Manifests: the list of the blocks in a file of the raw archive; without it there is no file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -42,6 +42,8 @@ class Manifest:
         requests: Rows in the file; 0 means that there is none.
         balancer_requests: How many of them carry a balancer's id.
         last_received_at: UTC µs; of the last of them.
+        file: Object name of the Parquet file where it is not named as the manifest is: another
+            stands for it since requests of it have gone.
     """
 
     name: str
@@ -49,11 +51,21 @@ class Manifest:
     requests: int = 0
     balancer_requests: int = 0
     last_received_at: int = 0
+    file: str = ""
 
     @property
     def file_name(self) -> str:
         """Object name of the Parquet file with the requests."""
-        return self.name.removesuffix(SUFFIX) + ".parquet"
+        return self.file or self.name.removesuffix(SUFFIX) + ".parquet"
+
+    def of_requests(self, requests: pl.DataFrame) -> "Manifest":
+        """It with what the requests of its file come to."""
+        return replace(
+            self,
+            requests=requests.height,
+            balancer_requests=requests.filter("has_balancer_id").height,
+            last_received_at=requests.select(pl.col("received_at").max()).item() or 0,
+        )
 
     def runs(self) -> dict[str, list[Run]]:
         """The runs of each spool."""

@@ -21,6 +21,7 @@ from stores.archive.manifests import (
 )
 from stores.archive.port import Objects
 from stores.archive.raw_hours import BLOCK_NAME, RAW_SCHEMA, SLICE_REQUESTS, RawHour
+from stores.archive.removed_hours import removed_hours
 from stores.archive.repeats import without_losers
 from stores.archive.spool_runs import Run, SpoolFrontier, frontier_of, joined
 from stores.archive.threads import at_once
@@ -153,14 +154,8 @@ class RawArchive:
         manifest = Manifest(manifest_name(hour_us, listed), listed)
         if filled:
             packed = pl.concat(filled, how="diagonal_relaxed")
-            manifest = Manifest(
-                manifest.name,
-                listed,
-                requests=len(packed),
-                balancer_requests=packed.filter("has_balancer_id").height,
-                last_received_at=packed.select(pl.col("received_at").max()).item(),
-            )
-            self._objects.put(manifest.file_name, _parquet(packed))
+            manifest = manifest.of_requests(packed)
+            self._objects.put(manifest.file_name, encode_raw(packed))
             reach("archive.file-before-manifest")
         self._objects.put(manifest.name, manifest.encode())
         return manifest.name
@@ -173,12 +168,18 @@ class RawArchive:
         return Block(**facts, payload=b"" if frame is None else encode_requests(frame))
 
     def _all_runs(self) -> dict[str, list[Run]]:
-        """The runs of every spool; manifests never change, so each is read once."""
+        """The runs of every spool; the blocks of a manifest never change, so each is read once."""
         fresh: dict[str, list[Run]] = {}
         names = [name for name in self._manifest_names(RAW) if name not in self._known]
         for name in names:
-            for spool_id, runs in Manifest.decode(name, self._objects.get(name)).runs().items():
+            try:
+                content = self._objects.get(name)
+            except FileNotFoundError:  # removed just now, of which is noted before
+                continue
+            for spool_id, runs in Manifest.decode(name, content).runs().items():
                 fresh.setdefault(spool_id, []).extend(runs)
+        for spool_id, runs in removed_hours(self._objects).runs.items():
+            fresh.setdefault(spool_id, []).extend(runs)
         for spool_id, runs in fresh.items():
             self._runs[spool_id] = joined([*self._runs.get(spool_id, ()), *runs])
         self._known.update(names)
@@ -199,7 +200,8 @@ def _gap(spool_id: str, runs: Sequence[Run]) -> str:
     )
 
 
-def _parquet(requests: pl.DataFrame) -> bytes:
+def encode_raw(requests: pl.DataFrame) -> bytes:
+    """A file of requests (``RAW_SCHEMA``) in the order that they have."""
     content = io.BytesIO()
     requests.write_parquet(
         content, compression="zstd", compression_level=3, row_group_size=SLICE_REQUESTS

@@ -38,12 +38,14 @@ class RawFile:
 
 @dataclass(frozen=True, order=True)
 class RawSlice:
-    """Rows [first, first + requests) of a file of a received hour."""
+    """Rows [first, first + requests) of a file of a received hour, which is read by the name that
+    it had when it was cut: another may stand for it meanwhile."""
 
     hour_us: int
     file: int
     first: int
     requests: int
+    name: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class RawHour:
     def slices(self, requests: int = SLICE_REQUESTS) -> list[RawSlice]:
         """The rows of all files in slices of whole blocks, about so many requests or fewer."""
         return [
-            RawSlice(self.hour_us, index, first, end - first)
+            RawSlice(self.hour_us, index, first, end - first, file.manifest.file_name)
             for index, file in enumerate(self.files)
             for first, end in _block_edges(file.manifest, requests)
         ]
@@ -112,11 +114,12 @@ class RawHour:
             ArchiveDamageError: when the file is missing or cannot be read.
         """
         file = self.files[part.file]
-        rows = self._rows(file, part)
+        rows = self._rows(part)
         if rows.height != part.requests:
             raise _damaged(
-                file.manifest.file_name,
-                f"expected {file.manifest.requests} requests, as its manifest says, got fewer",
+                part.name,
+                f"expected {part.first + part.requests} requests at least, as its manifest says, "
+                f"got fewer",
             )
         rows = _of_blocks(rows, file)
         kept = without_losers(rows, self.won)
@@ -135,7 +138,7 @@ class RawHour:
         """
         name = file.manifest.file_name
         try:
-            with self._opened(file) as content:
+            with self._opened(name) as content:
                 held = [one for one in pl.read_parquet_schema(content) if one in columns]
                 content.seek(0)
                 frame = _recorded(pl.read_parquet(content, columns=held))
@@ -161,10 +164,10 @@ class RawHour:
             if not (manifest.requests if with_others else manifest.balancer_requests):
                 continue
             try:
-                with self._opened(file) as content:
+                with self._opened(manifest.file_name) as content:
                     found += [_of_blocks(rows, file) for rows in _rows_named(content, request_id)]
             except (pa.ArrowInvalid, OSError, NoRequestsError) as error:
-                raise _damaged(file.manifest.file_name, str(error)) from error
+                raise _damaged(manifest.file_name, str(error)) from error
         return pl.concat(found).sort("received_at", *BLOCK_NAME, maintain_order=True)
 
     @cached_property
@@ -188,16 +191,14 @@ class RawHour:
             sum(file.manifest.balancer_requests for _, file, _ in wanted),
         )
 
-    def _rows(self, file: RawFile, part: RawSlice) -> pl.DataFrame:
-        name = file.manifest.file_name
+    def _rows(self, part: RawSlice) -> pl.DataFrame:
         try:
-            with self._opened(file) as content:
+            with self._opened(part.name) as content:
                 return _read_rows(content, part.first, part.requests)
         except (pa.ArrowInvalid, OSError, NoRequestsError) as error:
-            raise _damaged(name, str(error)) from error
+            raise _damaged(part.name, str(error)) from error
 
-    def _opened(self, file: RawFile) -> BinaryIO:
-        name = file.manifest.file_name
+    def _opened(self, name: str) -> BinaryIO:
         try:
             return self._objects.open(name)
         except FileNotFoundError as error:

@@ -153,6 +153,7 @@ class Rules(RuleModel):
         consent: What is done with hits whose visitors refuse or object.
         ip_policy: What of a visitor's address is used: its ``network``, the ``country_hint`` of a
             proxy alone, or ``none`` of it.
+        retention_days: For how long hits are kept; ``None``: as long as the deployment keeps them.
         rewrites: What is changed of hits, one after the other, before anything is found out.
         created_events: Events that are counted beside others.
         filters: Hits that do not count; the first that applies is told.
@@ -171,6 +172,7 @@ class Rules(RuleModel):
     exchange_rates: tuple[Rate, ...] = Field(default=(), max_length=5_000)
     consent: Consent = Consent()
     ip_policy: IpPolicy = "network"
+    retention_days: int | None = Field(default=None, ge=7, le=3_660)
     rewrites: tuple[Rewrite, ...] = Field(default=(), max_length=MAX_REWRITES)
     created_events: tuple[CreatedEvent, ...] = Field(default=(), max_length=MAX_CREATED)
     filters: tuple[Filter, ...] = Field(default=(), max_length=MAX_FILTERS)

@@ -25,6 +25,7 @@ WHOLE: dict[str, Any] = {
         "global_privacy_control": "count",
     },
     "ip_policy": "network",
+    "retention_days": 425,
     "rewrites": [
         {"kind": "lower_case", "field": "path"},
         {"kind": "strip_parameters", "names": ["sid"]},
@@ -191,6 +192,7 @@ PATTERN = "a regular expression without look-around"
         ),
         ({"consent": {"do_not_track": "ignore"}}, "consent.do_not_track", "'count', 'anonymise'"),
         ({"consent": {"ads_denied": "count"}}, "consent.ads_denied", "nothing of this name"),
+        ({"retention_days": 6}, "retention_days", "greater than or equal to 7"),
         ({"ip_policy": "address"}, "ip_policy", "'network', 'country_hint' or 'none'"),
         (
             {"ip_policy": "none", **when({"not": {"in_network": ["192.0.2.0/24"]}})},
