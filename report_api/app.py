@@ -14,9 +14,10 @@ from werkzeug.exceptions import HTTPException
 
 from report_api import errors
 from report_api.errors import ApiError
+from report_api.hit_reader import BeyondLimitsError, HitLimits, HitReader, TooManyReportsError
 from report_api.metrics import CONTENT_TYPE, ReportMetrics
 from report_api.overview import overview_document
-from report_api.reader import Answer, ReportReader, rules_at
+from report_api.reader import ReportReader, rules_at
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.port import Objects
 from stores.doubts import misruled_hours
@@ -77,6 +78,7 @@ def create_app(
     now_us: Callable[[], int],
     archive: Objects | None = None,
     collector_url: str = "",
+    hit_limits: HitLimits | None = None,
 ) -> Flask:
     """The WSGI application.
 
@@ -84,13 +86,19 @@ def create_app(
         wide_rows: Where cells and pointers are.
         rules_cache: Properties, their keys, time zones and currencies.
         now_us: UTC µs, what "today" refers to.
-        archive: Recorded requests, for passports of hits; ``None`` where it is not here.
+        archive: Recorded requests and clean hits, for passports of hits and for reports that no
+            rollup answers; ``None`` where it is not here.
         collector_url: For the snippet that the page shows; "" where it is not known.
+        hit_limits: What one report may take that is answered from hits; ``None``: the usual.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["tallymark"] = _Parts(
-        ReportReader(wide_rows, now_us),
+        ReportReader(
+            wide_rows,
+            now_us,
+            None if archive is None else HitReader(archive, wide_rows, now_us, hit_limits),
+        ),
         rules_cache,
         now_us,
         ReportMetrics(),
@@ -106,6 +114,8 @@ def create_app(
     app.register_error_handler(HitNameError, _invalid)
     app.register_error_handler(HitNotFoundError, _not_found)
     app.register_error_handler(ArchiveDamageError, _damaged)
+    app.register_error_handler(BeyondLimitsError, _beyond_limits)
+    app.register_error_handler(TooManyReportsError, _too_many)
     app.register_error_handler(WideRowsUnavailableError, _unavailable)
     app.register_error_handler(RulesUnavailableError, _without_rules)
     app.before_request(_begin)
@@ -233,7 +243,7 @@ def _batch(property_id: str, method: Method, field: str, name: str) -> Response:
     pointers = reader.pointers(owner.property_id)
     answers = [reader.report(owner, each, pointers, method) for each in requests]
     document = {field: [found.document for found in answers], "kind": f"analyticsData#{name}"}
-    return _document(document, _together(answers))
+    return _document(document, Freshness.together([each.freshness for each in answers]))
 
 
 def _key() -> str:
@@ -269,18 +279,6 @@ def _json() -> Any:
         raise errors.invalid_argument(f"Invalid JSON payload received. {error}") from error
 
 
-def _together(answers: list[Answer]) -> Freshness:
-    """The receipt of several answers through the same pointers."""
-    receipts = [found.freshness for found in answers]
-    newest = [receipt.newest_slot_us for receipt in receipts if receipt.newest_slot_us is not None]
-    return Freshness(
-        newest_slot_us=max(newest, default=None),
-        lineages=tuple(sorted({name for receipt in receipts for name in receipt.lineages})),
-        pointer_map=receipts[0].pointer_map,
-        overrides=receipts[0].overrides,
-    )
-
-
 def _document(content: dict[str, Any], freshness: Freshness | None = None) -> Response:
     response = Response(orjson.dumps(content), mimetype="application/json")
     if freshness is not None:
@@ -313,6 +311,14 @@ def _invalid(error: InvalidRequestError | HitNameError) -> Response:
 
 def _not_found(error: HitNotFoundError) -> Response:
     return errors.not_found(str(error)).response()
+
+
+def _beyond_limits(error: BeyondLimitsError) -> Response:
+    return errors.invalid_argument(f"No rollup holds this combination. {error}").response()
+
+
+def _too_many(error: TooManyReportsError) -> Response:
+    return errors.too_many(f"No rollup holds this combination, and {error}.").response()
 
 
 def _damaged(error: ArchiveDamageError) -> Response:

@@ -1,7 +1,12 @@
 """Errors in the shape that Google's clients turn into exceptions."""
 
+from typing import Final
+
 import orjson
 from flask import Response
+
+_TURN_SECONDS: Final = 5
+"""What most reports of hits take at the longest."""
 
 
 class ApiError(Exception):
@@ -77,7 +82,16 @@ def no_archive() -> ApiError:
 
 def data_loss() -> ApiError:
     """500: a file of the archive is damaged; which one is in the log."""
-    return ApiError(500, "DATA_LOSS", "A part of the archive that may hold the hit cannot be read.")
+    return ApiError(
+        500, "DATA_LOSS", "A part of the archive that may hold the answer cannot be read."
+    )
+
+
+def too_many(message: str) -> ApiError:
+    """429: the same request may be answered when others are."""
+    return ApiError(
+        429, "RESOURCE_EXHAUSTED", f"{message} Retry later.", {"Retry-After": str(_TURN_SECONDS)}
+    )
 
 
 def unavailable(retry_after_seconds: int) -> ApiError:

@@ -49,7 +49,10 @@ def overview_document(
     rules = rules_at(owner, now)
     pointers = reader.pointers(owner.property_id)
     last_minutes, freshness = reader.recent(owner, pointers)
-    answers = {name: reader.report(owner, request, pointers) for name, request in REQUESTS.items()}
+    answers = {
+        name: reader.report(owner, request, pointers, only_cells=True)
+        for name, request in REQUESTS.items()
+    }
     local = (EPOCH + timedelta(microseconds=now)).astimezone(ZoneInfo(rules.time_zone))
     tables = {name: _table(found) for name, found in answers.items()}
     return {

@@ -1,31 +1,39 @@
 """The reader: cells from the store, through the pointers, decoded and answered."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from report_api.cell_reader import CellReader, Wanted
+from report_api.hit_reader import BeyondLimitsError, HitReader, TooManyReportsError
+from report_api.receipts import Receipts, standard_error
+from stores.archive.damage import ArchiveDamageError
 from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows
 from tallymark.day_cells import publications
+from tallymark.decoded_cells import DecodedCells
 from tallymark.metrics import TOTALS
 from tallymark.properties import Property
 from tallymark.report_names import names_of
 from tallymark.reports import (
     CHECK_COMPATIBILITY,
     RUN_REPORT,
+    InvalidRequestError,
     Method,
+    Plan,
     ReportRequest,
     answer,
     answer_pivots,
     parse_request,
     plan,
+    plan_of_hits,
     response_document,
 )
 from tallymark.reports.compatibility import compatibility_document
 from tallymark.reports.recent import MINUTE_COLUMNS, MINUTE_ROLLUP, Recent, recent, slots_span
 from tallymark.reports.serving import Freshness, Pointers
 from tallymark.rule_documents import Rules
+from tallymark.slots import HOUR_US
 
 
 @dataclass(frozen=True)
@@ -37,16 +45,21 @@ class Answer:
 
 
 class ReportReader:
-    """Answers reports from wide rows.
+    """Answers reports from wide rows, and from hits where no rollup holds what is asked for.
 
     Args:
         wide_rows: Where cells and pointers are.
         now_us: UTC µs.
+        hits: Reads hits; ``None`` where there is no archive.
     """
 
-    def __init__(self, wide_rows: WideRows, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, wide_rows: WideRows, now_us: Callable[[], int], hits: HitReader | None = None
+    ) -> None:
         self._pointers = PointerStore(wide_rows)
         self._cells = CellReader(wide_rows)
+        self._receipts = Receipts(wide_rows, now_us)
+        self._hits = hits
         self._now_us = now_us
 
     def pointers(self, property_id: int) -> Pointers:
@@ -63,6 +76,8 @@ class ReportReader:
         request: Any,
         pointers: Pointers | None = None,
         method: Method = RUN_REPORT,
+        *,
+        only_cells: bool = False,
     ) -> Answer:
         """Answer a request of a reporting method.
 
@@ -71,17 +86,39 @@ class ReportReader:
             request: Decoded JSON.
             pointers: Taken before, where several reports make one answer.
             method: What is called.
+            only_cells: Never read hits, which takes longer.
 
         Raises:
             InvalidRequestError: when the request cannot be answered.
+            BeyondLimitsError: when it would take more hits than may be read.
+            TooManyReportsError: when hits cannot be read now, as others read them.
+            ArchiveDamageError: when hits cannot be read.
             WideRowsUnavailableError: when the store cannot be read.
         """
-        planned = plan(self._parsed(owner, request, method), owner.property_id)
+        parsed = self._parsed(owner, request, method)
+        hits = None if only_cells or parsed.is_realtime else self._hits
+        planned = _planned(parsed, owner.property_id, is_with_hits=hits is not None)
         pointers = pointers or self.pointers(owner.property_id)
+        if hits is not None and planned.is_of_hits:
+            return self._from_hits(hits, planned, owner, pointers)
+        decoded, totals, freshness = self._read(planned, pointers)
+        if decoded.has_other_row and hits is not None:
+            whole = self._whole(hits, parsed, owner, pointers)
+            if whole is not None:
+                return whole
+        estimated = standard_error(decoded, planned)
+        freshness = replace(freshness, standard_error=estimated, is_capped=decoded.has_other_row)
+        receipt = self._receipts.completed(freshness, owner, planned.spans, pointers)
+        return Answer(_document(planned, decoded, totals), receipt)
+
+    def _read(
+        self, planned: Plan, pointers: Pointers
+    ) -> tuple[DecodedCells, DecodedCells | None, Freshness]:
+        """The cells of a plan, those of its totals, and the receipt of both."""
         rollups = (planned.rollup, TOTALS) if planned.whole_measures else (planned.rollup,)
         (decoded, *totals), freshness = self._cells.read(
             Wanted(
-                property_id=owner.property_id,
+                property_id=planned.property_id,
                 rollups=rollups,
                 spans=planned.spans,
                 pointers=pointers,
@@ -90,9 +127,35 @@ class ReportReader:
                 days=publications(planned.days, pointers.served),
             )
         )
-        if planned.request.pivots:
-            return Answer(response_document(answer_pivots(planned, decoded)), freshness)
-        return Answer(response_document(answer(planned, decoded, *totals)), freshness)
+        return decoded, totals[0] if totals else None, freshness
+
+    def _from_hits(
+        self, hits: HitReader, planned: Plan, owner: Property, pointers: Pointers
+    ) -> Answer:
+        found = hits.read(planned, owner, pointers)
+        newest = found.newest_us
+        freshness = Freshness(
+            computed_from="hits",
+            newest_slot_us=None if newest is None else newest // HOUR_US * HOUR_US,
+            newest_hit_us=newest,
+            lineages=found.lineages,
+            rules_versions=found.rules_versions,
+            hits_read=found.hits,
+            pointer_map=pointers.map_version,
+            overrides=pointers.overrides_version,
+        )
+        receipt = self._receipts.completed(freshness, owner, planned.spans, pointers)
+        return Answer(_document(planned, found.decoded), receipt)
+
+    def _whole(
+        self, hits: HitReader, parsed: ReportRequest, owner: Property, pointers: Pointers
+    ) -> Answer | None:
+        """An answer without ``(other)``; ``None`` where it would take too much."""
+        try:
+            planned = plan_of_hits(parsed, owner.property_id)
+            return self._from_hits(hits, planned, owner, pointers)
+        except (BeyondLimitsError, TooManyReportsError, InvalidRequestError, ArchiveDamageError):
+            return None
 
     def compatibility(self, owner: Property, request: Any) -> dict[str, Any]:
         """Answer a request of ``checkCompatibility``.
@@ -101,7 +164,8 @@ class ReportReader:
             InvalidRequestError: when the request is wrong or does not go together itself.
         """
         parsed = self._parsed(owner, request, CHECK_COMPATIBILITY)
-        return compatibility_document(request, parsed, names_of(rules_at(owner, parsed.now_us)))
+        names = names_of(rules_at(owner, parsed.now_us))
+        return compatibility_document(request, parsed, names, with_hits=self._hits is not None)
 
     def _parsed(self, owner: Property, request: Any, method: Method) -> ReportRequest:
         now_us = self._now_us()
@@ -134,7 +198,26 @@ class ReportReader:
                 days={},
             )
         )
-        return recent(decoded, now_us), freshness
+        receipt = self._receipts.completed(freshness, owner, (slots_span(now_us),), pointers)
+        return recent(decoded, now_us), receipt
+
+
+def _document(
+    planned: Plan, decoded: DecodedCells, totals: DecodedCells | None = None
+) -> dict[str, Any]:
+    if planned.request.pivots:
+        return response_document(answer_pivots(planned, decoded))
+    return response_document(answer(planned, decoded, totals))
+
+
+def _planned(parsed: ReportRequest, property_id: int, *, is_with_hits: bool) -> Plan:
+    """From cells where a rollup holds what is asked for, else from hits."""
+    try:
+        return plan(parsed, property_id)
+    except InvalidRequestError:
+        if not is_with_hits:
+            raise
+    return plan_of_hits(parsed, property_id)
 
 
 def rules_at(owner: Property, instant_us: int) -> Rules:

@@ -1,4 +1,4 @@
-"""Countries: the ISO codes of countries that others name in English, as Google Analytics does."""
+"""Countries: their ISO codes and their names in English, as Google Analytics has them."""
 
 from functools import lru_cache
 from typing import Final
@@ -21,6 +21,16 @@ def country_codes(names: pl.Series) -> pl.Series:
     return mapped(names, _codes)
 
 
+def country_names(codes: pl.Series) -> pl.Series:
+    """The English names of ISO codes; what is no code stays what it is. No nulls come in."""
+    return mapped(codes, _names)
+
+
+def _names(codes: pl.Series) -> pl.Series:
+    names = _territories()
+    return pl.Series([names.get(code, code) for code in codes], dtype=pl.String)
+
+
 def _codes(names: pl.Series) -> pl.Series:
     codes = _codes_by_name()
     return pl.Series([codes.get(name, "") for name in names], dtype=pl.String)
@@ -28,7 +38,12 @@ def _codes(names: pl.Series) -> pl.Series:
 
 @lru_cache(maxsize=1)
 def _codes_by_name() -> dict[str, str]:
+    territories = _territories().items()
+    return {name: code for code, name in territories if len(code) == 2} | OTHER_NAMES
+
+
+@lru_cache(maxsize=1)
+def _territories() -> dict[str, str]:
     from babel import Locale  # noqa: PLC0415  reads its data
 
-    territories = Locale("en").territories.items()
-    return {name: code for code, name in territories if len(code) == 2} | OTHER_NAMES
+    return dict(Locale("en").territories)

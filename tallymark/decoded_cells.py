@@ -4,8 +4,8 @@ Only what a report needs is parsed: the columns and sets that are asked for.
 """
 
 import codecs
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -37,11 +37,14 @@ class DecodedCells:
             ``slot_start`` (UTC µs), ``slot_minutes``, keys (String), sums (Int64).
         sets: ``row``, ``measure`` (Enum), ``hash`` (UInt64).
         has_other_row: Whether some rows were folded into one whose keys are all ``(other)``.
+        weights: Of measures whose members do not count one each: what each member counts, which
+            is then named by its place in here.
     """
 
     numbers: pl.DataFrame
     sets: pl.DataFrame
     has_other_row: bool = False
+    weights: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
 def base_key(row_key: bytes) -> bytes:

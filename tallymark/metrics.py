@@ -1,7 +1,8 @@
 """Report dimensions and metrics: how each name of the GA4 Data API is computed from rollups.
 
 Adding a name is adding a row. A dimension is made of rollup keys or of the slot's local time; a
-metric is a measure, or a ratio of measures. Which rollups can answer follows from their columns.
+metric is a measure, or a ratio of measures. Which rollups can answer follows from their columns;
+what none can is answered from hits (``hit_keys``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +14,17 @@ import numpy.typing as npt
 import polars as pl
 
 from tallymark import time_texts
+from tallymark.countries import country_names
 from tallymark.rollups import ROLLUPS, Rollup
 
 NOT_SET: Final = "(not set)"
 TimeUnit = Literal["day", "hour", "minute"]
 
 MetricType = Literal["TYPE_INTEGER", "TYPE_FLOAT", "TYPE_SECONDS", "TYPE_CURRENCY"]
-Category = Literal["Time", "Traffic source", "Page", "Event", "Platform", "User", "Session"]
+Category = Literal[
+    "Time", "Traffic source", "Page", "Event", "Platform", "User", "Session", "Geography",
+    "Ecommerce",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +35,7 @@ class Dimension:
         name: As requests name it.
         title: As people call it.
         category: Where a catalogue shows it.
-        keys: Rollup keys it is made of; none where time alone tells it.
+        keys: Keys of rollups or hits it is made of; none where time alone tells it.
         value: Its text, computed from the key columns, or from ``LOCAL`` and beside it
             ``RANGE_START`` and ``NOW``.
         time: The span of time that it tells apart, where it is of time.
@@ -134,6 +139,27 @@ def _source_medium(source: str, medium: str) -> Callable[[], pl.Expr]:
     return lambda: pl.concat_str(_key(source)(), pl.lit(" / "), _key(medium)())
 
 
+def _query() -> pl.Expr:
+    """The query string of a page with its question mark; nothing where there is none."""
+    query = pl.col("page_query")
+    return pl.when(query == "").then(pl.lit("")).otherwise(pl.lit("?") + query)
+
+
+def _path_and_query() -> pl.Expr:
+    return pl.concat_str(_key("path")(), _query())
+
+
+def _page_url() -> pl.Expr:
+    is_known = (pl.col("host") != "") | (pl.col("path") != "")
+    url = pl.concat_str("host", "path", _query())
+    return pl.when(is_known).then(url).otherwise(pl.lit(NOT_SET))
+
+
+def _country() -> pl.Expr:
+    names = pl.col("country").map_batches(country_names, return_dtype=pl.String)
+    return pl.when(names == "").then(pl.lit(NOT_SET)).otherwise(names)
+
+
 def _by_time(
     name: str, title: str, value: Callable[[], pl.Expr], time: TimeUnit = "day",
     deprecated_names: tuple[str, ...] = (),
@@ -213,6 +239,51 @@ _DIMENSIONS: Final = (
     _by_key("deviceCategory", "Device category", "Platform", "device_category"),
     _by_key("browser", "Browser", "Platform", "browser"),
     _by_key("operatingSystem", "Operating system", "Platform", "operating_system"),
+    _by_key("pageTitle", "Page title", "Page", "title"),
+    Dimension(
+        name="pagePathPlusQueryString", title="Page path + query string", category="Page",
+        keys=("path", "page_query"), value=_path_and_query,
+    ),
+    Dimension(
+        name="fullPageUrl", title="Full page URL", category="Page",
+        keys=("host", "path", "page_query"), value=_page_url,
+    ),
+    _by_key("pageReferrer", "Page referrer", "Page", "referrer"),
+    Dimension(
+        name="country", title="Country", category="Geography", keys=("country",), value=_country
+    ),
+    _by_key("countryId", "Country ID", "Geography", "country"),
+    _by_key("languageCode", "Language code", "Platform", "language"),
+    _by_key("screenResolution", "Screen resolution", "Platform", "screen_resolution"),
+    _by_key("transactionId", "Transaction ID", "Ecommerce", "transaction_id"),
+    _by_key(
+        "sessionManualTerm", "Session manual term", "Traffic source", "session_term"
+    ),
+    _by_key(
+        "sessionManualAdContent", "Session manual ad content", "Traffic source", "session_content"
+    ),
+    _by_key("source", "Source", "Traffic source", "hit_source"),
+    _by_key("medium", "Medium", "Traffic source", "hit_medium"),
+    Dimension(
+        name="sourceMedium", title="Source / medium", category="Traffic source",
+        keys=("hit_source", "hit_medium"), value=_source_medium("hit_source", "hit_medium"),
+    ),
+    _by_key("campaignName", "Campaign", "Traffic source", "hit_campaign"),
+    _by_key("manualTerm", "Manual term", "Traffic source", "hit_term"),
+    _by_key("manualAdContent", "Manual ad content", "Traffic source", "hit_content"),
+    _by_key("defaultChannelGroup", "Default channel group", "Traffic source", "hit_channel"),
+    _by_key("itemId", "Item ID", "Ecommerce", "item_id"),
+    _by_key("itemName", "Item name", "Ecommerce", "item_name"),
+    _by_key("itemBrand", "Item brand", "Ecommerce", "item_brand"),
+    _by_key("itemVariant", "Item variant", "Ecommerce", "item_variant"),
+    _by_key("itemCategory", "Item category", "Ecommerce", "item_category"),
+    _by_key("itemCategory2", "Item category 2", "Ecommerce", "item_category2"),
+    _by_key("itemCategory3", "Item category 3", "Ecommerce", "item_category3"),
+    _by_key("itemCategory4", "Item category 4", "Ecommerce", "item_category4"),
+    _by_key("itemCategory5", "Item category 5", "Ecommerce", "item_category5"),
+    _by_key("itemAffiliation", "Item affiliation", "Ecommerce", "affiliation"),
+    _by_key("itemListId", "Item list ID", "Ecommerce", "item_list_id"),
+    _by_key("itemListName", "Item list name", "Ecommerce", "item_list_name"),
 )  # fmt: skip
 
 _COUNT: Final = "TYPE_INTEGER"
@@ -283,6 +354,22 @@ _METRICS: Final = (
         "averageRevenuePerUser", "ARPU", _MONEY, "User", "value_micros",
         per="active_users", scale=1_000_000,
     ),
+    _metric("itemsPurchased", "Items purchased", _COUNT, "Ecommerce", "items_purchased"),
+    _metric(
+        "itemRevenue", "Item revenue", _MONEY, "Ecommerce", "item_revenue_micros", scale=1_000_000
+    ),
+    _metric("itemsViewed", "Items viewed", _COUNT, "Ecommerce", "items_viewed"),
+    _metric(
+        "itemsViewedInList", "Items viewed in list", _COUNT, "Ecommerce", "items_viewed_in_list"
+    ),
+    _metric(
+        "itemsClickedInList", "Items clicked in list", _COUNT, "Ecommerce",
+        "items_clicked_in_list",
+    ),
+    _metric(
+        "itemsAddedToCart", "Items added to cart", _COUNT, "Ecommerce", "items_added_to_cart"
+    ),
+    _metric("itemsCheckedOut", "Items checked out", _COUNT, "Ecommerce", "items_checked_out"),
 )  # fmt: skip
 
 DIMENSIONS: Final = {dimension.name: dimension for dimension in _DIMENSIONS}

@@ -156,15 +156,12 @@ def empty_tables() -> Tables:
 
 def tables_of(hits: pl.DataFrame, texts: pl.DataFrame) -> Tables:
     """The tables of narrow hits (``NARROW_SCHEMA``); each hit must be given once."""
-    slot_us = pl.col("slot_minutes").cast(pl.Int64) * MINUTE_US
-    ordered = hits.with_columns(slot_start=pl.col("event_at") // slot_us * slot_us).sort(
-        *CLIENT, "opens_session", "event_at", "hit_order"
-    )
+    ordered = _ordered(hits)
     transactions = ordered.filter(pl.col("transaction_key") != NO_TRANSACTION)
     if transactions.height:
         is_other = pl.col("transaction_key") == NO_TRANSACTION
         ordered = ordered.with_columns(pl.when(is_other).then("value_micros").otherwise(0))
-    numbered = ordered.with_columns(piece=_run_numbers(start="event_at", end="event_at"))
+    numbered = _with_runs(ordered)
     return Tables(
         pieces=_pieces(numbered),
         pages=_pages(numbered),
@@ -173,6 +170,27 @@ def tables_of(hits: pl.DataFrame, texts: pl.DataFrame) -> Tables:
         transactions=transactions.rename({"event_at": "at"}).select(list(TRANSACTION_SCHEMA)),
         texts=texts,
     )
+
+
+def pieces_of(hits: pl.DataFrame) -> pl.DataFrame:
+    """The merged pieces alone (``PIECE_SCHEMA``) of narrow hits, with the value of every sale."""
+    return merge_pieces(_pieces(_with_runs(_ordered(hits))))
+
+
+def slot_of() -> pl.Expr:
+    """UTC µs of the start of a hit's slot."""
+    slot_us = pl.col("slot_minutes").cast(pl.Int64) * MINUTE_US
+    return pl.col("event_at") // slot_us * slot_us
+
+
+def _ordered(hits: pl.DataFrame) -> pl.DataFrame:
+    return hits.with_columns(slot_start=slot_of()).sort(
+        *CLIENT, "opens_session", "event_at", "hit_order"
+    )
+
+
+def _with_runs(ordered: pl.DataFrame) -> pl.DataFrame:
+    return ordered.with_columns(piece=_run_numbers(start="event_at", end="event_at"))
 
 
 def compact(tables: Tables) -> Tables:

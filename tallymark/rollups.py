@@ -7,7 +7,7 @@ the slot in which the session starts (GA4 counts a session over midnight on both
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Grain = Literal["piece", "page", "event", "minute"]
+Grain = Literal["piece", "page", "event", "minute", "hit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,8 @@ class Rollup:
         number: Schema number that stands in front of each of its cells; raise it when keys, sums
             or uniques change.
         grain: The state table whose rows it sums: a client's ``piece``, its ``page`` views,
-            its ``event`` names, or the ``minute`` it was there.
+            its ``event`` names, or the ``minute`` it was there; ``hit`` where no cell holds it
+            and reports are computed from hits (``hit_keys``).
         keys: Columns that tell its rows apart, all text.
         text_id: The column of the state table whose texts the keys are; "" where there is none.
         sums: Columns that add up, all integers.

@@ -296,6 +296,7 @@ class CleanHits:
         parts: CleanPart | Sequence[CleanPart],
         columns: Sequence[str] = tuple(HIT_SCHEMA),
         hashes: tuple[int, int] = (0, HASHES),
+        property_id: int | None = None,
     ) -> Iterator[pl.DataFrame]:
         """The hits of a part, or of several parts of one file, in frames of a row group.
 
@@ -303,6 +304,7 @@ class CleanHits:
             parts: As manifests name them.
             columns: Of ``HIT_SCHEMA``.
             hashes: Only clients whose hash lies in [first, end).
+            property_id: Only this property's hits; None means all.
 
         Raises:
             OlderSchemaError: when the file lacks a column.
@@ -316,7 +318,8 @@ class CleanHits:
                 size = content.seek(0, 2)
                 if size != size_bytes:
                     raise _damaged(name, f"expected {size_bytes} bytes, it has {size}")
-                yield from read_hits(content, columns, hashes, sorted(rows) if rows else None)
+                asked = sorted(rows) if rows else None
+                yield from read_hits(content, columns, hashes, asked, property_id)
         except FileNotFoundError as error:
             raise _damaged(name, "its manifest names it and it is missing") from error
         except MissingColumnsError as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final
 
 import polars as pl
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tallymark.hits import HIT_SCHEMA
@@ -44,6 +45,7 @@ def read_hits(
     columns: Sequence[str],
     hashes: tuple[int, int] = (0, HASHES),
     rows: Sequence[Rows] | None = None,
+    property_id: int | None = None,
 ) -> Iterator[pl.DataFrame]:
     """The hits of a file, in frames of a row group.
 
@@ -52,6 +54,7 @@ def read_hits(
         columns: Of ``HIT_SCHEMA``.
         hashes: Only clients whose hash lies in [first, end).
         rows: Only these, ascending; None means all.
+        property_id: Only this property's; of a row group without any no other column is read.
 
     Raises:
         MissingColumnsError: when the file lacks a column.
@@ -63,7 +66,7 @@ def read_hits(
     if missing:
         raise MissingColumnsError(f"it lacks the columns {', '.join(missing)}")
     first, end = hashes
-    at, begins = _place_of(parquet, "client_hash"), 0
+    at, owner_at, begins = _place_of(parquet, "client_hash"), _place_of(parquet, "property_id"), 0
     for group in range(parquet.num_row_groups):
         held = parquet.metadata.row_group(group)
         wanted = _slices(rows, begins, begins + held.num_rows)
@@ -71,13 +74,30 @@ def read_hits(
         spread = held.column(at).statistics
         if not wanted or (spread is not None and (spread.max < first or spread.min >= end)):
             continue
+        if property_id is not None and not _may_hold(parquet, group, owner_at, property_id):
+            continue
         frame = pl.from_arrow(parquet.read_row_group(group, list(columns), use_threads=False))
         assert isinstance(frame, pl.DataFrame)
         if wanted != [(0, held.num_rows)]:
             frame = pl.concat([frame.slice(low, high - low) for low, high in wanted])
         if hashes != (0, HASHES):
             frame = frame.filter(in_hashes(first, end))
+        if property_id is not None:
+            frame = frame.filter(pl.col("property_id") == property_id)
         yield frame.select(columns)
+
+
+def _may_hold(parquet: pq.ParquetFile, group: int, place: int, property_id: int) -> bool:
+    """Whether a row group holds a hit of a property; its own column is read where its statistics
+    leave it open."""
+    spread = parquet.metadata.row_group(group).column(place).statistics
+    if spread is not None and spread.has_min_max:
+        if not spread.min <= property_id <= spread.max:
+            return False
+        if spread.min == spread.max:
+            return True
+    owners = parquet.read_row_group(group, ["property_id"], use_threads=False).column(0)
+    return bool(pc.any(pc.equal(owners, property_id)).as_py())
 
 
 def hash_range(number: int, passes: int) -> tuple[int, int]:

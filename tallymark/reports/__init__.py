@@ -2,7 +2,7 @@
 
 from tallymark.reports.answer import Report, answer
 from tallymark.reports.pivot_answer import PivotReport, answer_pivots
-from tallymark.reports.plan import Plan, plan
+from tallymark.reports.plan import Plan, plan, plan_of_hits
 from tallymark.reports.problems import InvalidRequestError
 from tallymark.reports.request import (
     CHECK_COMPATIBILITY,
@@ -30,5 +30,6 @@ __all__ = [
     "answer_pivots",
     "parse_request",
     "plan",
+    "plan_of_hits",
     "response_document",
 ]

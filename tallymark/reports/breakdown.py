@@ -99,7 +99,7 @@ class Breakdown:
 
     def __init__(self, plan: Plan, decoded: DecodedCells, parts: Sequence[Part]) -> None:
         self._plan = plan
-        self._members = Members(decoded.sets, plan.uniques)
+        self._members = Members(decoded.sets, plan.uniques, decoded.weights)
         self._height = decoded.numbers.height
         facts = _with_times(plan, decoded.numbers)
         is_all = len(parts) == 1 and not plan.request.is_realtime

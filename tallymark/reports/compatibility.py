@@ -17,7 +17,7 @@ _COMPATIBILITY: Final = Enum(
 
 
 def compatibility_document(
-    document: Any, request: ReportRequest, names: ReportNames
+    document: Any, request: ReportRequest, names: ReportNames, *, with_hits: bool = False
 ) -> dict[str, Any]:
     """The answer of ``checkCompatibility``.
 
@@ -25,6 +25,7 @@ def compatibility_document(
         document: Decoded JSON.
         request: The same, checked.
         names: What the property may ask for.
+        with_hits: Whether hits can be asked where no rollup answers.
 
     Raises:
         InvalidRequestError: when what the request names does not go together itself.
@@ -34,16 +35,19 @@ def compatibility_document(
     wanted = reader.enum("compatibilityFilter", _COMPATIBILITY, "COMPATIBILITY_UNSPECIFIED")
     if problems:
         raise InvalidRequestError(problems)
-    check(request)
+    check(request, with_hits=with_hits)
     dimensions = [
         {
             "dimensionMetadata": dimension_document(each),
-            "compatibility": _said(request, (each,), ()),
+            "compatibility": _said(request, (each,), (), with_hits=with_hits),
         }
         for each in names.dimensions.values()
     ]
     metrics = [
-        {"metricMetadata": metric_document(each), "compatibility": _said(request, (), (each,))}
+        {
+            "metricMetadata": metric_document(each),
+            "compatibility": _said(request, (), (each,), with_hits=with_hits),
+        }
         for each in names.metrics.values()
     ]
     is_wanted = _only(wanted)
@@ -54,12 +58,17 @@ def compatibility_document(
 
 
 def _said(
-    request: ReportRequest, dimensions: tuple[Dimension, ...], metrics: tuple[AskedMetric, ...]
+    request: ReportRequest,
+    dimensions: tuple[Dimension, ...],
+    metrics: tuple[AskedMetric, ...],
+    *,
+    with_hits: bool,
 ) -> str:
     lacking = unanswered(
         (*request.dimensions, *dimensions),
         request.filter_dimensions,
         (*request.metrics, *metrics),
+        with_hits=with_hits,
     )
     return "INCOMPATIBLE" if lacking else "COMPATIBLE"
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tallymark.day_cells import Day, local_days
+from tallymark.hit_keys import HITS, ITEMS
 from tallymark.metrics import (
     DIMENSIONS,
     NOT_ADDITIVE,
@@ -52,6 +53,11 @@ class Plan:
     spans: tuple[tuple[int, int], ...]
 
     @property
+    def is_of_hits(self) -> bool:
+        """Whether it is computed from hits; no cells are read."""
+        return self.rollup.grain == "hit"
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Keys of the rollup that are needed."""
         needed = (*self.request.dimensions, *self.request.filter_dimensions)
@@ -92,7 +98,7 @@ def key_ranges(
 
 
 def plan(request: ReportRequest, property_id: int) -> Plan:
-    """How ``request`` is answered.
+    """How ``request`` is answered from cells.
 
     Raises:
         InvalidRequestError: when no rollup holds this combination.
@@ -105,6 +111,23 @@ def plan(request: ReportRequest, property_id: int) -> Plan:
     )
     if lacking:
         raise InvalidRequestError([_incompatible(request, lacking)])
+    return _planned(request, property_id, rollup)
+
+
+def plan_of_hits(request: ReportRequest, property_id: int) -> Plan:
+    """How ``request`` is answered from hits, whether a rollup holds it or not.
+
+    Raises:
+        InvalidRequestError: when hits do not tell of this combination.
+    """
+    asked = (request.dimensions, request.filter_dimensions, request.metrics)
+    lacking, rollup = _answered_best(*asked)
+    if lacking:
+        raise InvalidRequestError([_incompatible(request, lacking)])
+    return _planned(request, property_id, rollup)
+
+
+def _planned(request: ReportRequest, property_id: int, rollup: Rollup) -> Plan:
     measures = dict.fromkeys(measure for metric in request.metrics for measure in metric.measures)
     return Plan(
         request=request,
@@ -117,18 +140,39 @@ def plan(request: ReportRequest, property_id: int) -> Plan:
     )
 
 
-def check(request: ReportRequest) -> None:
+def check(request: ReportRequest, *, with_hits: bool = False) -> None:
     """Raise ``InvalidRequestError`` when its dimensions and metrics do not go together."""
-    lacking = unanswered(request.dimensions, request.filter_dimensions, request.metrics)
+    asked = (request.dimensions, request.filter_dimensions, request.metrics)
+    lacking = unanswered(*asked, with_hits=with_hits)
     if lacking:
         raise InvalidRequestError([_incompatible(request, lacking)])
 
 
 def unanswered(
-    rows_by: Sequence[Dimension], filtered_by: Sequence[Dimension], metrics: Sequence[AskedMetric]
+    rows_by: Sequence[Dimension],
+    filtered_by: Sequence[Dimension],
+    metrics: Sequence[AskedMetric],
+    *,
+    with_hits: bool = False,
 ) -> list[str]:
-    """The names, as few as can be, without which the others can be answered together."""
-    return smallest_rollup(rows_by, filtered_by, metrics)[1]
+    """The names, as few as can be, without which the others can be answered together.
+
+    Args:
+        rows_by: What rows are told apart by.
+        filtered_by: What filters need.
+        metrics: What rows say.
+        with_hits: Whether hits can be asked where no rollup answers.
+    """
+    lacking = smallest_rollup(rows_by, filtered_by, metrics)[1]
+    return _answered_best(rows_by, filtered_by, metrics)[0] if lacking and with_hits else lacking
+
+
+def _answered_best(
+    rows_by: Sequence[Dimension], filtered_by: Sequence[Dimension], metrics: Sequence[AskedMetric]
+) -> tuple[list[str], Rollup]:
+    """What hits cannot answer, by hit or by item, and which of the two can answer more."""
+    found = [(missing(each, rows_by, filtered_by, metrics), each) for each in (HITS, ITEMS)]
+    return min(found, key=lambda entry: len(entry[0]))
 
 
 def _whole_measures(
@@ -136,7 +180,8 @@ def _whole_measures(
 ) -> tuple[str, ...]:
     repeated = [name for name in measures if (rollup.name, name) in NOT_ADDITIVE]
     _check_pivots(request, rollup, repeated)
-    if "TOTAL" not in request.aggregations or rollup is TOTALS or request.is_realtime:
+    is_total = rollup is TOTALS or rollup.grain == "hit"
+    if "TOTAL" not in request.aggregations or is_total or request.is_realtime:
         return ()
     if repeated and not request.is_whole:
         raise InvalidRequestError([_not_additive(request, repeated, "filters or comparisons")])

@@ -3,7 +3,7 @@
 The same counts as ``uniques.estimates`` gives, faster where a report reads many sets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -25,9 +25,21 @@ _BELOW_HASH_SPACE: Final = float(2**64 - 2**11)
 
 
 class Members:
-    """The members of the unique sets of a read, by measure."""
+    """The members of the unique sets of a read, by measure.
 
-    def __init__(self, sets: pl.DataFrame, measures: Sequence[str]) -> None:
+    Args:
+        sets: As ``DecodedCells`` has them.
+        measures: Those that are counted.
+        weights: As ``DecodedCells`` has them.
+    """
+
+    def __init__(
+        self,
+        sets: pl.DataFrame,
+        measures: Sequence[str],
+        weights: Mapping[str, npt.NDArray[np.int64]] | None = None,
+    ) -> None:
+        self._weights = weights or {}
         self._parts: dict[str, tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]] = {}
         if not measures:
             return
@@ -71,8 +83,11 @@ class Members:
         """
         parts = [self._inside(measure, group_of_row) for group_of_row in groups_of_rows]
         if len(parts) == 1:
-            return count_unions(*parts[0], groups, k)
-        group, hashes = (np.concatenate(each) for each in zip(*parts, strict=True))
+            group, hashes = parts[0]
+        else:
+            group, hashes = (np.concatenate(each) for each in zip(*parts, strict=True))
+        if measure in self._weights:
+            return weigh_unions(group, hashes, groups, self._weights[measure])
         return count_unions(group, hashes, groups, k)
 
     def _inside(
@@ -83,6 +98,26 @@ class Members:
         group = group_of_row[rows]
         inside = group != NO_GROUP
         return (group, hashes) if inside.all() else (group[inside], hashes[inside])
+
+
+def weigh_unions(
+    group: npt.NDArray[np.int64],
+    members: npt.NDArray[np.uint64],
+    groups: int,
+    weights: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """For each group what the members of its union weigh together.
+
+    Args:
+        group: Of each member, from 0.
+        members: Places in ``weights``; one may come many times.
+        groups: How many groups there are.
+        weights: Of every member.
+    """
+    once = pl.DataFrame({"group": group, "member": members}).unique()
+    sums = np.zeros(groups, dtype=np.int64)
+    np.add.at(sums, once.get_column("group").to_numpy(), weights[once.get_column("member")])
+    return sums
 
 
 def count_unions(

@@ -58,9 +58,18 @@ def test_a_report_is_answered_with_what_it_was_computed_from(
     assert values(response.json["rows"]) == [("google", "2", "1"), ("(direct)", "1", "1")]
     assert values(response.json["totals"]) == [("RESERVED_TOTAL", "3", "2")]
     assert response.json["metadata"]["currencyCode"] == "EUR"
+    hour_us = shop.now_us // HOUR_US * HOUR_US
     assert json.loads(response.headers["X-Tallymark-Freshness"]) == {
-        "newest_slot_us": shop.now_us // HOUR_US * HOUR_US,
+        "computed_from": "cells",
+        "newest_slot_us": hour_us,
+        "newest_hit_us": shop.now_us,
+        "frontier_us": None,  # no stream has ever written here
+        "open_hours": 14,
         "lineages": ["live-1"],
+        "rules_versions": [1],
+        "standard_error": 0.0,
+        "hits_read": 0,
+        "is_capped": False,
         "pointer_map": 1,
         "overrides": 0,
     }

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tallymark.hit_keys import HITS, ITEMS
 from tallymark.metrics import (
     DIMENSIONS,
     METRICS,
@@ -19,6 +20,8 @@ from tallymark.metrics import (
 from tallymark.report_names import STANDARD
 from tallymark.rollups import BY_NAME, ROLLUPS
 from tallymark.time_texts import LOCAL, NOW, RANGE_START
+
+REPORTED = [rollup for rollup in ROLLUPS if rollup.grain != "minute"]
 
 
 def dimensions(names: str) -> list:
@@ -125,6 +128,9 @@ MEASURES = {
     "active_users": 4, "new_users": 1, "users": 5, "sessions": 8, "engaged_sessions": 6,
     "session_duration_ms": 12_500, "engagement_ms": 4_250, "views": 10, "events": 20,
     "key_events": 3, "value_micros": 19_990_000, "entrances": 2, "exits": 7,
+    "items_purchased": 11, "item_revenue_micros": 12_500_000, "items_viewed": 12,
+    "items_viewed_in_list": 13, "items_clicked_in_list": 14, "items_added_to_cart": 15,
+    "items_checked_out": 16,
 }  # fmt: skip
 VALUES = {
     "activeUsers": 4, "newUsers": 1, "totalUsers": 5, "sessions": 8, "engagedSessions": 6,
@@ -133,6 +139,8 @@ VALUES = {
     "screenPageViewsPerSession": 1.25, "screenPageViewsPerUser": 2.5, "entrances": 2, "exits": 7,
     "eventCount": 20, "eventCountPerUser": 5.0, "eventsPerSession": 2.5, "keyEvents": 3,
     "totalRevenue": 19.99, "purchaseRevenue": 19.99, "averageRevenuePerUser": 4.9975,
+    "itemsPurchased": 11, "itemRevenue": 12.5, "itemsViewed": 12, "itemsViewedInList": 13,
+    "itemsClickedInList": 14, "itemsAddedToCart": 15, "itemsCheckedOut": 16,
 }  # fmt: skip
 
 
@@ -160,11 +168,18 @@ def test_an_amount_is_the_nearest_number_to_its_micros(beside: int) -> None:
     assert METRICS["totalRevenue"].value({"value_micros": micros})[0] == 0.000777
 
 
-def test_every_name_is_answered_by_some_rollup_alone() -> None:
+def test_every_name_but_minutes_is_answered_from_hits() -> None:
     for name, dimension in DIMENSIONS.items():
-        assert smallest_rollup([dimension], [], [])[1] == [], name
+        lacking = [name] if dimension.time == "minute" else []
+        assert missing(ITEMS, [dimension], [], []) == lacking, name
     for name, metric in METRICS.items():
-        assert smallest_rollup([], [], [metric])[1] == [], name
+        assert missing(HITS, [], [], [metric]) == [], name
+
+
+def test_what_hits_share_with_rollups_has_the_same_name() -> None:
+    of_rollups = {key for rollup in REPORTED for key in rollup.keys}
+    assert of_rollups <= set(HITS.keys)
+    assert {name for rollup in REPORTED for name in rollup.sums} <= {*HITS.sums, *HITS.uniques}
 
 
 ROLLUP_CASES = [
@@ -217,8 +232,9 @@ def test_sessions_by_page_do_not_add_up_to_anything_coarser() -> None:
 
 
 def test_what_the_tables_refer_to_exists() -> None:
-    keys = {key for rollup in ROLLUPS for key in rollup.keys}
-    measures = {name for rollup in ROLLUPS for name in (*rollup.sums, *rollup.uniques)}
+    tables = (*ROLLUPS, HITS, ITEMS)
+    keys = {key for rollup in tables for key in rollup.keys}
+    measures = {name for rollup in tables for name in (*rollup.sums, *rollup.uniques)}
     assert all(set(dimension.keys) <= keys for dimension in DIMENSIONS.values())
     assert all(set(metric.measures) <= measures for metric in METRICS.values())
     assert all(name in BY_NAME[rollup].sums for rollup, name in NOT_ADDITIVE)
