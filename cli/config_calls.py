@@ -6,6 +6,7 @@ Both take and give the same documents, those of ``config_api.calls``.
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -85,7 +86,8 @@ class LocalCalls:
 
     def _reply(self, call: Call, asked: Request) -> Any:
         if call.kind is Kind.WRITE:
-            return self._opened.write(lambda work: call.function(work, asked))
+            prepared = replace(asked, preparation=call.prepare(self._opened.database, asked))
+            return self._opened.write(lambda work: call.function(work, prepared))
         with self._opened.database.reading() as connection:
             if call.kind is Kind.PREVIEW:
                 previews = self._opened.previews

@@ -63,3 +63,9 @@ def rules_text(document: object, *, as_json: bool) -> str:
         return json.dumps(document, ensure_ascii=False, indent=2)
     shown = yaml.dump(document, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True)
     return shown.rstrip("\n")
+
+
+def commented_text(title: str, document: object) -> str:
+    """A document under a title, all of it as a comment."""
+    lines = [f"{title}:", *rules_text(document, as_json=False).splitlines()]
+    return "\n".join(f"# {line}" for line in lines)

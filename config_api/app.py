@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -108,6 +109,10 @@ def _read(call: Call, asked: Request) -> Response:
 def _write(call: Call, asked: Request) -> Response:
     key = _idempotency_key(call)
     fingerprint = idempotency.fingerprint(request.method, request.path, request.get_data())
+    parts = parts_here()
+    with parts.database.reading() as connection:
+        _authorise(connection, call, asked)
+    asked = replace(asked, preparation=call.prepare(parts.database, asked))
 
     def work(transaction: Any) -> tuple[dict[str, Any], Reply | None]:
         _authorise(transaction.connection, call, asked)
@@ -120,7 +125,6 @@ def _write(call: Call, asked: Request) -> Response:
             idempotency.remember(transaction, key, fingerprint, document)
         return document, reply
 
-    parts = parts_here()
     document, reply = parts.database.write(asked.caller.actor, work)
     try:
         parts.publish()

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from config_api.access import Caller
+from config_api.database import Database
 from config_api.models import Nothing
 from stores.rule_previews import RulePreviews
 
@@ -40,6 +41,7 @@ class Request:
         body: What was sent, as the model of the call; ``None`` where it takes nothing.
         query: What the query string says, likewise.
         if_match: The version in ``If-Match``; ``None`` for any.
+        preparation: What ``Call.prepare`` has given.
     """
 
     caller: Caller
@@ -47,6 +49,7 @@ class Request:
     body: Any = None
     query: Any = None
     if_match: int | None = None
+    preparation: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ class Call:
         summary: For the documentation.
         kind: What it does with the database.
         function: What does it: it takes what ``kind`` says and the ``Request``.
+        prepare: Of a call that writes: does what takes long before its transaction, if it may.
         answer: Model of the answer.
         body: Model of what is sent.
         query: Model of the query string.
@@ -99,6 +103,7 @@ class Call:
     summary: str
     kind: Kind
     function: Callable[[Any, Request], Reply]
+    prepare: Callable[[Database, Request], int | None] = lambda _database, _request: None
     answer: type[BaseModel] = Nothing
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None

@@ -1,11 +1,11 @@
-"""Organisations: whose properties and people they are, and how a new property begins."""
+"""Organisations: whose properties and people they are, and what their properties inherit."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from config_api import checks, names
+from config_api import checks, inheritance, names
 from config_api.errors import NotFoundError
 from config_api.rules_documents import checked_rules
 from config_api.tables import ORGANISATIONS
@@ -23,7 +23,7 @@ def create(transaction: Transaction, *, name: str, default_rules: dict[str, Any]
     Args:
         transaction: Writes it.
         name: For people.
-        default_rules: A rules document; what a new property's own does not say, it says.
+        default_rules: A rules document; what those of its properties do not say, it says.
 
     Raises:
         InvalidConfigurationError: with all that is wrong.
@@ -77,8 +77,9 @@ def change(
     *,
     name: str | None,
     default_rules: dict[str, Any] | None,
+    preparation: int | None = None,
 ) -> Row:
-    """Change what is given; properties that there are keep their rules.
+    """Change what is given; properties follow the defaults in what they do not say themselves.
 
     Raises:
         InvalidConfigurationError: with all that is wrong.
@@ -95,6 +96,11 @@ def change(
         where = ORGANISATIONS.c.id == organisation_id
         transaction.connection.execute(update(ORGANISATIONS).where(where).values(changes))
         _note(transaction, "change", row, **changes)
+    if default_rules is not None:
+        inheritance.follow(
+            transaction, organisation_id, row["default_rules"], default_rules,
+            preparation=preparation,
+        )  # fmt: skip
     return row | changes
 
 

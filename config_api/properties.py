@@ -30,7 +30,7 @@ def create(
         NotFoundError: when there is no such organisation.
     """
     owner = organisations.get(transaction.connection, organisation_id)
-    found, problems = checked_rules(owner["default_rules"] | rules)
+    found, problems = checked_rules(rules, defaults=owner["default_rules"])
     checks.refuse_if(checks.name_problems(name) + problems)
     assert found is not None
     row: dict[str, Any] = {
@@ -41,7 +41,7 @@ def create(
         "updated_at": transaction.now_us,
     }
     transaction.connection.execute(insert(PROPERTIES).values(row))
-    rules_versions.begin(transaction, row["id"], found.document())
+    rules_versions.begin(transaction, row["id"], found)
     _note(transaction, "create", row, name=name)
     transaction.changed(row["id"])
     return row

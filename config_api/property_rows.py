@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, or_, select
 
+from config_api import kept_documents
 from config_api.access import Scope
 from config_api.keys import ends_at, served_keys
 from config_api.tables import DATA_STREAMS, FEED, PROPERTIES, RULES_VERSIONS
@@ -72,6 +73,8 @@ def _of(connection: Connection, ids: Collection[int]) -> PropertyRows:
 def _rows(connection: Connection, ids: list[int]) -> list[dict[str, Any]]:
     streams = _grouped(connection, DATA_STREAMS, ids, DATA_STREAMS.c.created_at, DATA_STREAMS.c.id)
     versions = _grouped(connection, RULES_VERSIONS, ids, RULES_VERSIONS.c.number)
+    wholes = {version["whole_id"] for rows in versions.values() for version in rows}
+    documents = dict(kept_documents.kept(connection, wholes))
     keys = served_keys(connection, ids)
     owners = select(PROPERTIES).where(PROPERTIES.c.id.in_(ids)).order_by(PROPERTIES.c.id)
     return [
@@ -82,7 +85,10 @@ def _rows(connection: Connection, ids: list[int]) -> list[dict[str, Any]]:
                 _stream_row(stream, keys[owner["id"]]) for stream in streams.get(owner["id"], [])
             ],
             "read_keys": _hashed(keys[owner["id"]], Scope.READ),
-            "versions": [_version_row(version) for version in versions[owner["id"]]],
+            "versions": [
+                _version_row(version, documents[version["whole_id"]])
+                for version in versions[owner["id"]]
+            ],
         }
         for owner in connection.execute(owners).mappings()
     ]
@@ -119,6 +125,9 @@ def _hashed(keys: list[Row], scope: Scope) -> list[dict[str, Any]]:
     ]
 
 
-def _version_row(version: Row) -> dict[str, Any]:
-    facts = {"version": version["number"], "effective_at": version["effective_at"]}
-    return {**facts, **version["document"]}
+def _version_row(version: Row, document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": version["number"],
+        "effective_at": version["effective_at"],
+        **document,
+    }

@@ -1,16 +1,30 @@
 """Rules documents as this service keeps, checks and compares them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final
 
 from tallymark.problems import Problem
-from tallymark.rule_documents import InvalidRulesError, Rules, parse_rules
+from tallymark.rule_documents import InvalidRulesError
+from tallymark.rule_documents.inheritance import StatedRules, stated_rules
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+"""Defaults of an organisation that says nothing."""
 
 
-def checked_rules(document: object, where: str = "rules") -> tuple[Rules | None, list[Problem]]:
-    """The rules that a document holds, and what is wrong with it: one of them is empty."""
+def checked_rules(
+    document: object, where: str = "rules", *, defaults: Mapping[str, Any] = NOTHING
+) -> tuple[StatedRules | None, list[Problem]]:
+    """The rules of a document, and what is wrong with it: one of them is empty.
+
+    Args:
+        document: What is said.
+        where: What it is called.
+        defaults: What holds where it says nothing.
+    """
     try:
-        return parse_rules(document), []
+        return stated_rules(document, defaults), []
     except InvalidRulesError as error:
         return None, [_placed(problem, where) for problem in error.problems]
 

@@ -17,7 +17,7 @@ from config_api.models import (
 
 
 class RulesSent(Sent):
-    """Rules to be, whole."""
+    """Rules to be; what they do not say, the default rules of the account say."""
 
     document: Document
     comment: Comment = ""
@@ -77,7 +77,11 @@ class VersionAnswer(Answer):
 class RulesAnswer(VersionAnswer):
     """A version of rules with its document."""
 
-    document: dict[str, Any]
+    document: dict[str, Any] = Field(description="Whole: what is said and what is inherited")
+    said: dict[str, Any] = Field(
+        description="What the property says itself; to be changed and sent"
+    )
+    inherited: list[str] = Field(description="Parts that are the account's or Tallymark's defaults")
 
 
 class VersionsAnswer(Answer):

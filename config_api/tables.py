@@ -45,7 +45,7 @@ ORGANISATIONS: Final = Table(
     METADATA,
     _id(),
     Column("name", String(100), nullable=False),
-    Column("default_rules", JSON, nullable=False),  # what a new property's first version says
+    Column("default_rules", JSON, nullable=False),  # what its properties' rules do not say
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -110,6 +110,14 @@ KEYS: Final = Table(
 )
 """Without an organisation a key is one of the whole deployment."""
 
+RULES_DOCUMENTS: Final = Table(
+    "rules_documents",
+    METADATA,
+    Column("id", String(64), primary_key=True),  # a hash of what it says
+    Column("document", JSON, nullable=False),
+)
+"""Never changed: what many versions say lies here once."""
+
 RULES_VERSIONS: Final = Table(
     "rules_versions",
     METADATA,
@@ -119,9 +127,19 @@ RULES_VERSIONS: Final = Table(
     Column("effective_at", BigInteger, nullable=True),  # null: since ever
     Column("author", String(200), nullable=False),
     Column("comment", Text, nullable=False),
-    Column("document", JSON, nullable=False),
+    Column("said_id", ForeignKey("rules_documents.id"), nullable=False),  # of the property itself
+    Column("whole_id", ForeignKey("rules_documents.id"), nullable=False),  # with what it inherits
 )
 """Never changed."""
+
+MADE_WHOLE: Final = Table(
+    "rules_made_whole",
+    METADATA,
+    Column("preparation", BigInteger, primary_key=True, autoincrement=False),
+    Column("said_id", ForeignKey("rules_documents.id"), primary_key=True),
+    Column("whole_id", ForeignKey("rules_documents.id"), nullable=False),
+)
+"""What is said, with defaults that are about to be changed to; empty in between."""
 
 CHANGES: Final = Table(
     "changes",

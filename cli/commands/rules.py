@@ -11,7 +11,7 @@ from cli.config_calls import Calls, calls_of, change_text, config_options, prope
 from cli.hour_range import HourRange
 from cli.preview_text import preview_lines
 from cli.printable import printable
-from cli.rules_files import read_rules, rules_text
+from cli.rules_files import commented_text, read_rules, rules_text
 from tallymark.replays import Span
 
 _PROPERTY = click.option(
@@ -35,10 +35,14 @@ def rules_group() -> None:
 @rules_group.command()
 @_PROPERTY
 @click.option("--version", type=click.IntRange(1), help="[default: the newest]")
+@click.option("--whole", is_flag=True, help="What is inherited as if the property said it itself.")
 @config_options
 @_JSON
-def show(owner: str, version: int | None, as_json: bool, **where: Any) -> None:
+def show(owner: str, version: int | None, whole: bool, as_json: bool, **where: Any) -> None:
     """Print the rules of a property as YAML, which ``apply`` takes back.
+
+    Parts that the property does not say itself, and so inherits from the defaults of its account,
+    are printed as comments; with --json they are left out.
 
     \b
     Example:
@@ -47,7 +51,10 @@ def show(owner: str, version: int | None, as_json: bool, **where: Any) -> None:
     with calls_of(**where) as calls:
         number = property_number(calls, owner)
         found = _version(calls, number, version)
-    click.echo(rules_text(found["document"], as_json=as_json))
+    click.echo(rules_text(found["document" if whole else "said"], as_json=as_json))
+    if not (whole or as_json):
+        inherited = {name: found["document"][name] for name in found["inherited"]}
+        click.echo(commented_text("inherited", inherited))
     click.echo(_line(found), err=True)
 
 
@@ -75,23 +82,26 @@ def schema() -> None:
 def apply(file: Path, owner: str, comment: str, yes: bool, as_json: bool, **where: Any) -> None:
     """Save the rules in FILE (YAML or JSON) as a new version, after printing what changes.
 
-    What the file leaves out is at its default.
+    What the file leaves out is inherited from the defaults of the property's account.
 
     \b
     Examples:
       tallymark rules apply rules.yaml --property G-ABCDE12345
       tallymark rules apply rules.yaml --property G-ABCDE12345 --comment "new office" --yes
     """
-    from tallymark.rule_documents import InvalidRulesError, parse_rules  # noqa: PLC0415
+    from tallymark.rule_documents import InvalidRulesError  # noqa: PLC0415
+    from tallymark.rule_documents.inheritance import stated_rules  # noqa: PLC0415
 
-    try:
-        document = parse_rules(read_rules(file)).document()
-    except InvalidRulesError as error:
-        raise click.ClickException(f"{file}:\n{error}") from error
+    content = read_rules(file)
     with calls_of(**where) as calls:
         number = property_number(calls, owner)
         newest = calls.ask("get_rules", property_id=number)
-        if _is_planned(newest, document, yes=yes, as_json=as_json):
+        try:
+            document = stated_rules(content, newest["document"]).said
+        except InvalidRulesError as error:
+            raise click.ClickException(f"{file}:\n{error}") from error
+        plan = _differences(newest["said"], document)
+        if _is_planned(plan, newest["version"], yes=yes, as_json=as_json):
             saved = calls.ask(
                 "put_rules", property_id=number, if_match=newest["version"],
                 body={"document": document, "comment": comment},
@@ -170,7 +180,8 @@ def rollback(
         number = property_number(calls, owner)
         old = _version(calls, number, version)
         newest = calls.ask("get_rules", property_id=number)
-        if _is_planned(newest, old["document"], yes=yes, as_json=as_json):
+        plan = _differences(newest["document"], old["document"])
+        if _is_planned(plan, newest["version"], yes=yes, as_json=as_json):
             saved = calls.ask(
                 "roll_back_rules", property_id=number, if_match=newest["version"],
                 body={"version": version, "comment": comment},
@@ -202,17 +213,18 @@ def _version(calls: Calls, number: int, version: int | None) -> dict[str, Any]:
     return calls.ask("get_rules_version", property_id=number, version=version)
 
 
-def _is_planned(
-    newest: dict[str, Any], document: dict[str, Any], *, yes: bool, as_json: bool
-) -> bool:
-    """Say what would change; whether it is to be done."""
+def _differences(before: object, after: object) -> list[dict[str, object]]:
     from config_api.rules_documents import rules_differences  # noqa: PLC0415
 
-    plan = rules_differences(newest["document"], document)
+    return rules_differences(before, after)
+
+
+def _is_planned(plan: list[dict[str, object]], newest: int, *, yes: bool, as_json: bool) -> bool:
+    """Say what would change; whether it is to be done."""
     for change in plan:
         click.echo(json.dumps(change) if as_json else printable(change_text(change)), err=yes)
     if not plan:
-        click.echo(f"nothing changes: version {newest['version']} says the same", err=True)
+        click.echo(f"nothing changes: version {newest} says the same", err=True)
     elif not yes:
         click.echo("nothing was saved: --yes saves it", err=True)
     return yes and bool(plan)

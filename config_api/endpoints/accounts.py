@@ -4,8 +4,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from config_api import names, organisations
+from config_api import inheritance, names, organisations
 from config_api.calls import About, Call, Kind, Reply, Request
+from config_api.database import Database
 from config_api.property_models import AccountAnswer, AccountChange, AccountsAnswer, AccountSent
 from config_api.transaction import Transaction
 
@@ -36,8 +37,18 @@ def _change(transaction: Transaction, request: Request) -> Reply:
         request.ids["account_id"],
         name=sent.display_name,
         default_rules=sent.default_rules,
+        preparation=request.preparation,
     )
     return Reply(answer=_answer(row))
+
+
+def _prepare(database: Database, request: Request) -> int | None:
+    sent: AccountChange = request.body
+    if sent.default_rules is None:
+        return None
+    return inheritance.prepare(
+        database, request.caller.actor, request.ids["account_id"], sent.default_rules
+    )
 
 
 def _answer(row: organisations.Row) -> AccountAnswer:
@@ -65,7 +76,8 @@ CALLS: Final = (
     ),
     Call(
         name="change_account", method="PATCH", path="/v1/accounts/{account_id}", kind=Kind.WRITE,
-        function=_change, summary="Change an account; properties keep the rules they have",
+        function=_change, prepare=_prepare,
+        summary="Change an account; properties follow its default rules in what they do not say",
         body=AccountChange, answer=AccountAnswer,
     ),
 )  # fmt: skip

@@ -28,6 +28,8 @@ from config_api.transaction import Transaction
 from stores.rule_previews import TooLargeError
 from tallymark.problems import Problem
 from tallymark.replays import Span
+from tallymark.rule_documents import parse_rules
+from tallymark.rule_documents.inheritance import StatedRules
 from tallymark.slots import HOUR_US
 
 MAX_PREVIEW_HOURS: Final = 24 * 31
@@ -82,16 +84,17 @@ def _roll_back(transaction: Transaction, request: Request) -> Reply:
 
 
 def _validate(connection: Connection, request: Request) -> Reply:
-    del connection
     sent: RulesTried = request.body
-    _, problems = checked_rules(sent.document, "")
+    defaults = rules_versions.defaults_of(connection, request.ids["property_id"])
+    _, problems = checked_rules(sent.document, "", defaults=defaults)
     told = [problem_answer(problem) for problem in problems]
     return Reply(answer=ValidationAnswer(is_valid=not told, problems=told))
 
 
 def _preview(recorded: Recorded, request: Request) -> Reply:
     sent: RulesPreviewed = request.body
-    rules, problems = checked_rules(sent.document, "document")
+    defaults = rules_versions.defaults_of(recorded.connection, request.ids["property_id"])
+    rules, problems = checked_rules(sent.document, "document", defaults=defaults)
     hours = Span(sent.start // HOUR_US * HOUR_US, -(-sent.end // HOUR_US) * HOUR_US)
     if not 0 < len(hours) <= MAX_PREVIEW_HOURS:
         allowed = f"an instant after from, by {MAX_PREVIEW_HOURS} hours at most"
@@ -100,7 +103,7 @@ def _preview(recorded: Recorded, request: Request) -> Reply:
         raise InvalidConfigurationError(problems)
     owner = owner_of(recorded.connection, request.ids["property_id"])
     try:
-        found = recorded.previews.preview(owner, rules, hours)
+        found = recorded.previews.preview(owner, parse_rules(rules.whole), hours)
     except TooLargeError as error:
         raise InvalidConfigurationError(
             [Problem(where="from", got=sent.start, allowed=str(error))]
@@ -119,7 +122,11 @@ def problem_answer(problem: Problem) -> ProblemAnswer:
 
 
 def _reply(row: rules_versions.Row) -> Reply:
-    return Reply(answer=RulesAnswer(**_facts(row), document=row["document"]), etag=row["number"])
+    rules = StatedRules(said=row["said"], whole=row["document"])
+    answer = RulesAnswer(
+        **_facts(row), document=rules.whole, said=rules.said, inherited=rules.inherited
+    )
+    return Reply(answer=answer, etag=row["number"])
 
 
 def _facts(row: rules_versions.Row) -> dict[str, Any]:

@@ -69,7 +69,9 @@ async function open() {
 async function load() {
   newest = await ask("GET", path());
   const version = newest.document;
-  at("document").value = JSON.stringify(version.document, null, 2);
+  at("document").value = JSON.stringify(version.said, null, 2);
+  const inherited = version.inherited.map((name) => [name, json(version.document[name])]);
+  at("inherited-parts").replaceChildren(...table("", ["part", "what holds"], inherited).children);
   at("version").textContent =
     `Version ${version.version}, in force ${instant(version.effective_at)}, by ${version.author}`;
   at("previewed").hidden = true;

@@ -57,7 +57,7 @@ def test_rules_go_out_and_come_back_as_a_new_version(tallymark, shop, tmp_path):
     rules = yaml.safe_load(shown.stdout) | {"currency": "EUR"}
     file.write_text(yaml.safe_dump(rules))
     plan = tallymark("rules", "apply", file, *by_number)
-    assert plan.stdout == '~ currency: "USD" → "EUR"\n'
+    assert plan.stdout == '+ currency: "EUR"\n'
     assert published(tmp_path).current.version == 1
     saved = tallymark(
         "rules", "apply", file, *by_number, "--yes", "--comment", "we moved", "--json"
@@ -76,7 +76,10 @@ def test_rules_go_out_and_come_back_as_a_new_version(tallymark, shop, tmp_path):
     assert published(tmp_path).current.version == 2
     assert tallymark("rules", "rollback", 1, *by_number, "--yes").exit_code == 0
     assert published(tmp_path).current.rules.currency == "USD"
-    first = tallymark("rules", "show", *by_number, "--version", 1, "--json")
+    said = tallymark("rules", "show", *by_number, "--version", 1, "--json")
+    assert json.loads(said.stdout) == {}
+    assert "# currency: USD" in shown.stdout
+    first = tallymark("rules", "show", *by_number, "--version", 1, "--json", "--whole")
     assert json.loads(first.stdout) == published(tmp_path).versions[0].rules.document()
 
 
