@@ -15,9 +15,9 @@ from config_api.feed import changes_after
 from config_api.property_rows import all_rows
 from config_api.tables import MADE_WHOLE, PROPERTIES, RULES_VERSIONS
 from config_api.transaction import MANY_COMMIT_SECONDS, Transaction
-from tallymark.properties import RULES_DELAY_SECONDS
 from tallymark.rule_documents import Rules, parse_rules
 from tallymark.rule_documents.inheritance import differing_parts, stated_rules
+from tallymark.rules_delay import RULES_DELAY_SECONDS
 from tests.config_api.conftest import ACTOR, SECOND
 from tests.config_api.test_configuration_storage import saved, served
 
