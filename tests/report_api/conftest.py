@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,6 +181,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
     """Granian with a store of cells of now."""
     made = make_shop(tmp_path, now_us=time.time_ns() // 1000, **OWN_RULES)
     fill(made)
+    with serving(made) as served:
+        yield served
+
+
+@contextmanager
+def serving(shop: Shop) -> Iterator[Server]:
+    """Granian with the store of a shop."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -189,12 +197,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "serve(ReportSettings(data_dir=Path(sys.argv[1]), port=int(sys.argv[2]),"
         " wide_rows_url='sqlite:' + sys.argv[3], collector_url='https://collect.example'))"
     )
-    command = [sys.executable, "-c", code, str(tmp_path), str(port), str(made.store_path)]
+    command = [sys.executable, "-c", code, str(shop.data_dir), str(port), str(shop.store_path)]
     process = subprocess.Popen(command, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(url, process)
-        yield Server(made, url)
+        yield Server(shop, url)
     finally:
         process.terminate()
         try:
