@@ -10,11 +10,12 @@ from typing import Final
 import polars as pl
 
 from stores.archive.clean_retention import CleanRetention
+from stores.archive.counted_touches import take_out_noted
 from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
 from stores.archive.raw_retention import KnownOf, RawRetention
 from stores.archive.removed_hours import HourNote
-from stores.archive.superseded import delete_superseded, note_superseded
+from stores.archive.superseded import delete_superseded, has_superseded, note_superseded
 from stores.stale_touches import CLIENTS_A_READ
 from stores.wide_rows.pages import pages
 from stores.wide_rows.port import WideRows
@@ -98,8 +99,8 @@ class RetentionSweep:
 
     @property
     def is_limited(self) -> bool:
-        """Whether anything is to be kept for some time alone."""
-        return self._retention.latest > SINCE_EVER
+        """Whether anything is to be kept for some time alone, or was, and waits for deletion."""
+        return self._retention.latest > SINCE_EVER or has_superseded(self._objects)
 
     def whole_hours(self) -> list[int]:
         """The received hours (UTC µs) that are held and of which all is due, ascending."""
@@ -148,6 +149,9 @@ class RetentionSweep:
         hits += self._clean.take_out((), self._retention)
         self._clean.clear_letters(whole)
         touches = sum(map(self._take_touches, self._property_ids if whole else sorted(owners)))
+        if owners or whole:
+            retention = self._retention
+            take_out_noted(self._objects, retention.due_touches(), retention.latest)
         going = [hour for hour in whole if hour < unread_us]
         files = self._raw.remove(going)
         files += delete_superseded(self._objects, self._now_us(), self._is_named)

@@ -95,6 +95,15 @@ class Retention:
         """Whether the hour of receipt is due whosever its hits are."""
         return hour_us + HOUR_US <= self.default_since
 
+    def due_touches(self) -> pl.Expr:
+        """Whether what began in an ``hour`` (UTC µs) is due by its ``property_id``."""
+        since = pl.lit(self.default_since)
+        if self.owners:
+            since = pl.col("property_id").replace_strict(
+                dict(self.owners), default=self.default_since, return_dtype=pl.Int64
+            )
+        return pl.col("hour") + HOUR_US <= since
+
     def due_owners(self, hour_us: int) -> pl.Expr:
         """Whether an hour (UTC µs) is due for rows by their ``property_id``."""
         if self.is_due_for_all(hour_us):

@@ -95,6 +95,23 @@ def noted_touches(objects: Objects, lineage: str) -> Iterator[pl.DataFrame]:
         yield ipc_frame(objects.get(name), OWED_SCHEMA)
 
 
+def take_out_noted(objects: Objects, is_due: pl.Expr, before_us: int) -> None:
+    """Forget the clients' hours that are due, of all lineages.
+
+    Args:
+        objects: The archive.
+        is_due: Says it of ``CLIENT_HOUR``.
+        before_us: UTC µs; nothing that began since is.
+    """
+    for name in objects.names(TOUCHED):
+        span = name.split("/")[2]
+        if _span(span).start_us < before_us:
+            noted = ipc_frame(objects.get(name), OWED_SCHEMA)
+            kept = noted.filter(~is_due)
+            if kept.height < noted.height:
+                objects.put(name, ipc_bytes(kept, "lz4"))
+
+
 def pin_versions(
     objects: Objects, lineage: str, targets: Span, versions: Mapping[int | None, int]
 ) -> None:

@@ -27,6 +27,11 @@ def note_superseded(objects: Objects, names: Collection[str], now_us: int) -> No
         objects.put(f"{_LISTS}{now_us:020d}-{digest}.json", content)
 
 
+def has_superseded(objects: Objects) -> bool:
+    """Whether files wait for being deleted."""
+    return bool(objects.names(_LISTS))
+
+
 def delete_superseded(objects: Objects, now_us: int, is_named: Callable[[str], bool]) -> int:
     """Delete those that were noted a day ago; how many.
 

@@ -10,6 +10,7 @@ from beam_pipelines.places import Places
 from beam_pipelines.replay import main, replay
 from beam_pipelines.replay_request import Replay, RequestsGoneError
 from stores.archive.clean import CleanHits
+from stores.archive.counted_touches import noted_touches
 from stores.archive.counts import Sessions
 from stores.archive.dead_letters import DeadLetters
 from stores.retention import RetentionSweep, Taken
@@ -96,6 +97,10 @@ class Shops:
         cells = self.world.rows.rows.read([(b"0", b"~")])
         return decode_touches(cells.filter(pl.col("row_key").bin.contains(b"#touches#")))
 
+    def noted(self) -> pl.DataFrame:
+        """Clients' hours of which it is noted that the lineage has touches."""
+        return pl.concat(noted_touches(self.world.objects, "gen-1"))
+
     def stored(self, text: str) -> list[str]:
         """Files of hits and sessions of the archive that hold rows of a property."""
         number = self.owner(text)
@@ -120,12 +125,15 @@ def test_all_that_a_lineage_holds_of_due_hits_goes_and_nothing_of_others(shops: 
              if b"#touches#" not in name[0]}  # fmt: skip
     now_us = MIDNIGHT_US + 10 * DAY_US
 
+    assert set(shops.noted()["property_id"]) == {brief, lasting}
+
     taken = shops.sweep(now_us)
 
     others = pl.col("property_id") == lasting
     assert shops.hits().equals(hits.filter(others))
     assert shops.sessions().equals(sessions.filter(others))
     assert shops.touches().equals(touches.filter(others))
+    assert set(shops.noted()["property_id"]) == {lasting}
     assert sorted(shops.letters()) == sorted([shops.lasting, "G-NOBODY0001"])
     assert taken.hits == hits.filter(pl.col("property_id") == brief).height > 50
     assert cells == {name: value for name, value in shops.world.cells("gen-1").items()

@@ -6,9 +6,18 @@ import pytest
 
 from assets.hours import key_of
 from assets.stores import Stores
-from dagster_project.jobs import KIND, sweep
-from dagster_project.sensors import complete_hours, late_hits, new_code, sealing, sensors, sweeping
+from dagster_project.jobs import KIND, retention, sweep
+from dagster_project.sensors import (
+    complete_hours,
+    late_hits,
+    new_code,
+    retaining,
+    sealing,
+    sensors,
+    sweeping,
+)
 from stores.archive.raw import RawArchive
+from stores.archive.removed_hours import removed_hours
 from stores.lineages import LineageRegister
 from stores.wide_rows.port import CELL_SCHEMA
 from tallymark.due import sealed_through
@@ -186,3 +195,18 @@ def test_lineages_that_nobody_needs_are_swept_one_run_at_a_time(world, stores, i
     assert states == {names[0]: "swept", **dict.fromkeys(names[1:], "candidate")}
     [skipped] = requests(sweeping, stores, instance)
     assert isinstance(skipped, dg.SkipReason)
+
+
+def test_what_is_due_is_taken_out_once_a_day_where_there_is_a_limit(world, stores, instance):
+    [skipped] = requests(retaining, stores, instance)
+    assert "for ever" in skipped.skip_message
+    limited = Stores(**(stores.model_dump() | {"retention_days": 30}))
+    context = dg.build_sensor_context(instance=instance)
+    assert len(list(retaining(context, limited))) == 1
+    [skipped] = list(retaining(context, limited))
+    assert "today" in skipped.skip_message
+
+    result = retention.execute_in_process(resources={"stores": limited}, instance=instance)
+
+    assert result.success
+    assert removed_hours(world.objects).through_us > MIDNIGHT_US + 30 * HOUR_US

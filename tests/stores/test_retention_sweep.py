@@ -229,6 +229,71 @@ def test_a_request_that_cannot_be_read_is_of_the_property_that_it_names(scene: S
     assert scene.held()[0] == ["elsewhere"]
 
 
+class CutOffError(Exception):
+    """A process that was killed."""
+
+
+@dataclass
+class Unreliable:
+    """Objects whose process dies before one of its writes."""
+
+    objects: FolderObjects
+    writes_left: int
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.objects, name)
+
+    def put(self, name: str, content: bytes) -> None:
+        self._count()
+        self.objects.put(name, content)
+
+    def delete(self, name: str) -> None:
+        self._count()
+        self.objects.delete(name)
+
+    def _count(self) -> None:
+        if self.writes_left == 0:
+            raise CutOffError
+        self.writes_left -= 1
+
+
+@pytest.mark.parametrize("days", [None, 30], ids=["some of it", "whole hours"])
+def test_a_sweep_that_is_cut_off_anywhere_shows_no_half_and_is_taken_up(
+    scene: Scene, days: int | None
+) -> None:
+    scene.record(two_shops(3))
+    owners = (owner(0, days=7), owner(1))
+    complete = RawArchive(scene.objects).incomplete([HOUR + 2 * HOUR_US])
+    going = {f"{hour}-a" for hour in range(3)} if days is None else set(scene.stored())
+    lasting = scene.stored() - going
+    scene.now[0] = HOUR + 60 * DAY_US
+    whole, objects = scene.stored(), scene.objects
+
+    for cut_off_after in range(60):
+        scene.objects = Unreliable(objects, cut_off_after)  # type: ignore[assignment]
+        try:
+            scene.run(*owners, days=days)
+        except CutOffError:
+            scene.now[0] += 30 * HOUR_US
+        scene.objects = objects
+        seen = {name for names in scene.held().values() for name in names}
+        assert lasting <= seen <= whole
+        whole = seen
+        assert RawArchive(objects).incomplete([HOUR + 2 * HOUR_US]) == complete
+        lacking = {HOUR + int(name[0]) * HOUR_US for name in going - seen}
+        gone = set(gone_streams(objects, lacking))
+        through_us = removed_hours(objects).through_us
+        assert lacking == gone | {hour for hour in lacking if hour < through_us}
+    scene.now[0] += 2 * DAY_US
+    scene.run(*owners, days=days)
+
+    assert scene.stored() == lasting
+    if days is None:
+        assert set(gone_streams(objects, RawArchive(objects).hours())) == {
+            HOUR + number * HOUR_US for number in range(3)
+        }
+
+
 @given(
     sent=st.lists(
         st.tuples(st.integers(0, 5), st.sampled_from([*IDS, "G-XXXXXXXXXX"]), st.booleans()),
