@@ -148,6 +148,8 @@ def parse_request(
     """
     problems: list[str] = []
     reader = Reader(normalised(document), "", problems)
+    if problems:
+        raise InvalidRequestError(problems)
     reader.only(*method.fields)
     request = _Parser(reader, method, REALTIME if method is RUN_REALTIME_REPORT else names).request(
         now_us, time_zone, currency
