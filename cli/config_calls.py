@@ -18,10 +18,11 @@ from cli.configuration import LocalConfiguration, configuration
 from cli.data_folder import data_option
 from cli.who import who
 from config_api.access import Caller, Role, Scope
-from config_api.calls import Call, Kind, Recorded, Request
+from config_api.calls import Asking, Call, Kind, Recorded, Request, drawn_wish_id
 from config_api.checks import invalid
 from config_api.endpoints import CALLS
 from config_api.errors import ChangedMeanwhileError, ConfigurationError
+from stores.wide_rows.port import WideRowsUnavailableError
 
 TIMEOUT_SECONDS: Final = 120.0
 _BY_NAME: Final = {call.name: call for call in CALLS}
@@ -79,7 +80,7 @@ class LocalCalls:
             raise _refused(str(error), changes=error.changes) from error
         except ValidationError as error:
             raise _refused(str(invalid(error, "request"))) from error
-        except ConfigurationError as error:
+        except (ConfigurationError, WideRowsUnavailableError) as error:
             raise _refused(str(error)) from error
         document: Document = reply.answer.model_dump(mode="json")
         return document
@@ -88,6 +89,16 @@ class LocalCalls:
         if call.kind is Kind.WRITE:
             prepared = replace(asked, preparation=call.prepare(self._opened.database, asked))
             return self._opened.write(lambda work: call.function(work, prepared))
+        if call.kind is Kind.ASK:
+            wish_id = drawn_wish_id(self._opened.database.now_us())
+            wishes = self._opened.wishes
+            return self._opened.write(
+                lambda work: call.function(
+                    Asking(transaction=work, wishes=wishes, wish_id=wish_id), asked
+                )
+            )
+        if call.kind is Kind.LOOK:
+            return call.function(self._opened.wishes, asked)
         with self._opened.database.reading() as connection:
             if call.kind is Kind.PREVIEW:
                 previews = self._opened.previews

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,9 +18,11 @@ from config_api.property_rows import all_rows
 from config_api.publication import publish
 from config_api.transaction import Transaction
 from stores.archive.opening import open_objects
+from stores.replay_wishes import ReplayWishes
 from stores.rule_previews import RulePreviews
 from stores.rules_cache.documents import decode_properties
 from stores.rules_cache.problems import InvalidPropertyError
+from stores.wide_rows.opening import open_wide_rows
 from tallymark.properties import Property
 
 T = TypeVar("T")
@@ -31,7 +34,13 @@ class LocalConfiguration:
     def __init__(self, database: Database, folder: DataFolder) -> None:
         self.database = database
         self._folder = folder.config
+        self._wide_rows_url = folder.wide_rows_url
         self.previews = RulePreviews(open_objects(folder.archive_url))
+
+    @cached_property
+    def wishes(self) -> ReplayWishes:
+        """For replays, which Dagster looks for."""
+        return ReplayWishes(open_wide_rows(self._wide_rows_url))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Do ``work`` in a transaction and publish what has become of the properties."""

@@ -111,7 +111,13 @@ def _config(settings: StackSettings) -> Service:
     return Service(
         name="config",
         stage=1,
-        command=_serve(settings, "config", port=settings.config_port, host=settings.host),
+        command=_serve(
+            settings,
+            "config",
+            port=settings.config_port,
+            host=settings.host,
+            wide_rows=settings.wide_rows_url,
+        ),
         address=settings.config_url,
         is_ready=lambda _pid: probes.http_status(f"{settings.config_url}/readyz")[0] == 200,
         holds_next=False,  # what it publishes is published before anything starts

@@ -73,6 +73,7 @@ _TRIES = Needs(Scope.CONFIGURE, Role.ANALYST)
 _WRITES = Needs(Scope.CONFIGURE, Role.EDITOR)
 _OWNS = Needs(Scope.CONFIGURE, Role.OWNER)
 _FOLLOWS = Needs(Scope.FEED)
+_REPLAYS = Needs(Scope.REPLAY)
 
 NEEDS: Mapping[str, Needs] = {
     "list_accounts": _READS,
@@ -95,6 +96,9 @@ NEEDS: Mapping[str, Needs] = {
     "validate_rules": _TRIES,
     "preview_rules": _TRIES,
     "roll_back_rules": _WRITES,
+    "replay_rules": _REPLAYS,
+    "list_replays": _REPLAYS,
+    "get_replay": _REPLAYS,
     "list_keys": _WRITES,
     "create_key": _WRITES,
     "rotate_key": _WRITES,

@@ -10,6 +10,7 @@ from config_api import errors
 from config_api.authorisation import ForbiddenError, UnauthenticatedError
 from config_api.endpoints.rules import difference, problem_answer
 from config_api.models import ErrorAnswer, ErrorBody
+from stores.wide_rows.port import WideRowsUnavailableError
 
 _STATUSES: Final[dict[type[Exception], tuple[int, str]]] = {
     UnauthenticatedError: (401, "UNAUTHENTICATED"),
@@ -20,6 +21,7 @@ _STATUSES: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.ChangedMeanwhileError: (412, "FAILED_PRECONDITION"),
     errors.InvalidConfigurationError: (400, "INVALID_ARGUMENT"),
     errors.DatabaseUnavailableError: (503, "UNAVAILABLE"),
+    WideRowsUnavailableError: (503, "UNAVAILABLE"),
 }
 REFUSED: Final = tuple(_STATUSES)
 """Errors that ``refusal`` has an answer for."""

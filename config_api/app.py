@@ -23,7 +23,16 @@ from config_api.authorisation import (
     subject_named,
     subject_of_ids,
 )
-from config_api.calls import About, Call, Kind, Recorded, Reply, Request
+from config_api.calls import (
+    About,
+    Asking,
+    Call,
+    Kind,
+    Recorded,
+    Reply,
+    Request,
+    drawn_wish_id,
+)
 from config_api.database import Database
 from config_api.endpoints import CALLS
 from config_api.errors import (
@@ -34,6 +43,8 @@ from config_api.errors import (
 from config_api.metrics import ConfigMetrics
 from config_api.pages import pages
 from config_api.parts import Parts, parts_here
+from config_api.transaction import Transaction
+from stores.replay_wishes import ReplayWishes
 from stores.rule_previews import RulePreviews
 from tallymark.problems import Problem
 
@@ -58,6 +69,7 @@ def create_app(
     database: Database,
     publish: Callable[[], None],
     previews: RulePreviews,
+    wishes: ReplayWishes,
     followers: int = 32,
 ) -> Flask:
     """The WSGI application.
@@ -66,12 +78,15 @@ def create_app(
         database: Migrated.
         publish: Called after each commit, before it is answered: makes it known to workers.
         previews: Over the archive, for rules that are tried on it.
+        wishes: For replays, where those who compute look for them.
         followers: How many may wait for changes at a time; more are answered at once.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     waiting = threading.BoundedSemaphore(followers)
-    app.extensions["tallymark"] = Parts(database, publish, previews, ConfigMetrics(), waiting)
+    app.extensions["tallymark"] = Parts(
+        database, publish, previews, wishes, ConfigMetrics(), waiting
+    )
     app.register_blueprint(pages)
     for call in CALLS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", call.path)
@@ -161,11 +176,31 @@ def _preview(call: Call, asked: Request) -> Response:
         return _response(call, call.function(recorded, asked))
 
 
+def _ask(call: Call, asked: Request) -> Response:
+    parts = parts_here()
+    wish_id = drawn_wish_id(parts.database.now_us())
+
+    def ask(transaction: Transaction, request: Request) -> Reply:
+        asking = Asking(transaction=transaction, wishes=parts.wishes, wish_id=wish_id)
+        return call.function(asking, request)
+
+    return _write(replace(call, function=ask), asked)
+
+
+def _look(call: Call, asked: Request) -> Response:
+    parts = parts_here()
+    with parts.database.reading() as connection:
+        _authorise(connection, call, asked)
+    return _response(call, call.function(parts.wishes, asked))
+
+
 _ANSWERS: Final = {
     Kind.READ: _read,
     Kind.WRITE: _write,
     Kind.FOLLOW: _follow,
     Kind.PREVIEW: _preview,
+    Kind.ASK: _ask,
+    Kind.LOOK: _look,
 }
 
 

@@ -1,5 +1,6 @@
 """Calls: the table of all that this service can be asked, each a row with its function."""
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,8 @@ from sqlalchemy import Connection
 from config_api.access import Caller
 from config_api.database import Database
 from config_api.models import Nothing
+from config_api.transaction import Transaction
+from stores.replay_wishes import ReplayWishes
 from stores.rule_previews import RulePreviews
 
 
@@ -21,6 +24,8 @@ class Kind(StrEnum):
     WRITE = "write"  # a transaction
     FOLLOW = "follow"  # the database: it waits between looks
     PREVIEW = "preview"  # what is recorded, and a connection that sees one moment
+    ASK = "ask"  # a transaction, and the wishes for replays
+    LOOK = "look"  # the wishes for replays
 
 
 class About(StrEnum):
@@ -63,6 +68,26 @@ class Recorded:
 
     connection: Connection
     previews: RulePreviews
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What a wish for a replay is written with.
+
+    Attributes:
+        transaction: In which it is noted who asked; done again it writes the same wish.
+        wishes: Where wishes are.
+        wish_id: Drawn for it.
+    """
+
+    transaction: Transaction
+    wishes: ReplayWishes
+    wish_id: int
+
+
+def drawn_wish_id(now_us: int) -> int:
+    """A number of 18 digits that ascends with time and that nobody else draws."""
+    return now_us // 1_000 * 100_000 + secrets.randbelow(100_000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,11 @@ def rules_version(property_id: int, number: int) -> str:
     return f"properties/{property_id}/rules/versions/{number}"
 
 
+def replay(property_id: int, wish_id: int) -> str:
+    """``properties/ID/replays/ID``."""
+    return f"properties/{property_id}/replays/{wish_id}"
+
+
 def key(key_id: int) -> str:
     """``keys/ID``."""
     return f"keys/{key_id}"

@@ -95,7 +95,7 @@ def _parameters(call: Call) -> list[dict[str, Any]]:
     if call.has_etag:
         text = {"type": "string", "pattern": r'^("[1-9][0-9]{0,8}"|\*)$'}
         parameters.append({"name": "If-Match", "in": "header", "required": False, "schema": text})
-    if call.method == "POST" and call.kind is Kind.WRITE:
+    if call.method == "POST" and call.kind in (Kind.WRITE, Kind.ASK):
         text = {"type": "string", "pattern": "^[!-~]{1,200}$"}
         name = "Idempotency-Key"
         parameters.append({"name": name, "in": "header", "required": False, "schema": text})

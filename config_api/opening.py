@@ -59,7 +59,7 @@ def open_configuration(
             if content:
                 take_over(transaction, content)
             if owner:
-                name, scopes = "first owner key", [Scope.CONFIGURE]
+                name, scopes = "first owner key", [Scope.CONFIGURE, Scope.REPLAY]
                 _ensure(transaction, owner, name=name, scopes=scopes, role="owner")
             _ensure(transaction, feed, name="workers of this stack", scopes=[Scope.FEED])
 

@@ -8,6 +8,7 @@ from flask import current_app
 
 from config_api.database import Database
 from config_api.metrics import ConfigMetrics
+from stores.replay_wishes import ReplayWishes
 from stores.rule_previews import RulePreviews
 
 
@@ -18,6 +19,7 @@ class Parts:
     database: Database
     publish: Callable[[], None]
     previews: RulePreviews
+    wishes: ReplayWishes
     metrics: ConfigMetrics
     followers: threading.BoundedSemaphore
 

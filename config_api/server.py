@@ -43,7 +43,9 @@ def load_application(settings: ConfigSettings) -> Callable[..., Any]:
     from config_api.opening import open_configuration  # noqa: PLC0415
     from config_api.publication import publish  # noqa: PLC0415
     from stores.archive.opening import open_objects  # noqa: PLC0415
+    from stores.replay_wishes import ReplayWishes  # noqa: PLC0415
     from stores.rule_previews import RulePreviews  # noqa: PLC0415
+    from stores.wide_rows.opening import open_wide_rows  # noqa: PLC0415
 
     database = open_configuration(
         settings.folder, settings.database_url, publishes=settings.publishes
@@ -57,6 +59,7 @@ def load_application(settings: ConfigSettings) -> Callable[..., Any]:
         database=database,
         publish=partial(publish, database, path) if settings.publishes else lambda: None,
         previews=RulePreviews(open_objects(settings.archive_url)),
+        wishes=ReplayWishes(open_wide_rows(settings.wide_rows_url)),
         followers=settings.threads // 2,
     )
     return app.wsgi_app

@@ -23,12 +23,14 @@ class ConfigSettings:
             properties, all of whose workers follow the feed, it need not be.
         archive_url: See ``stores.archive.opening``: where requests are recorded on which rules are
             tried.
+        wide_rows_url: See ``stores.wide_rows.opening``: where wishes for replays are left.
         threads: Requests that are answered at a time; those that wait for changes take one each.
     """
 
     data_dir: Path
     port: int
     archive_url: str
+    wide_rows_url: str
     host: str = "127.0.0.1"
     database_url: str = ""
     publishes: bool = True

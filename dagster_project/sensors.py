@@ -8,7 +8,18 @@ import dagster as dg
 from assets.hours import EARLIER_US, key_of
 from assets.stores import Stores
 from beam_pipelines.code_version import code_version
-from dagster_project.jobs import KIND, mend, range_tags, retention, run_config, seal, sweep
+from dagster_project.jobs import (
+    KIND,
+    mend,
+    range_tags,
+    replay,
+    replay_and_publish,
+    retention,
+    run_config,
+    seal,
+    sweep,
+)
+from dagster_project.wishes import wished_replays
 from stores.announcements import outstanding_hours
 from stores.clock import utc_us
 from stores.lineages import LineageRegister
@@ -198,6 +209,15 @@ def sensors(*, routine_is_on: bool) -> list[dg.SensorDefinition]:
                 "rules which had changed while it was cut off from them."
             ),
         )(late_hits),
+        dg.sensor(
+            jobs=[replay, replay_and_publish],
+            minimum_interval_seconds=30,
+            default_status=on,
+            description=(
+                "Runs the replays of a property that were asked for in the configuration, and "
+                "notes what has become of them."
+            ),
+        )(wished_replays),
         dg.sensor(
             job=sweep,
             minimum_interval_seconds=600,

@@ -146,6 +146,18 @@ def doubt_range(end_us: int | None = None) -> tuple[bytes, bytes]:
     return start, start + b"\x7f" if end_us is None else _hourly("doubts", end_us)
 
 
+def wish_key(property_id: int, wish_id: int) -> bytes:
+    """Row of a wish for a replay; those of a property sort by when they were asked for."""
+    return f"{CONTROL_PREFIX}wish{SEPARATOR}{property_id}{SEPARATOR}{wish_id:020d}".encode()
+
+
+def wish_range(property_id: int | None = None) -> tuple[bytes, bytes]:
+    """Half-open key range of the wishes for replays of a property; ``None`` means all."""
+    owner = "" if property_id is None else f"{property_id}{SEPARATOR}"
+    start = f"{CONTROL_PREFIX}wish{SEPARATOR}{owner}".encode()
+    return start, start + b"\x7f"
+
+
 def audit_key(hour_us: int) -> bytes:
     """Row of what an audit has found in an hour (UTC µs)."""
     return _hourly("audit", hour_us)

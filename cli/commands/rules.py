@@ -12,7 +12,7 @@ from cli.hour_range import HourRange
 from cli.preview_text import preview_lines
 from cli.printable import printable
 from cli.rules_files import commented_text, read_rules, rules_text
-from tallymark.replays import Span
+from tallymark.replays import Span, hour_text
 
 _PROPERTY = click.option(
     "--property", "owner", required=True, metavar="PROPERTY", help="By number or measurement id."
@@ -205,6 +205,65 @@ def versions(owner: str, as_json: bool, **where: Any) -> None:
         found = calls.ask("list_rules_versions", property_id=number)["versions"]
     for version in found:
         click.echo(json.dumps(version) if as_json else _line(version))
+
+
+@rules_group.command()
+@click.argument("hours", type=HourRange(), metavar="RANGE")
+@_PROPERTY
+@click.option(
+    "--rules", default="in_force", show_default=True, metavar="in_force|latest|VERSION",
+    help="Rules for its hits.",
+)  # fmt: skip
+@click.option("--publish", is_flag=True, help="Serve the outcome, if every check has passed.")
+@_COMMENT
+@config_options
+@_JSON
+def replay(
+    hours: Span, *, owner: str, rules: str, publish: bool, comment: str, as_json: bool, **where: Any
+) -> None:  # fmt: skip
+    """Ask for a RANGE of past UTC hours of a property to be counted again, by rules of choice.
+
+    Dagster computes it soon; `replays` tells what has become of it. Without --publish what
+    reports show stays as it is until somebody has looked at the outcome.
+
+    \b
+    Example:
+      tallymark rules replay 2026-01-31 --property G-ABCDE12345 --rules latest
+    """
+    body = {"from": hours.start_us, "to": hours.end_us, "rules": rules, "comment": comment}
+    with calls_of(**where) as calls:
+        asked = calls.ask(
+            "replay_rules", property_id=property_number(calls, owner),
+            body=body | {"publish": publish},
+        )  # fmt: skip
+    click.echo(json.dumps(asked) if as_json else _replay_line(asked))
+
+
+@rules_group.command()
+@_PROPERTY
+@config_options
+@_JSON
+def replays(owner: str, as_json: bool, **where: Any) -> None:
+    """List the replays of a property that were asked for, the newest first.
+
+    \b
+    Example:
+      tallymark rules replays --property G-ABCDE12345
+    """
+    with calls_of(**where) as calls:
+        number = property_number(calls, owner)
+        found = calls.ask("list_replays", property_id=number)["replays"]
+    for each in found:
+        click.echo(json.dumps(each) if as_json else _replay_line(each))
+
+
+def _replay_line(asked: dict[str, Any]) -> str:
+    parts = (
+        asked["name"], asked["state"], f"{hour_text(asked['from'])} to {hour_text(asked['to'])}",
+        f"rules {asked['rules']}", asked["lineage"], f"by {asked['asked_by']}", asked["comment"],
+        asked["reason"],
+    )  # fmt: skip
+    return printable("  ".join(part for part in parts if part))
 
 
 def _version(calls: Calls, number: int, version: int | None) -> dict[str, Any]:

@@ -328,7 +328,8 @@ def dagster(data: Path, host: str, port: int, code_host: str, code_port: int) ->
     "--threads", type=click.IntRange(4, 512), default=64, show_default=True,
     help="Requests at a time; half of them may wait for changes.",
 )  # fmt: skip
-def config(data: Path, **settings: Any) -> None:
+@_WIDE_ROWS
+def config(data: Path, wide_rows: str | None, **settings: Any) -> None:
     """The Data Configuration service: properties, rules, keys, and who may change them.
 
     It keeps rules/properties.json as the database is.
@@ -342,7 +343,12 @@ def config(data: Path, **settings: Any) -> None:
 
     archive = DataFolder(data).archive_url
     try:
-        parsed = ConfigSettings(data_dir=data, archive_url=archive, **settings)
+        parsed = ConfigSettings(
+            data_dir=data,
+            archive_url=archive,
+            wide_rows_url=wide_rows or DataFolder(data).wide_rows_url,
+            **settings,
+        )
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     serve_config(parsed)

@@ -3,12 +3,13 @@
 from typing import Final
 
 from config_api.calls import Call
-from config_api.endpoints import accounts, audit, feed, keys, members, properties, rules
+from config_api.endpoints import accounts, audit, feed, keys, members, properties, replays, rules
 
 CALLS: Final[tuple[Call, ...]] = (
     *accounts.CALLS,
     *properties.CALLS,
     *rules.CALLS,
+    *replays.CALLS,
     *keys.CALLS,
     *members.CALLS,
     *audit.CALLS,

@@ -75,6 +75,7 @@ async function load() {
   at("version").textContent =
     `Version ${version.version}, in force ${instant(version.effective_at)}, by ${version.author}`;
   at("previewed").hidden = true;
+  at("replayed").hidden = true;
   at("differences").replaceChildren();
   await list();
 }
@@ -131,9 +132,31 @@ async function save() {
   return saved(await ask("PUT", path(), body, newest.etag));
 }
 
-async function preview() {
+function range() {
   const us = (id) => Date.parse(at(id).value + "Z") * 1000;
-  const body = { document: edited(), from: us("from"), to: us("to") };
+  return { from: us("from"), to: us("to") };
+}
+
+async function replay() {
+  const body = { ...range(), rules: "latest", comment: at("comment").value };
+  await ask("POST", path(":replay"), body);
+  await replays();
+  return "The replay is asked for. What reports show changes once somebody has published it.";
+}
+
+async function replays() {
+  const { document } = await ask("GET", `/v1/${at("property").value}/replays`);
+  const rows = document.replays.map((each) => [
+    instant(each.from), instant(each.to), each.rules, each.state, each.lineage, each.asked_by,
+    each.comment, each.reason,
+  ]);
+  const head = ["from", "to", "rules", "state", "lineage", "by", "why", "reason"];
+  at("replays").replaceChildren(...table("Replays that were asked for", head, rows).children);
+  at("replayed").hidden = false;
+}
+
+async function preview() {
+  const body = { document: edited(), ...range() };
   const found = (await ask("POST", path(":preview"), body)).document;
   at("previewed").replaceChildren(...previewed(found));
   at("previewed").hidden = false;
@@ -151,5 +174,6 @@ at("access").addEventListener("submit", doing("Opening", () => (keep(at("key").v
 at("property").addEventListener("change", doing("Reading", load));
 at("check").addEventListener("click", doing("Checking", check));
 at("preview").addEventListener("click", doing("Trying it", preview));
+at("replay").addEventListener("click", doing("Asking", replay));
 at("editor").addEventListener("submit", doing("Saving", save));
 if (hasKey()) doing("Opening", open)();

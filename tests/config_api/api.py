@@ -17,7 +17,9 @@ from config_api.folder import ConfigFolder
 from config_api.opening import open_configuration
 from config_api.publication import publish
 from stores.archive.opening import open_objects
+from stores.replay_wishes import ReplayWishes
 from stores.rule_previews import RulePreviews
+from stores.wide_rows.opening import open_wide_rows
 
 
 @dataclass
@@ -87,6 +89,7 @@ def running_api(data: Path) -> Iterator[Api]:
         database=database,
         publish=partial(publish, database, folder.properties),
         previews=RulePreviews(open_objects(f"file:{data / 'archive'}")),
+        wishes=ReplayWishes(open_wide_rows(f"sqlite:{data / 'wide_rows.sqlite'}")),
     )
     try:
         yield Api(app, database, folder)

@@ -48,6 +48,7 @@ class World:
             "validate_rules": {"document": {}},
             "preview_rules": {"document": {}, "from": 0, "to": 1},
             "roll_back_rules": {"version": 1},
+            "replay_rules": {"from": 0, "to": 1},
             "create_key": {"display_name": "New", "scopes": ["read"], "parent": self.ours},
             "rotate_key": {},
             "create_user": {"email": f"{time.monotonic_ns()}@x.y", "display_name": "New"},
@@ -66,6 +67,9 @@ class World:
         if "{key_id}" in path:
             body = {"display_name": "Old", "scopes": ["read"], "parent": self.ours}
             path = path.replace("{key_id}", api.made("/v1/keys", body)["name"].split("/")[1])
+        if "{replay_id}" in path:
+            name = api.made(f"/v1/{self.ours}/rules:replay", {"from": 0, "to": 1})["name"]
+            path = path.replace("{replay_id}", name.split("/")[-1])
         if call.name == "delete_membership":
             body = {"email": f"{time.monotonic_ns()}@x.y", "display_name": "Z", "role": "viewer"}
             name = api.made(f"/v1/{self.account}/memberships", body)["name"]
@@ -91,7 +95,7 @@ def world(api: Api) -> World:
 def expected(call: Call, role: Role) -> int:
     """What a key of our account is answered."""
     needs = NEEDS[call.name]
-    if needs.scope is not Scope.CONFIGURE:
+    if needs.scope is Scope.FEED:
         return 403
     has_subject = call.about is not About.PATH or "{" in call.path
     return 200 if role >= needs.role and has_subject else 403
@@ -103,7 +107,7 @@ EACH_CALL = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 @EACH_CALL
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.name.lower())
 def test_each_role_may_do_what_the_table_says_and_nothing_else(api, world, call, role):
-    key = api.key(world.account, ["configure"], role.name.lower())
+    key = api.key(world.account, ["configure", "replay"], role.name.lower())
     path, body = world.request(api, call)
     answer = api.ask(call.method, path, body, key)
     assert answer.status_code == expected(call, role), answer.text
@@ -112,7 +116,7 @@ def test_each_role_may_do_what_the_table_says_and_nothing_else(api, world, call,
 @EACH_CALL
 def test_a_key_of_another_account_finds_nothing_of_ours(api, world, call):
     other = api.ask("GET", f"/v1/{world.theirs}").json["parent"]
-    key = api.key(other, ["configure"], "owner")
+    key = api.key(other, ["configure", "replay"], "owner")
     path, body = world.request(api, call)
     answer = api.ask(call.method, path, body, key)
     if call.about is About.VISIBLE:
@@ -127,7 +131,7 @@ def test_a_key_of_another_account_finds_nothing_of_ours(api, world, call):
 @EACH_CALL
 def test_a_key_of_one_property_finds_nothing_of_another_of_its_account(api, world, call):
     sibling = api.property(world.account, "Sibling")
-    key = api.key(sibling, ["configure"], "owner")
+    key = api.key(sibling, ["configure", "replay"], "owner")
     path, body = world.request(api, call)
     answer = api.ask(call.method, path, body, key)
     if call.about is About.VISIBLE:
@@ -145,6 +149,18 @@ def test_nothing_is_done_without_a_key_or_with_one_of_another_scope(api, world, 
         assert (answer.status_code, answer.json["error"]["status"]) == (401, "UNAUTHENTICATED")
     reader = api.key(world.ours, ["read", "collect"])
     assert api.ask(call.method, path, body, reader).status_code == 403
+
+
+@EACH_CALL
+@pytest.mark.parametrize("scope", Scope)
+def test_a_key_of_one_scope_opens_the_calls_of_that_scope_alone(api, world, call, scope):
+    role = "owner" if scope is Scope.CONFIGURE else None
+    key = api.key(None if scope is Scope.FEED else world.ours, [scope], role)
+    path, body = world.request(api, call)
+    answer = api.ask(call.method, path, body, key)
+    is_open = NEEDS[call.name].scope is scope
+    has_no_scope = "does not have the scope" in answer.text
+    assert has_no_scope is not is_open, answer.text
 
 
 def test_every_call_is_in_the_table_of_needs():
@@ -438,3 +454,56 @@ def test_what_is_wrong_with_a_preview_is_told_together(api, world):
     assert answer.status_code == 400
     places = [problem["where"] for problem in answer.json["error"]["problems"]]
     assert places == ["document.currency", "document.filters", "to"]
+
+
+def test_a_replay_is_asked_for_once_and_told(api, world):
+    name = api.property(world.account, "Old")
+    api.ask("PUT", f"/v1/{name}/rules", {"document": {"currency": "CHF"}})
+    body = {"from": HOUR_US + 1, "to": 3 * HOUR_US, "rules": "latest", "comment": "new filter"}
+    path = f"/v1/{name}/rules:replay"
+    asked = api.made(path, body, Idempotency_Key="replay")
+    assert asked["state"] == "waiting"
+    assert (asked["from"], asked["to"], asked["rules"]) == (HOUR_US, 3 * HOUR_US, "2")
+    assert api.made(path, body, Idempotency_Key="replay") == asked
+    later = api.made(path, body | {"rules": "in_force", "publish": True})
+    assert (later["rules"], later["publish"]) == ("in_force", True)
+    listed = api.ask("GET", f"/v1/{name}/replays").json["replays"]
+    assert listed == [later, asked]
+    assert api.ask("GET", f"/v1/{asked['name']}").json == asked
+    lines = api.ask("GET", f"/v1/audit?parent={name}").json["lines"]
+    assert [line["resource"] for line in lines if line["action"] == "rules.replay"] == [
+        later["name"], asked["name"],
+    ]  # fmt: skip
+    assert (
+        api.ask("GET", f"/v1/{world.ours}/replays/{asked['name'].split('/')[-1]}").status_code
+        == 404
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"from": 5 * HOUR_US, "to": HOUR_US}, "to"),
+        ({"from": 0, "to": 2**52}, "to"),
+        ({"from": 0, "to": 1, "rules": "9"}, "rules"),
+        ({"from": 0, "to": 1, "rules": "newest"}, "rules"),
+    ],
+)
+def test_a_replay_that_cannot_be_is_refused_with_its_place(api, world, body, where):
+    answer = api.ask("POST", f"/v1/{world.ours}/rules:replay", body)
+    assert answer.status_code == 400
+    assert [each["where"] for each in answer.json["error"]["problems"]] == [where]
+
+
+def test_what_a_version_inherits_is_told(api):
+    account = api.account("Chain")
+    name = api.property(account, currency="CHF")
+    api.ask("PATCH", f"/v1/{account}", {"default_rules": {"time_zone": "Europe/Zurich"}})
+    told = api.ask("GET", f"/v1/{name}/rules").json
+    assert told["comment"] == f"defaults of {account} changed"
+    assert told["said"] == {"currency": "CHF"}
+    assert (told["document"]["time_zone"], told["document"]["currency"]) == (
+        "Europe/Zurich", "CHF",
+    )  # fmt: skip
+    assert "time_zone" in told["inherited"]
+    assert "currency" not in told["inherited"]

@@ -57,7 +57,7 @@ def test_a_new_folder_has_an_organisation_and_keys_for_its_owner_alone(folder):
     assert organisation["name"] == "Default"
     assert (owner["role"], owner["scopes"], owner["organisation_id"]) == (
         "owner",
-        ["configure"],
+        ["configure", "replay"],
         None,
     )
     assert (feed["role"], feed["scopes"]) == (None, ["feed"])

@@ -107,3 +107,26 @@ def test_names_and_comments_stay_text(page: Page) -> None:
     assert HOSTILE in page.text("property")
     assert page.browser.title == "Rules · Tallymark"
     assert page.browser.find_elements(By.CSS_SELECTOR, "img") == []
+
+
+def test_what_is_inherited_is_told_apart_and_not_sent_back(page: Page) -> None:
+    account = page.api.ask("GET", f"/v1/{page.owner}").json["parent"]
+    page.api.ask("PATCH", f"/v1/{account}", {"default_rules": {"time_zone": "Asia/Tokyo"}})
+    page.browser.refresh()
+    page.waits_for("Asia/Tokyo", "inherited-parts")
+    page.saves({"currency": "SEK"})
+    told = page.api.ask("GET", f"/v1/{page.owner}/rules").json
+    assert told["said"] == {"currency": "SEK"}
+    assert told["document"]["time_zone"] == "Asia/Tokyo"
+
+
+def test_past_hours_are_asked_to_be_counted_again(page: Page) -> None:
+    for element, text in (("from", "2026-01-31T08:00"), ("to", "2026-01-31T12:00")):
+        page.browser.execute_script(
+            "document.getElementById(arguments[0]).value = arguments[1]", element, text
+        )
+    page.click("Count it again by the newest version")
+    page.waits_for("The replay is asked for.")
+    page.waits_for("waiting", "replays")
+    [asked] = page.api.ask("GET", f"/v1/{page.owner}/replays").json["replays"]
+    assert asked["to"] - asked["from"] == 4 * 3_600_000_000
