@@ -30,6 +30,7 @@ from tallymark.reports import (
     response_document,
 )
 from tallymark.reports.compatibility import compatibility_document
+from tallymark.reports.currencies import DatedRate
 from tallymark.reports.recent import MINUTE_COLUMNS, MINUTE_ROLLUP, Recent, recent, slots_span
 from tallymark.reports.serving import Freshness, Pointers
 from tallymark.rule_documents import Rules
@@ -177,6 +178,10 @@ class ReportReader:
             currency=rules.currency,
             method=method,
             names=names_of(rules),
+            rates=[
+                DatedRate(rate["currency"], rate["since"], rate["rate_nanos"])
+                for rate in (each.row() for each in rules.exchange_rates)
+            ],
             property_id=owner.property_id,
         )
 

@@ -241,4 +241,17 @@ def _with_times(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:
         unit_us = min(_UNITS_US[unit] for unit in units)
         local = local_us(starts, plan.request.time_zone) + (instants - starts)
         times.append(pl.Series(LOCAL, local // unit_us * unit_us))
-    return numbers.hstack(times)
+    return _with_amounts(plan, numbers, instants).hstack(times)
+
+
+def _with_amounts(
+    plan: Plan, numbers: pl.DataFrame, instants: npt.NDArray[np.int64]
+) -> pl.DataFrame:
+    """The rows with amounts in the currency that is asked for."""
+    money = plan.request.money
+    amounts = [name for name in plan.sums if name.endswith("_micros")]
+    if not (money.rates and amounts and numbers.height):
+        return numbers
+    return numbers.with_columns(
+        money.converted(numbers.get_column(name), instants) for name in amounts
+    )

@@ -66,8 +66,13 @@ class Plan:
 
     @property
     def days(self) -> list[Day]:
-        """The local days that make up the spans, ascending; none where hours are told apart."""
+        """The local days that make up the spans, ascending; none where hours are told apart.
+
+        Rates are those of UTC days, so amounts in other currencies are of hours too.
+        """
         request = self.request
+        if request.money.rates:
+            return []
         if any(part.is_by_hour for part in (*request.dimensions, *request.filter_dimensions)):
             return []
         ranges = [part for part in request.date_ranges if isinstance(part, DateRange)]

@@ -1,6 +1,6 @@
 """Requests of the reporting methods: JSON in, a checked request or all of its problems out."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from tallymark.report_names import REALTIME, STANDARD, ReportNames
 from tallymark.reports.aggregations import AGGREGATIONS
 from tallymark.reports.columns import DATE_RANGE, invalid_field, limit_columns, read_columns
 from tallymark.reports.comparisons import COMPARISON, Comparison, read_comparisons
+from tallymark.reports.currencies import DatedRate, Money, read_currency
 from tallymark.reports.dates import TimeRange, read_date_ranges
 from tallymark.reports.fields import Reader, normalised
 from tallymark.reports.filters import NUMERIC_KINDS, Filter, read_filter
@@ -73,6 +74,7 @@ class ReportRequest:
         now_us: UTC µs of the asking.
         time_zone: Of the property.
         currency: Of the property.
+        money: What amounts are answered in.
     """
 
     method: Method = RUN_REPORT
@@ -94,6 +96,7 @@ class ReportRequest:
     now_us: int
     time_zone: str
     currency: str
+    money: Money
 
     @property
     def is_realtime(self) -> bool:
@@ -130,6 +133,7 @@ def parse_request(
     currency: str,
     method: Method = RUN_REPORT,
     names: ReportNames = STANDARD,
+    rates: Sequence[DatedRate] = (),
     property_id: int = 0,
 ) -> ReportRequest:
     """Check a request.
@@ -141,6 +145,7 @@ def parse_request(
         currency: Of the property.
         method: What is called.
         names: What the property may ask for.
+        rates: What other currencies are worth in the property's.
         property_id: What a ``property`` in the request has to name; 0 for any.
 
     Raises:
@@ -152,7 +157,7 @@ def parse_request(
         raise InvalidRequestError(problems)
     reader.only(*method.fields)
     request = _Parser(reader, method, REALTIME if method is RUN_REALTIME_REPORT else names).request(
-        now_us, time_zone, currency
+        now_us, time_zone, currency, rates
     )
     if reader.text("property") not in ("", f"properties/{property_id}") and property_id:
         reader.complain(f"property: expected none or properties/{property_id}")
@@ -172,7 +177,9 @@ class _Parser:
         self._method = method
         self._columns = read_columns(reader, names)
 
-    def request(self, now_us: int, time_zone: str, currency: str) -> ReportRequest:
+    def request(
+        self, now_us: int, time_zone: str, currency: str, rates: Sequence[DatedRate]
+    ) -> ReportRequest:
         """All of it; problems go to the reader's list."""
         reader, columns = self._reader, self._columns
         limit, offset = _read_limit(reader), _read_offset(reader)
@@ -203,7 +210,8 @@ class _Parser:
             keep_empty_rows=reader.flag("keepEmptyRows"),
             now_us=now_us,
             time_zone=time_zone,
-            currency=_read_currency(reader, currency),
+            currency=currency,
+            money=read_currency(reader, currency, rates, ranges),
         )
 
     def _read_ranges(self, now_us: int, time_zone: str) -> tuple[TimeRange, ...]:
@@ -286,13 +294,3 @@ def _read_limit(request: Reader) -> int:
     if limit < 0:
         request.say(f"limit must be positive. The API received limit = {limit}")
     return min(limit or DEFAULT_LIMIT, MAX_LIMIT)
-
-
-def _read_currency(request: Reader, currency: str) -> str:
-    asked = request.text("currencyCode")
-    if asked not in ("", currency):
-        request.complain(
-            f"currencyCode: expected {currency}, the property's, got {asked:.20}:"
-            " amounts are not converted"
-        )
-    return currency

@@ -66,7 +66,7 @@ def _metadata(report: Report | PivotReport) -> dict[str, Any]:
     """What holds for all rows."""
     request = report.request
     metadata = {
-        "currencyCode": request.currency,
+        "currencyCode": request.money.currency,
         "timeZone": request.time_zone,
         "dataLossFromOtherRow": report.has_other_row,
     }

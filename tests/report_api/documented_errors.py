@@ -283,9 +283,10 @@ ERRORS = [
         name="other currency",
         request=sessions(currencyCode="USD"),
         message=(
-            "currencyCode: expected EUR, the property's, got USD: amounts are not converted."
+            "currencyCode: expected EUR, the property's, or one that its rules have exchange rates"
+            " of (of EUR), got USD."
         ),
-        source=f"{OURS}: the service converts",
+        source=f"{OURS}: the service has rates of its own",
     ),
     Error(
         name="pattern",

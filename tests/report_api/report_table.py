@@ -292,6 +292,9 @@ class Cases:
             own = {"metrics": [{"name": "own", "expression": formula}]}
             self.add(f"metric {formula}", "sessionMedium", "", "acquisition", own,
                      metrics={"own": sql})  # fmt: skip
+        revenue = f"{METRICS['totalRevenue']} / 0.8"
+        self.add("another currency", "date", "totalRevenue", "totals", {"currencyCode": "USD"},
+                 metrics={"totalRevenue": revenue})  # fmt: skip
         hidden = {"metrics": [{"name": "totalUsers"}, {"name": "sessions", "invisible": True}],
                   "orderBys": [{"metric": {"metricName": "sessions"}}]}  # fmt: skip
         self.add("invisible metric", "sessionSource", "totalUsers", "acquisition", hidden,

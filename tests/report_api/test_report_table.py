@@ -74,7 +74,10 @@ class Recorded:
 @pytest.fixture(scope="module", name="recorded")
 def _recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     folder = tmp_path_factory.mktemp("table")
-    shop = make_shop(folder, time.time_ns() // 1000, time_zone="America/New_York")
+    rates = [{"currency": "USD", "since": "2020-01-01", "rate": "0.8"}]
+    shop = make_shop(
+        folder, time.time_ns() // 1000, time_zone="America/New_York", exchange_rates=rates
+    )
     database = recorded_days(shop)
     with serving(shop) as server:
         yield Recorded(server, database, report_table(Days(lambda ago: local_day(shop, ago))))

@@ -19,6 +19,7 @@ from tallymark.reports import (
     plan,
     response_document,
 )
+from tallymark.reports.currencies import DatedRate
 from tallymark.reports.serving import Pointers, served_cells
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.slots import HOUR_US
@@ -79,6 +80,7 @@ def report_of(
     names: ReportNames = STANDARD,
     method: Method = RUN_REPORT,
     now_us: int = NOON_US,
+    rates: Sequence[DatedRate] = (),
 ) -> dict[str, Any]:
     """The response to a request from the rows of the rollup that it is planned for."""
     dates = {"dateRanges": [{"startDate": "30daysAgo", "endDate": "today"}]}
@@ -89,6 +91,7 @@ def report_of(
         currency="EUR",
         names=names,
         method=method,
+        rates=rates,
     )
     planned = plan(parsed, PROPERTY_ID)
 
