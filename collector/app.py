@@ -23,7 +23,7 @@ from collector.settings import CollectorSettings
 from collector.shared_cpu import SharedCpu
 from collector.space import SpoolSpace
 from collector.spools import Spool, new_spool_id
-from collector.tracker import Tracker
+from collector.tracker import tracker_response
 from collector.validation import validation
 from collector.visitors import VisitorHashes
 from stores.clock import stopwatch, utc_us
@@ -151,7 +151,7 @@ def create_app(worker: Worker) -> Flask:
     """The application of a worker: Flask behind the fast path."""
     settings = worker.settings
     app = Flask(__name__, static_folder=None)
-    _add_routes(app, worker, Tracker.load())
+    _add_routes(app, worker)
     app.register_blueprint(validation(worker.clock, settings.max_body_bytes))
     others: WsgiApp = app.wsgi_app
     fast_path = FastPath(
@@ -173,10 +173,10 @@ def create_app(worker: Worker) -> Flask:
     return app
 
 
-def _add_routes(app: Flask, worker: Worker, tracker: Tracker) -> None:
+def _add_routes(app: Flask, worker: Worker) -> None:
     @app.get("/t.js")
     def tracker_script() -> Response:
-        return tracker.response()
+        return tracker_response(worker.known)
 
     @app.get("/healthz")
     def healthz() -> Response:

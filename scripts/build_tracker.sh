@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Build the tracker, collector/static/t.js, from its parts; `build_tracker.sh FILE` writes it there.
+# It is a function, which the collector calls with what it knows of the data stream.
 # Needs deploy/servers/install_tracking_clients.sh, which installs the minifier.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,8 +11,8 @@ if [ ! -x "$terser" ]; then
   exit 1
 fi
 {
-  echo "(() => { 'use strict';"
+  echo "window.run = stream => {"
   for part in $parts; do cat "collector/static/tracker/$part.js"; done
-  echo "})();"
-} | "$terser" --ecma 2018 --compress passes=3 --mangle --toplevel \
-  --output "${1:-collector/static/t.js}"
+  echo "}"
+} | "$terser" --ecma 2018 --compress passes=3,unsafe_arrows --mangle |
+  sed 's/^window\.run=\(.*\);$/(\1)/' > "${1:-collector/static/t.js}"

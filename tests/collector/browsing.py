@@ -36,6 +36,10 @@ class Shop:
         shop = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
             def do_GET(self) -> None:
                 page = shop.pages.get(self.path.split("?")[0], shop.pages["/"])
                 self.send_response(200)

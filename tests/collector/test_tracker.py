@@ -13,6 +13,7 @@ from selenium.webdriver.common.by import By
 
 from collector.tracker import Tracker
 from tests.collector.browsing import Collector, Shop, in_order_sent, needs_chromium
+from tests.collector.workers import worker_at, write_properties
 
 in_a_browser = [pytest.mark.slow, pytest.mark.browser, needs_chromium]
 ROOT = Path(__file__).parents[2]
@@ -183,10 +184,41 @@ class TestAVisit:
         assert (view["en"], view["dt"]) == ("page_view", "Mine")
 
 
+class TestTheDataStream:
+    pytestmark = in_a_browser
+
+    def test_says_what_is_measured_and_which_hosts_are_linked(
+        self, tmp_path: Path, collector: Collector, shop: Shop, browser: webdriver.Chrome
+    ) -> None:
+        tag = f'<script src="{collector.address}/t.js?id=G-SHOP"></script>'
+        other = shop.address("127.0.0.1")
+        body = f"""<a id=out href="https://elsewhere.test/" target=x>Out</a>
+            <a id=pay href="{other}/pay">Pay</a><div style="height:5000px"></div>
+            <script nonce="n">document.addEventListener('click', event => {{
+                if (event.target.id == 'out') event.preventDefault() }})</script>"""
+        shop.pages["/"] = STRICT.format(host=collector.address, tag=tag).encode() + body.encode()
+        switched_off = ["page_views", "scrolls", "site_search"]
+        hosts = ["localhost", "127.0.0.1"]
+        write_properties(tmp_path, stream={"switched_off": switched_off}, cross_domain_hosts=hosts)
+        collector.worker.worker.known.refresh()
+        browser.get(f"{shop.address()}/list?q=shoes")
+        browser.execute_script("""window.scrollTo(0, 5000); history.pushState({}, '', '/next');
+            tallymark('event', 'done')""")
+        browser.find_element(By.ID, "out").click()
+        names = ["click", "done", "early", "page_view"]
+        assert collector.names(4) == names
+        browser.find_element(By.ID, "pay").click()
+        time.sleep(0.5)
+        hits = collector.hits(6)
+        assert {hit["en"] for hit in hits} == {*names, "user_engagement"}
+        assert len({(hit["cid"], hit["sid"]) for hit in hits}) == 1
+        assert browser.current_url == f"{other}/pay"
+
+
 class TestDelivery:
     pytestmark = in_a_browser
 
-    def test_goes_by_xhr_where_there_is_no_fetch(
+    def test_goes_by_beacon_where_there_is_no_fetch(
         self, collector: Collector, shop: Shop, browser: webdriver.Chrome
     ) -> None:
         shop.pages["/"] = plain_page(collector.tag())
@@ -315,6 +347,24 @@ class TestTwoDomains:
         assert {hit["dl"] for hit in hits} == {f"{shop.address()}/", f"{other}/pay?basket=7"}
         assert browser.current_url == f"{other}/pay?basket=7"
 
+    @pytest.mark.parametrize("method", ["get", "post"])
+    def test_are_one_visit_by_a_form_too(
+        self, collector: Collector, shop: Shop, browser: webdriver.Chrome, method: str
+    ) -> None:
+        other = shop.address("127.0.0.1")
+        tag = collector.tag(domains="localhost 127.0.0.1")
+        form = f"""<form method={method} action="{other}/pay?x=1">
+            <input name=action value=7><button>Pay</button></form>"""
+        shop.pages["/"] = plain_page(tag, form)
+        browser.get(f"{shop.address()}/")
+        collector.hits(1)
+        browser.find_element(By.TAG_NAME, "button").click()
+        views = {hit["dl"]: hit for hit in collector.hits(4) if hit["en"] == "page_view"}
+        paid = f"{other}/pay?" + ("action=7" if method == "get" else "x=1")
+        assert set(views) == {f"{shop.address()}/", paid}
+        assert len({(hit["cid"], hit["sid"]) for hit in views.values()}) == 1
+        assert browser.current_url == paid
+
     @pytest.mark.parametrize("forged", [
         "1.2*3.4*1.1.0.1*99", "abc", "***", "%00", "1*<script>*2*3",
     ])  # fmt: skip
@@ -374,6 +424,48 @@ def test_the_script_is_sent_as_the_browser_accepts_it(accepted: str, encoding: s
     assert answer.data == tracker.encoded[encoding or "identity"]
     known = {"Accept-Encoding": accepted, "If-None-Match": answer.headers["ETag"]}
     assert client.get("/t.js", headers=known).status_code == 304
+
+
+SETTINGS = {
+    "": ("G-OTHER", 300, "{}"),
+    "nothing": ("", 3600, "{}"),
+    "the default": ("G-SHOP", 300, "{}"),
+}
+
+
+@pytest.mark.parametrize(("measurement_id", "max_age", "settings"), SETTINGS.values(), ids=SETTINGS)
+def test_the_script_is_cached_for_less_long_where_it_is_that_of_a_stream(
+    tmp_path: Path, measurement_id: str, max_age: int, settings: str
+) -> None:
+    with worker_at(tmp_path) as worker:
+        answer = worker.ask("/t.js", f"id={measurement_id}" if measurement_id else "")
+        assert answer.headers["Cache-Control"] == f"public, max-age={max_age}"
+        assert answer.body.endswith(f"({settings})".encode())
+
+
+def test_a_change_of_the_stream_changes_the_script_and_its_tag(tmp_path: Path) -> None:
+    with worker_at(tmp_path) as worker:
+        first = worker.ask("/t.js", "id=G-SHOP")
+        known = {"HTTP_IF_NONE_MATCH": first.headers["ETag"]}
+        assert worker.ask("/t.js", "id=G-SHOP", **known).status == 304
+        off = ["outbound_clicks", "file_downloads", "video_engagement", "form_interactions"]
+        write_properties(
+            tmp_path, stream={"switched_off": [*off, "scrolls", "site_search", "page_views"]}
+        )
+        worker.worker.known.refresh()
+        second = worker.ask("/t.js", "id=G-SHOP", **known)
+        assert second.status == 200
+        assert second.body.endswith(b'({"measure":"none","page-view":"load"})')
+
+
+def test_who_cannot_be_asked_about_a_stream_leaves_browsers_what_they_have(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("key")
+    place = f"http://127.0.0.1:9?key={tmp_path / 'key'}&copies="
+    with worker_at(tmp_path, rules=place) as worker:
+        fresh = worker.ask("/t.js", "id=G-ABCDE12345")
+        assert (fresh.status, fresh.headers["Cache-Control"]) == (200, "public, max-age=10")
+        held = worker.ask("/t.js", "id=G-ABCDE12345", HTTP_IF_NONE_MATCH='"of-before"')
+        assert (held.status, held.headers["ETag"]) == (304, '"of-before"')
 
 
 @pytest.mark.slow

@@ -97,7 +97,11 @@ def worker_at(data_dir: Path, **settings: Any) -> Iterator[AskedWorker]:
 
 
 def write_properties(
-    data_dir: Path, measurement_id: str = "G-SHOP", secret: str = SECRET, **rules: Any
+    data_dir: Path,
+    measurement_id: str = "G-SHOP",
+    secret: str = SECRET,
+    stream: dict[str, Any] | None = None,
+    **rules: Any,
 ) -> None:
     path = data_dir / "rules" / "properties.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +110,7 @@ def write_properties(
             {
                 "measurement_id": measurement_id,
                 "api_secrets": [{"hash": secret_hash(secret), "expires_at": None}],
+                **(stream or {}),
             }
         ]
     }

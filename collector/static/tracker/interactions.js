@@ -13,7 +13,7 @@ function followScroll() {
 }
 
 function followLinks() {
-  listen(document, 'click', ({ target }) => {
+  listen(document, 'click', target => {
     const link = target.closest && target.closest('a[href]');
     if (!link || !/^http/.test(link.href)) return;
     const file = measures('download') && FILE.exec(link.pathname);
@@ -22,21 +22,22 @@ function followLinks() {
     if (file) {
       send('file_download', { ...told, file_name: link.pathname, file_extension: file[1],
         link_text: link.textContent });
-    } else if (isLinked(link.hostname)) {
-      if (consent == GRANTED) link.href = linkedUrl(link.href);
-    } else if (link.hostname != location.hostname && measures('click')) {
+    } else if (isLinked(link)) link.href = carriedBy(link.href);
+    else if (link.hostname != location.hostname && measures('click')) {
       send('click', { ...told, outbound: true });
     }
   });
+  listen(document, 'submit', carryByForm);
+  listen(document, 'formdata', carryByForm);
 }
 
 function followForms() {
   const tell = (name, form, more) => send('form_' + name, { form_id: form.id,
     form_name: form.getAttribute('name'), form_destination: form.action, ...more });
-  listen(document, 'change', ({ target }) => {
+  listen(document, 'change', target => {
     if (target.form && target.form != startedForm) tell('start', startedForm = target.form);
   });
-  listen(document, 'submit', ({ target, submitter }) => tell('submit', target,
+  listen(document, 'submit', (target, { submitter }) => tell('submit', target,
     { form_submit_text: submitter && submitter.textContent }));
 }
 
@@ -49,13 +50,13 @@ function followVideos() {
       video_title: video.title, video_duration: Math.round(video.duration),
       video_current_time: Math.round(video.currentTime), video_percent: percent });
   }
-  listen(document, 'play', ({ target }) => told.get(target) || tell('start', target, 1));
-  listen(document, 'timeupdate', ({ target }) => [10, 25, 50, 75].forEach(percent => {
+  listen(document, 'play', target => told.get(target) || tell('start', target, 1));
+  listen(document, 'timeupdate', target => [10, 25, 50, 75].forEach(percent => {
     if (told.get(target) < percent && target.currentTime * 100 >= target.duration * percent) {
       tell('progress', target, percent);
     }
   }));
-  listen(document, 'ended', ({ target }) => tell('complete', target, 100));
+  listen(document, 'ended', target => tell('complete', target, 100));
 }
 
 function noteSearch() {

@@ -1,15 +1,17 @@
-// Page views: at the start, when the page's own address changes, and back from the cache of
-// whole pages.
+// Page views: at the start, when the page's own address changes (not where `load` is said), and
+// back from the cache of whole pages; none where the page sends them itself (`manual`).
 
+let viewedPages = attribute('page-view');
 let pageUrl;
 let referrer = document.referrer;
 
 function viewPage() {
-  if (location.href == pageUrl) return;
-  if (pageUrl) referrer = pageUrl;
+  const left = pageUrl;
+  if (location.href == left) return;
+  if (left) referrer = left;
   pageUrl = location.href;
   hasScrolled = false;
-  send('page_view');
+  if (viewedPages != 'manual' && !(left && viewedPages == 'load')) send('page_view');
   if (measures('search')) noteSearch();
 }
 
@@ -23,7 +25,7 @@ function followPages() {
     };
   });
   listen(window, 'popstate', viewSoon);
-  listen(window, 'pageshow', ({ persisted }) => {
+  listen(window, 'pageshow', (_, { persisted }) => {
     if (persisted) {
       pageUrl = '';
       viewPage();

@@ -10,24 +10,23 @@ const NAMES = {
   page_location: 'dl', page_referrer: 'dr', page_title: 'dt', user_id: 'uid', currency: 'cu'
 };
 
-const pageId = Date.now() + '' + Math.floor(Math.random() * 1e9);
+const pageId = Date.now() + '' + (Math.random() * 1e9 | 0);
 let sent = 0;
 
 const itemText = item => Object.keys(item).filter(name => ITEM_NAMES[name])
   .map(name => ITEM_NAMES[name] + `${item[name]}`.replace(/~/g, '~~')).join('~');
 
-function named(prefix, values) {
-  return Object.entries(values).flatMap(([name, value]) =>
-    name == 'items' ? value.slice(0, 200).map((item, index) => [`pr${index + 1}`, itemText(item)])
+const named = (prefix, values) => Object.assign({}, ...Object.entries(values).flatMap(
+  ([name, value]) =>
+    name == 'items' ? value.slice(0, 200).map((item, index) => ({ ['pr' + (index + 1)]: itemText(item) }))
       : name == 'user_properties' ? named('up', value)
-        : typeof value == 'function' ? []
-          : [[prefix == 'ep' && NAMES[name] || prefix + (Number.isFinite(value) ? 'n.' : '.') + name, value]]);
-}
+        : { [prefix == 'ep' && NAMES[name] || prefix + (Number.isFinite(value) ? 'n.' : '.') + name]: value }
+));
 
-const eventPairs = (name, params) => [
-  ['v', 2], ['tid', measurementId], ['_p', pageId], ['ul', navigator.language.toLowerCase()],
-  ['sr', screen.width + 'x' + screen.height], ['_s', ++sent], ['en', name], ['_et', engagedMs || ''],
-  ['gcs', consent == GRANTED ? 'G101' : 'G100'], ...named('ep', {
+const eventFields = (name, params) => ({
+  v: 2, tid: measurementId, _p: pageId, ul: navigator.language.toLowerCase(),
+  sr: screen.width + 'x' + screen.height, _s: ++sent, en: name, _et: engagedMs || '',
+  gcs: consent == GRANTED ? 'G101' : 'G100', ...named('ep', {
     page_location: pageUrl, page_referrer: referrer, page_title: document.title,
     ...common, ...params })
-];
+});

@@ -6,33 +6,27 @@ const MOST_WAITING = 50;
 const RETRY_MS = 30 * 1000;
 let waiting = [];
 
-function send(name, params = {}) {
+function send(name, { event_callback, ...params } = {}) {
   noteEngagement();
-  const pairs = eventPairs(name, params);
-  const hit = { at: Date.now(), pairs, number: sent, engaging: engagedMs >= ENGAGED_MS || name == 'page_view' };
+  const fields = eventFields(name, params);
+  const hit = { at: Date.now(), fields, number: sent, engaging: engagedMs >= ENGAGED_MS || name == 'page_view' };
   engagedMs = 0;
-  if (params.event_callback) setTimeout(params.event_callback);
+  if (event_callback) setTimeout(event_callback);
   if (consent == 'denied') held.push(hit); else dispatch(hit);
 }
 
-function dispatch({ at, pairs, number, engaging }) {
-  transmit({ at, query: [...pairs, ...visitAt(at, engaging), ['_tk', at + '.' + pageId + number]]
-    .filter(([, value]) => value || value === 0)
-    .map(pair => pair.map(encodeURIComponent).join('=')).join('&') });
+function dispatch({ at, fields, number, engaging }) {
+  const told = { ...fields, ...visitAt(at, engaging), _tk: at + '.' + pageId + number };
+  const query = '' + new URLSearchParams(
+    Object.entries(told).filter(([, value]) => value || value === 0));
+  transmit({ at, query });
 }
 
 function transmit(hit) {
   const url = `${collectUrl}?${hit.query}&_ta=${Date.now() - hit.at}`;
-  if (isLeaving && navigator.sendBeacon(url)) return;
-  if (!window.fetch) return transmitByXhr(url);
+  if ((isLeaving || !window.fetch) && navigator.sendBeacon(url)) return;
   fetch(url, { method: 'POST', keepalive: true })
     .then(({ status }) => status < 500 && status != 429 || keep(hit), () => keep(hit));
-}
-
-function transmitByXhr(url) {
-  const request = new XMLHttpRequest();
-  request.open('POST', url);
-  request.send();
 }
 
 function keep(hit) {

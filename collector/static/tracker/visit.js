@@ -17,18 +17,18 @@ function forget() {
 }
 
 function visitAt(nowMs, isEngaging) {
-  if (consent != GRANTED) return [];
+  if (consent != GRANTED) return;
   const seconds = Math.floor(nowMs / 1000);
   const known = readCookie('_tm');
-  const client = known || Math.floor(Math.random() * 2 ** 31) + '.' + seconds;
+  const client = known || (Math.random() * 2 ** 31 | 0) + '.' + seconds;
   writeCookie('_tm', client);
-  if (!readCookie('_tm')) return [];
+  if (!readCookie('_tm')) return;
   let session = (readCookie('_tms') || '').split('.').map(Number);
   const isNew = !known || !(nowMs - session[3] < SESSION_GAP_MS);
   if (isNew) session = [seconds, (session[1] || 0) + 1, 0];
   else if (isEngaging) session[2] = 1;
   session[3] = nowMs;
   writeCookie('_tms', session.join('.'));
-  return [['cid', client], ['sid', session[0]], ['sct', session[1]], ['seg', session[2]],
-    ['_fv', !known && 1], ['_ss', isNew && 1]];
+  return { cid: client, sid: session[0], sct: session[1], seg: session[2],
+    _fv: !known && 1, _ss: isNew && 1 };
 }
