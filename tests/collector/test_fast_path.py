@@ -429,7 +429,7 @@ def test_the_tracker_is_asked_for_again_by_its_tag(tmp_path: Path):
         assert script.status == 200
         assert script.headers["Content-Type"].startswith("text/javascript")
         assert b"/g/collect" in script.body
-        assert "max-age=3600" in script.headers["Cache-Control"]
+        assert "max-age=300" in script.headers["Cache-Control"]
         again = collector.ask("/t.js", HTTP_IF_NONE_MATCH=script.headers["ETag"])
         assert (again.status, again.body) == (304, b"")
 
