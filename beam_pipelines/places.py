@@ -9,6 +9,7 @@ from itertools import islice
 from stores.archive.opening import open_objects
 from stores.archive.port import Objects
 from stores.clock import utc_us
+from stores.erasure import Erasure
 from stores.publication import Publisher
 from stores.retention import RetentionSweep
 from stores.rules_cache.opening import open_rules_cache
@@ -76,6 +77,15 @@ class Places:
             property_ids=owners,
             late_us=self.late_us,
         )
+
+    def erasure(self, owner: str, client_id: str) -> Erasure:
+        """What forgets a client of a property.
+
+        Raises:
+            ValueError: when there is no such property.
+        """
+        known = self.property_named(owner)
+        return Erasure(self.wide_rows, self.objects, utc_us, owner=known, client_id=client_id)
 
     def _known_of(self, measurement_ids: list[str]) -> set[str]:
         """Those that are of properties."""

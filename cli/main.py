@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "audit": "cli.commands.audit:audit",
     "sweep": "cli.commands.sweep:sweep",
     "retention": "cli.commands.retention:retention",
+    "erase": "cli.commands.erase:erase",
     "hit": "cli.commands.hit:hit",
     "hits": "cli.commands.hits:hits",
     "dead-letters": "cli.commands.dead_letters:dead_letters",

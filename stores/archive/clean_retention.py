@@ -6,6 +6,7 @@ A file of hits or sessions is stood for by another without them, then its manife
 import io
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import Final
 
 import polars as pl
 import xxhash
@@ -16,11 +17,16 @@ from stores.archive.counts import SESSIONS, Sessions
 from stores.archive.dead_letters import DEAD_LETTERS, DeadLetters
 from stores.archive.port import Objects
 from stores.archive.raw_retention import KnownOf
+from tallymark.hits import HIT_SCHEMA
 from tallymark.requests import REQUEST_SCHEMA
 from tallymark.retention import Retention, due_requests, streams_of
 from tallymark.slots import LATE_US
 
 Supersede = Callable[[list[str]], None]
+IsDue = Callable[[int], pl.Expr]
+"""Says of rows of an hour (UTC µs), received or of the event, whether they are due."""
+ERASED_BY: Final = ("hit_id", "property_id", "client_id", "client_hash")
+"""Columns of a clean hit that say whose it is."""
 _Place = tuple[CleanManifest, int]
 """A manifest, and the number of one of its parts."""
 
@@ -59,11 +65,11 @@ class CleanRetention:
             manifests = {one.received_hour: one for one in self._clean.manifests(lineage, received)}
             event_hours.update(whole, *(manifests[hour].event_hours() for hour in concerned))
             for name in _files_of(manifests, concerned):
-                count += self._take_out_of(name, manifests, retention)
+                count += self._take_out_of(name, manifests, retention.due_owners)
             for hour in whole:
                 self._clean.forget(lineage, hour)
         for lineage in self._lineages(SESSIONS):
-            self._take_sessions(lineage, event_hours, retention)
+            self._take_sessions(lineage, event_hours, retention.due_owners)
         return count
 
     def take_letters(self, hour_us: int, due: set[str]) -> int:
@@ -83,6 +89,42 @@ class CleanRetention:
         for lineage in self._lineages(DEAD_LETTERS):
             self._letters.clear(lineage, hours)
 
+    def erase_hits(self, is_one: pl.Expr) -> pl.DataFrame:
+        """Take clean hits out of all lineages, whenever they were received.
+
+        Args:
+            is_one: Says which, by ``ERASED_BY``.
+
+        Returns:
+            ``ERASED_BY`` of those that are gone.
+        """
+        gone = [pl.DataFrame(schema={name: HIT_SCHEMA[name] for name in ERASED_BY})]
+        for lineage in self._lineages(CLEAN):
+            received = self._clean.received_hours(lineage)
+            manifests = {one.received_hour: one for one in self._clean.manifests(lineage, received)}
+            for name in _files_of(manifests, received):
+                with self._objects.open(name) as content:
+                    found = pl.read_parquet(content, columns=list(ERASED_BY)).filter(is_one)
+                if found.height:
+                    gone.append(found)
+                    self._take_out_of(name, manifests, lambda _hour: is_one)
+        return pl.concat(gone)
+
+    def erase_sessions(self, is_one: pl.Expr) -> None:
+        """Take sessions out of all lineages, whenever they began."""
+        for lineage in self._lineages(SESSIONS):
+            hours = Sessions(self._objects).hours(lineage)
+            self._take_sessions(lineage, hours, lambda _hour: is_one)
+
+    def erase_letters(self, hours: Collection[int], request_ids: Collection[str]) -> int:
+        """Take dead letters of requests out, received in some hours (UTC µs); how many."""
+        ids = pl.Series(list(request_ids), dtype=pl.String).implode()
+        return sum(
+            self._letters.take_out(lineage, hour, lambda rows: rows["request_id"].is_in(ids))
+            for lineage in self._lineages(DEAD_LETTERS)
+            for hour in hours
+        )
+
     def is_named(self, name: str) -> bool:
         """Whether a manifest names a file of clean hits or sessions."""
         of_hits = name.partition("/together/" if "/together/" in name else "/event_hour=")[0]
@@ -93,9 +135,7 @@ class CleanRetention:
     def _lineages(self, prefix: str) -> list[str]:
         return sorted({name.split("/")[1] for name in self._objects.names(prefix)})
 
-    def _take_out_of(
-        self, name: str, manifests: dict[int, CleanManifest], retention: Retention
-    ) -> int:
+    def _take_out_of(self, name: str, manifests: dict[int, CleanManifest], is_due: IsDue) -> int:
         """Let another file stand for one of clean hits, if any of them are due."""
         places = sorted(
             (
@@ -108,8 +148,7 @@ class CleanRetention:
         )
         whole = pl.read_parquet(io.BytesIO(self._objects.get(name)))
         kept = [
-            _rows(whole, _part(place)).filter(~retention.due_owners(place[0].received_hour))
-            for place in places
+            _rows(whole, _part(place)).filter(~is_due(place[0].received_hour)) for place in places
         ]
         left = sum(frame.height for frame in kept)
         if left == sum(_part(place).hits for place in places):
@@ -152,14 +191,12 @@ class CleanRetention:
             filled = tuple(part for part in manifests[hour].parts if part.hits)
             self._clean.put_manifest(replace(manifests[hour], parts=filled))
 
-    def _take_sessions(
-        self, lineage: str, event_hours: Collection[int], retention: Retention
-    ) -> None:
+    def _take_sessions(self, lineage: str, event_hours: Collection[int], is_due: IsDue) -> None:
         sessions = Sessions(self._objects)
         for event_hour in sorted(event_hours):
             parts = sessions.parts(lineage, event_hour)
             frames = [pl.read_parquet(io.BytesIO(self._objects.get(part.name))) for part in parts]
-            kept = [frame.filter(~retention.due_owners(event_hour)) for frame in frames]
+            kept = [frame.filter(~is_due(event_hour)) for frame in frames]
             if [frame.height for frame in kept] != [frame.height for frame in frames]:
                 self._supersede([part.name for part in parts])
                 sessions.replace(lineage, event_hour, kept)

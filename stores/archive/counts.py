@@ -96,6 +96,12 @@ class Sessions:
         else:
             self._objects.delete(folder + _MANIFEST)
 
+    def hours(self, lineage: str) -> list[int]:
+        """The hours (UTC µs) in which sessions of a lineage start, ascending."""
+        prefix, suffix = f"{SESSIONS}{lineage}/event_hour=", f"/{_MANIFEST}"
+        names = [name for name in self._objects.names(prefix) if name.endswith(suffix)]
+        return [hour_of(name.removeprefix(prefix).removesuffix(suffix)) for name in names]
+
     def parts(self, lineage: str, event_hour: int) -> list[SessionPart]:
         """The files of an hour; none where no session starts in it."""
         try:

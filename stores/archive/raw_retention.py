@@ -103,6 +103,35 @@ class RawRetention:
         put_hour_note(self._objects, hour_us, HourNote(held, gone))
         return count
 
+    def without(
+        self,
+        hour_us: int,
+        is_due: Callable[[pl.DataFrame], pl.Series],
+        supersede: Callable[[list[str]], None],
+    ) -> pl.DataFrame:
+        """Let other files stand for those of an hour that hold requests which are due.
+
+        Args:
+            hour_us: UTC µs.
+            is_due: Says it of requests (``RAW_SCHEMA``), row by row.
+            supersede: Told of each file before another stands for it.
+
+        Returns:
+            The requests that are gone (``RAW_SCHEMA``).
+        """
+        hour = RawHour(self._objects, hour_us)
+        gone = [RAW_SCHEMA.to_frame()]
+        for file in hour.files:
+            if not file.manifest.requests:
+                continue
+            requests = _whole(hour, file)
+            due = is_due(requests)
+            if due.any():
+                supersede([file.manifest.file_name])
+                self._stand_in(file, requests.filter(~due))
+                gone.append(requests.filter(due))
+        return pl.concat(gone)
+
     def hide(self, before_us: int, now_us: int) -> int:
         """Let nobody begin to read hours of receipt that end before an instant (UTC µs).
 
@@ -146,13 +175,15 @@ class RawRetention:
 
     def _owners(self, hour: RawHour, file: RawFile) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Whose the requests of a file are, and all of its requests, repeated blocks too."""
-        whole = RawFile(file.manifest, file.manifest.blocks)
-        requests = hour.load(whole, list(RAW_SCHEMA))
+        requests = _whole(hour, file)
         return streams_of(requests, self._known_of), requests
 
     def _without_due(self, hour: RawHour, file: RawFile, going: set[str]) -> Manifest:
         owners, requests = self._owners(hour, file)
-        kept = requests.filter(~due_requests(owners, going, requests.height))
+        return self._stand_in(file, requests.filter(~due_requests(owners, going, requests.height)))
+
+    def _stand_in(self, file: RawFile, kept: pl.DataFrame) -> Manifest:
+        """Let a file of the same blocks with these requests alone stand for another."""
         counts = kept.group_by(BLOCK_NAME).agg(left=pl.len().cast(pl.Int64))
         blocks = file.manifest.blocks.join(counts, on=BLOCK_NAME, how="left", maintain_order="left")
         left = pl.when("is_readable").then(pl.col("left").fill_null(0)).otherwise("requests")
@@ -200,3 +231,8 @@ class RawRetention:
         }
         if lasting != removed.runs:
             note_removed(self._objects, replace(removed, runs=lasting))
+
+
+def _whole(hour: RawHour, file: RawFile) -> pl.DataFrame:
+    """All requests of a file, those too of blocks that another file has as well."""
+    return hour.load(RawFile(file.manifest, file.manifest.blocks), list(RAW_SCHEMA))

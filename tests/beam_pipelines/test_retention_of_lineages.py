@@ -13,7 +13,9 @@ from stores.archive.clean import CleanHits
 from stores.archive.counted_touches import noted_touches
 from stores.archive.counts import Sessions
 from stores.archive.dead_letters import DeadLetters
+from stores.erasure import Erased
 from stores.retention import RetentionSweep, Taken
+from tallymark.erasure import client_hash_of
 from tallymark.hits import empty_hits
 from tallymark.retention import Retention
 from tallymark.slots import DAY_US, HOUR_US
@@ -168,6 +170,27 @@ def test_hours_that_the_deployment_does_not_keep_go_whole(shops: Shops) -> None:
     left = [name for folder in ("raw/", "clean/", "sessions/", "retention/")
             for name in shops.world.objects.names(folder) if name.endswith(".parquet")]  # fmt: skip
     assert left == []
+
+
+def test_a_client_is_erased_and_nobody_else(shops: Shops) -> None:
+    owner = shops.owner(shops.brief)
+    hits, sessions, touches = shops.hits(), shops.sessions(), shops.touches()
+    is_one = (pl.col("property_id") == owner) & (pl.col("client_hash") == client_hash_of("3.1"))
+    erasure = shops.places.erasure(shops.brief, "3.1")
+    found = sum(map(len, erasure.found().values()))
+
+    erased = erasure.run()
+
+    assert erased.requests == erased.hits == found == hits.filter(is_one).height > 1
+    assert shops.hits().equals(hits.filter(~is_one))
+    assert shops.sessions().equals(sessions.filter(~is_one))
+    assert shops.touches().equals(touches.filter(~is_one))
+    assert shops.noted().filter(is_one).is_empty()
+    assert erasure.run() == Erased()
+    replay(shops.world.replay_request("gen-2"))
+    clean = CleanHits(shops.world.objects)
+    again = clean.manifests("gen-2", clean.received_hours("gen-2"))
+    assert sum(one.conservation.counted for one in again) == hits.filter(~is_one).height
 
 
 def test_the_command_says_that_requests_are_gone(shops: Shops) -> None:

@@ -67,3 +67,26 @@ def test_what_is_due_goes_and_is_counted(tmp_path: Path, shop: str) -> None:
 def test_a_limit_of_less_than_a_week_is_refused(tmp_path: Path, shop: str) -> None:
     assert run(tmp_path, "--max-days", "6").exit_code == 2
     assert requests(tmp_path) == 2
+
+
+def erase(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["erase", "--data", str(folder), *arguments])
+
+
+def test_a_client_is_erased_once_it_is_meant(tmp_path: Path, shop: str) -> None:
+    whom = ("--property", shop, "--client", "1.1")
+
+    asked = erase(tmp_path, *whom)
+    assert asked.output == "hour 2023-11-15T00  requests 1\nnothing was erased: --yes does it\n"
+    assert requests(tmp_path) == 2
+    done = erase(tmp_path, *whom, "--yes", "--json")
+    assert json.loads(done.output) == {"requests": 1, "hours": 1, "hits": 0, "letters": 0}
+    assert requests(tmp_path) == 1
+    assert erase(tmp_path, *whom).output == "no request of this client is held\n"
+
+
+def test_a_client_of_no_property_is_not_looked_for(tmp_path: Path, shop: str) -> None:
+    refused = erase(tmp_path, "--property", "G-NONE000001", "--client", "1.1", "--yes")
+
+    assert refused.exit_code == 1
+    assert "expected a number or a measurement id" in refused.output
