@@ -51,7 +51,7 @@ class HitLimits:
     hits: int = 8_000_000
     requests: int = 1_000_000
     seconds: float = 30.0
-    hits_together: int = 400_000
+    hits_together: int = 200_000
     at_once: int = 1
     waiting: int = 1
 

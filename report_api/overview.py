@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from report_api.reader import Answer, ReportReader, rules_at
 from tallymark.properties import Property
+from tallymark.reports.serving import Freshness
 from tallymark.slots import EPOCH
 
 _TODAY: Final = [{"startDate": "today", "endDate": "today"}]
@@ -48,11 +49,12 @@ def overview_document(
     now = now_us()
     rules = rules_at(owner, now)
     pointers = reader.pointers(owner.property_id)
-    last_minutes, freshness = reader.recent(owner, pointers)
+    last_minutes, of_minutes = reader.recent(owner, pointers)
     answers = {
         name: reader.report(owner, request, pointers, only_cells=True)
         for name, request in REQUESTS.items()
     }
+    freshness = Freshness.together([of_minutes, *(found.freshness for found in answers.values())])
     local = (EPOCH + timedelta(microseconds=now)).astimezone(ZoneInfo(rules.time_zone))
     tables = {name: _table(found) for name, found in answers.items()}
     return {

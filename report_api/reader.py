@@ -6,7 +6,7 @@ from typing import Any
 
 from report_api.cell_reader import CellReader, Wanted
 from report_api.hit_reader import BeyondLimitsError, HitReader, TooManyReportsError
-from report_api.receipts import Receipts, standard_error
+from report_api.receipts import Opened, Receipts, standard_error
 from stores.archive.damage import ArchiveDamageError
 from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows
@@ -100,16 +100,17 @@ class ReportReader:
         hits = None if only_cells or parsed.is_realtime else self._hits
         planned = _planned(parsed, owner.property_id, is_with_hits=hits is not None)
         pointers = pointers or self.pointers(owner.property_id)
+        opened = self._receipts.opened(owner, planned.spans, pointers)
         if hits is not None and planned.is_of_hits:
-            return self._from_hits(hits, planned, owner, pointers)
+            return self._from_hits(hits, planned, owner, pointers, opened)
         decoded, totals, freshness = self._read(planned, pointers)
         if decoded.has_other_row and hits is not None:
-            whole = self._whole(hits, parsed, owner, pointers)
+            whole = self._whole(hits, parsed, owner, pointers, opened)
             if whole is not None:
                 return whole
         estimated = standard_error(decoded, planned)
         freshness = replace(freshness, standard_error=estimated, is_capped=decoded.has_other_row)
-        receipt = self._receipts.completed(freshness, owner, planned.spans, pointers)
+        receipt = self._receipts.completed(freshness, opened, owner, planned.spans)
         return Answer(_document(planned, decoded, totals), receipt)
 
     def _read(
@@ -131,7 +132,7 @@ class ReportReader:
         return decoded, totals[0] if totals else None, freshness
 
     def _from_hits(
-        self, hits: HitReader, planned: Plan, owner: Property, pointers: Pointers
+        self, hits: HitReader, planned: Plan, owner: Property, pointers: Pointers, opened: Opened
     ) -> Answer:
         found = hits.read(planned, owner, pointers)
         newest = found.newest_us
@@ -145,16 +146,21 @@ class ReportReader:
             pointer_map=pointers.map_version,
             overrides=pointers.overrides_version,
         )
-        receipt = self._receipts.completed(freshness, owner, planned.spans, pointers)
+        receipt = self._receipts.completed(freshness, opened, owner, planned.spans)
         return Answer(_document(planned, found.decoded), receipt)
 
     def _whole(
-        self, hits: HitReader, parsed: ReportRequest, owner: Property, pointers: Pointers
+        self,
+        hits: HitReader,
+        parsed: ReportRequest,
+        owner: Property,
+        pointers: Pointers,
+        opened: Opened,
     ) -> Answer | None:
         """An answer without ``(other)``; ``None`` where it would take too much."""
         try:
             planned = plan_of_hits(parsed, owner.property_id)
-            return self._from_hits(hits, planned, owner, pointers)
+            return self._from_hits(hits, planned, owner, pointers, opened)
         except (BeyondLimitsError, TooManyReportsError, InvalidRequestError, ArchiveDamageError):
             return None
 
@@ -192,18 +198,20 @@ class ReportReader:
             WideRowsUnavailableError: when the store cannot be read.
         """
         now_us = self._now_us()
+        spans = (slots_span(now_us),)
+        opened = self._receipts.opened(owner, spans, pointers)
         (decoded,), freshness = self._cells.read(
             Wanted(
                 property_id=owner.property_id,
                 rollups=(MINUTE_ROLLUP,),
-                spans=(slots_span(now_us),),
+                spans=spans,
                 pointers=pointers,
                 columns=MINUTE_COLUMNS,
                 with_sets=True,
                 days={},
             )
         )
-        receipt = self._receipts.completed(freshness, owner, (slots_span(now_us),), pointers)
+        receipt = self._receipts.completed(freshness, opened, owner, spans)
         return recent(decoded, now_us), receipt
 
 

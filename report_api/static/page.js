@@ -86,12 +86,22 @@ function showOverview(overview) {
   drawMinutes(byId('minutes-chart'), overview.lastMinutes.minutes, overview.property.timeZone);
   drawHours(byId('hours-chart'), overview.hours, Number(overview.now.slice(11, 13)));
   state(`Updated ${overview.now.slice(11, 19)}`);
-  byId('receipt').textContent = receipt(overview.freshness);
+  byId('receipt').textContent = receipt(overview.freshness, overview.property.timeZone);
 }
 
-function receipt(freshness) {
-  const lineages = freshness.lineages.join(', ') || 'nothing yet';
-  return `Last 30 minutes from ${lineages}, pointer map ${freshness.pointer_map}`;
+function receipt(freshness, timeZone) {
+  const clock = (us) => new Date(us / 1000).toLocaleTimeString('en-GB', { timeZone });
+  const error = (100 * freshness.standard_error).toFixed(1);
+  return [
+    `From ${freshness.lineages.join(', ') || 'nothing yet'}`,
+    freshness.newest_hit_us && `newest hit in the minute of ${clock(freshness.newest_hit_us)}`,
+    freshness.frontier_us && `all counted that came before ${clock(freshness.frontier_us)}`,
+    `${freshness.open_hours} hours not sealed yet`,
+    `rules version ${freshness.rules_versions.join(', ')}`,
+    freshness.standard_error ? `users ± ${error} %` : 'users exact',
+    freshness.is_capped && 'small rows together as (other)',
+    `pointer map ${freshness.pointer_map}`,
+  ].filter(Boolean).join(' · ');
 }
 
 async function refresh() {

@@ -22,7 +22,16 @@ import polars as pl
 from tallymark.aggregates import new_vs_returning, with_constant_texts
 from tallymark.counting import HIT_COLUMNS
 from tallymark.decoded_cells import DecodedCells
-from tallymark.hit_keys import HIT_KEYS, HITS, ITEM_SUMS, OF_SOURCE, SESSION_SETS, TEXTS, HitKey
+from tallymark.hit_keys import (
+    HIT_KEYS,
+    HIT_TEXTS,
+    HITS,
+    ITEM_SUMS,
+    OF_SOURCE,
+    SESSION_SETS,
+    TEXTS,
+    HitKey,
+)
 from tallymark.narrow_hits import NARROW_SCHEMA, NO_TRANSACTION, narrow
 from tallymark.pieces import CLIENT, latest_before, pieces_of, slot_of
 from tallymark.reports.item_facts import item_sums_of_hits, with_items
@@ -30,7 +39,7 @@ from tallymark.reports.local_time import local_us
 from tallymark.reports.plan import Plan
 from tallymark.sessions import join_sessions
 from tallymark.slots import DAY_US
-from tallymark.texts import NO_TEXT, with_text_ids, with_texts
+from tallymark.texts import NO_TEXT, TEXT_SCHEMA, with_text_ids, with_texts
 from tallymark.touches import SOURCE, TOUCH_ID_SCHEMA, attributed, histories_of
 from tallymark.transactions import counted_once
 
@@ -42,6 +51,11 @@ _SAID: Final = (
     "is_returning", "source_id", "first_source_id", "landing_id", "device_id",
 )  # fmt: skip
 """What the piece of a hit says of it."""
+_COUNTED: Final = (
+    "property_id", "client_hash", "event_at", "slot_minutes", "excluded_by", "engagement_ms",
+    "is_page_view", "is_key_event", "is_first_visit",
+)  # fmt: skip
+"""Columns of hits that count by themselves."""
 _WITH_ITEMS: Final = ("items", "sent_value_micros", "currency")
 
 
@@ -85,10 +99,16 @@ class Needs:
         return self.plan.rollup is not HITS
 
     @property
+    def order(self) -> bool:
+        """Whether hits are held against others of their client."""
+        return self.sessions or self.values
+
+    @property
     def columns(self) -> list[str]:
         """The columns of a hit that are needed."""
-        wanted = [*HIT_COLUMNS, "rules_version"]
+        wanted = [*(HIT_COLUMNS if self.order else _COUNTED), "rules_version"]
         wanted += [key.column for key in self.keys.values() if key.column]
+        wanted += [name for group in self.groups for name in HIT_TEXTS.get(group, ())]
         wanted += [OF_SOURCE[name] for name in self.keys if name in OF_SOURCE]
         return list(dict.fromkeys([*wanted, *(_WITH_ITEMS if self.items else ())]))
 
@@ -159,15 +179,17 @@ def facts_of(
         known_from: UTC µs of the first hour whose sessions the hits make up whole.
         spans: Half-open slot ranges (UTC µs).
     """
-    numbered, texts = narrow(hits)
-    placed = (
-        numbered.with_columns(_keys_of_hits(needs), slot_start=slot_of(), at="event_at")
-        .sort("at", "hit_order")
-        .with_row_index("place")
-    )
+    if needs.order:
+        placed, texts = narrow(hits)
+    else:
+        ids = {name: HIT_TEXTS[name] for name in needs.groups if name in HIT_TEXTS}
+        empty = pl.DataFrame(schema=TEXT_SCHEMA)
+        placed, texts = with_text_ids(hits, ids) if ids else (hits, empty)
+    placed = placed.with_columns(_keys_of_hits(needs), slot_start=slot_of(), at="event_at")
+    if needs.order:
+        placed = _with_values(placed.sort("at", "hit_order").with_row_index("place"))
     if needs.sessions:
         placed, texts = _with_sessions(needs, placed, texts, older, known_from)
-    placed = _with_values(placed)
     if needs.items:
         placed = (with_items if needs.by_item else item_sums_of_hits)(
             placed, needs.plan.request.currency

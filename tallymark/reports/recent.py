@@ -1,5 +1,6 @@
 """The last 30 minutes, minute by minute, from the cells of the minutes rollup."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +45,24 @@ def slots_span(now_us: int) -> tuple[int, int]:
     """Half-open UTC µs of the starts of slots that may hold those minutes."""
     start_us, end_us = recent_span(now_us)
     return start_us // HOUR_US * HOUR_US, end_us
+
+
+def newest_minute(cells: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """UTC µs of the newest minute in which there was a hit; ``None`` where there was none.
+
+    Args:
+        cells: Qualifiers and values of cells of ``MINUTE_ROLLUP``, the numbers.
+    """
+    held = [
+        (int.from_bytes(qualifier[:8], "big"), value)
+        for qualifier, value in cells
+        if b"\n" in value
+    ]
+    if not held:
+        return None
+    slot_us, value = max(held)
+    minute = max(int(line.partition(b"\t")[0]) for line in value.split(b"\n")[1:])
+    return slot_us // HOUR_US * HOUR_US + minute * MINUTE_US
 
 
 def recent(decoded: DecodedCells, now_us: int) -> Recent:
