@@ -14,7 +14,7 @@ import polars as pl
 
 from stores.archive.clean_files import hash_range
 from stores.archive.port import Objects
-from stores.served_hits import HeldHits, ServedHits
+from stores.served_hits import HeldHits, HitsNotKeptError, ServedHits
 from stores.wide_rows.client_touches import pinned_touches
 from stores.wide_rows.port import WideRows
 from tallymark.decoded_cells import DecodedCells
@@ -128,13 +128,18 @@ class HitReader:
         """What the report's measures are by its keys.
 
         Raises:
-            BeyondLimitsError: when it takes more than ``HitLimits`` allow.
+            BeyondLimitsError: when it takes more than ``HitLimits`` allow, or hits that are gone.
             TooManyReportsError: when others are being computed.
             ArchiveDamageError: when a file is missing or cannot be read.
             WideRowsUnavailableError: when the store cannot be read.
         """
         with self._turns.taken(owner.property_id):
-            return self._read(Needs(plan), owner, pointers)
+            try:
+                return self._read(Needs(plan), owner, pointers)
+            except HitsNotKeptError as error:
+                raise BeyondLimitsError(
+                    f"It is answered from single hits, and {error}. Ask for later days."
+                ) from error
 
     def _read(self, needs: Needs, owner: Property, pointers: Pointers) -> HitAnswer:
         deadline = self._clock() + self._limits.seconds

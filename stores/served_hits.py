@@ -12,6 +12,7 @@ from stores.archive.clean import CleanHits, CleanManifest, CleanPart
 from stores.archive.clean_files import HASHES, in_hashes
 from stores.archive.port import Objects
 from stores.archive.raw_hours import RawHour
+from stores.archive.removed_hours import gone_streams, removed_hours
 from stores.lineages import LineageRegister
 from stores.wide_rows.port import WideRows
 from tallymark.hits import empty_hits
@@ -19,12 +20,17 @@ from tallymark.lineages import Lineage
 from tallymark.pointer_map import PointerMap
 from tallymark.processing import process_requests
 from tallymark.properties import Property, properties_frame
-from tallymark.replays import Span, late_hours, on_time_hours
+from tallymark.replays import Span, hour_text, late_hours, on_time_hours
 from tallymark.requests import requests_naming
+from tallymark.retention import kept_since
 from tallymark.slots import HOUR_US, LATE_US
 
 _LOG: Final = logging.getLogger(__name__)
 _NOT_OF_DATA: Final = (MemoryError, OSError, ImportError)
+
+
+class HitsNotKeptError(LookupError):
+    """Hits that a report needs are not in the archive any more; says which."""
 
 
 class ServedHits:
@@ -59,9 +65,16 @@ class ServedHits:
             hours: In which the events lie.
 
         Raises:
+            HitsNotKeptError: when some of them are gone.
             ArchiveDamageError: when a manifest cannot be read.
             WideRowsUnavailableError: when the store cannot be read.
         """
+        kept_from = self._kept_since(owner, hours)
+        if hours.start_us < kept_from:
+            raise HitsNotKeptError(
+                f"hits of before {hour_text(kept_from)} are not kept, and those from "
+                f"{hour_text(hours.start_us)} on are needed"
+            )
         until = min(hours.end_us, self._now_us() // HOUR_US * HOUR_US + HOUR_US)
         lineages = self._register.all()
         serving = {
@@ -70,6 +83,16 @@ class ServedHits:
             if (name := served.lineage_at(hour)) in lineages
         }
         return HeldHits(self._objects, owner, serving, self._late_us)
+
+    def _kept_since(self, owner: Property, hours: Span) -> int:
+        """UTC µs before which hits of a property are due, or gone from the archive."""
+        ids = set(owner.measurement_ids)
+        gone = gone_streams(self._objects, hours)
+        return max(
+            kept_since(owner, self._now_us(), None),
+            removed_hours(self._objects).through_us,
+            *(hour + HOUR_US for hour, streams in gone.items() if streams & ids),
+        )
 
 
 class HeldHits:
@@ -80,6 +103,9 @@ class HeldHits:
         owner: Whose.
         serving: The lineage that serves each hour (UTC µs).
         late_us: D.
+
+    Raises:
+        HitsNotKeptError: when some of them are gone.
     """
 
     def __init__(
@@ -95,11 +121,10 @@ class HeldHits:
         self._parts: dict[int, list[CleanPart]] = {}
         self._live: set[int] = set()
         for hour, lineage in serving.items():
-            parts = None if lineage.kind == "live" else self._clean_parts(lineage, hour)
-            if parts is None:
+            if lineage.kind == "live":
                 self._live.add(hour)
             else:
-                self._parts[hour] = parts
+                self._parts[hour] = self._clean_parts(lineage, hour)
         self._raw = {hour: RawHour(objects, hour) for hour in self._received(self._live)}
 
     def hits(self, hours: Span) -> int:
@@ -148,13 +173,15 @@ class HeldHits:
             wanted = event_hour.is_in(sorted(live)) & in_hashes(*hashes)
             yield self._processed[received].filter(wanted)
 
-    def _clean_parts(self, lineage: Lineage, hour: int) -> list[CleanPart] | None:
-        """The clean hits that a replay's cells of an hour come from; None where there are none."""
+    def _clean_parts(self, lineage: Lineage, hour: int) -> list[CleanPart]:
+        """The clean hits that a replay's cells of an hour come from."""
         name = lineage.clean_lineage_at(hour) or lineage.name
         span = Span(hour, hour + HOUR_US)
         on_time = [self._manifest(name, one) for one in on_time_hours(span, self._late_us)]
         if None in on_time:
-            return None
+            raise HitsNotKeptError(
+                f"the clean hits of {name} that {hour_text(hour)} was counted from are gone"
+            )
         late = [self._manifest(name, one) for one in late_hours(span, self._late_us)]
         return [
             part

@@ -1,7 +1,13 @@
 """Google's own Python client against the report API in a process of its own."""
 
+import json
+
 import pytest
 from google.analytics.data_v1beta import BetaAnalyticsDataClient
+from google.analytics.data_v1beta.services.beta_analytics_data.transports.rest import (
+    BetaAnalyticsDataRestInterceptor,
+    BetaAnalyticsDataRestTransport,
+)
 from google.analytics.data_v1beta.types import (
     BatchRunReportsRequest,
     DateRange,
@@ -48,6 +54,32 @@ def rows_of(response: RunReportResponse) -> list[tuple[str, ...]]:
         tuple(cell.value for cell in (*row.dimension_values, *row.metric_values))
         for row in response.rows
     ]
+
+
+class KeepsReceipts(BetaAnalyticsDataRestInterceptor):
+    """Keeps what came in the headers of reports."""
+
+    def __init__(self) -> None:
+        self.receipts: list[str] = []
+
+    def post_run_report_with_metadata(self, response, metadata):  # type: ignore[no-untyped-def]
+        self.receipts += [value for name, value in metadata if name == "x-tallymark-freshness"]
+        return response, metadata
+
+
+def test_the_receipt_of_a_report_reaches_the_client(server: Server) -> None:
+    interceptor = KeepsReceipts()
+    transport = BetaAnalyticsDataRestTransport(
+        host=server.url,
+        url_scheme="http",
+        credentials=Credentials(token=server.shop.read_key),
+        interceptor=interceptor,
+    )
+    BetaAnalyticsDataClient(transport=transport).run_report(
+        request_of(server, "sessionSource", "sessions")
+    )
+    (receipt,) = map(json.loads, interceptor.receipts)
+    assert (receipt["computed_from"], receipt["rules_versions"]) == ("cells", [1])
 
 
 def test_reports_filters_orders_totals_and_errors(server: Server) -> None:

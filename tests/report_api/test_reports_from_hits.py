@@ -5,6 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import polars as pl
 import pytest
 from flask.testing import FlaskClient
 
@@ -135,12 +136,12 @@ def test_what_no_rollup_holds_is_answered_from_hits_and_the_receipt_says_so(shop
     assert of_pages == {page: int(count) for page, count in expected}
     told = receipt(response)
     assert told.pop("hits_read") >= sum(of_pages.values())
-    assert told.pop("frontier_us") > MIDNIGHT_US + 2 * DAY_US
     assert told.pop("pointer_map") > 1
     assert told == {
         "computed_from": "hits",
         "newest_slot_us": shop.newest_us // HOUR_US * HOUR_US,
         "newest_hit_us": shop.newest_us,
+        "frontier_us": None,  # the stream's last flush has only just been seen
         "open_hours": 25,  # of the last day, and the hour before all sealed ones
         "lineages": ["gen-0", "live-1"],
         "rules_versions": [1],
@@ -179,3 +180,60 @@ def test_while_hits_are_read_for_others_a_report_is_to_be_asked_for_again(shop: 
     response = ask(shop, client_of(shop, at_once=0, waiting=0), BEYOND)
     assert (response.status_code, response.headers["Retry-After"]) == (429, "5")
     assert response.get_json()["error"]["status"] == "RESOURCE_EXHAUSTED"
+
+
+def test_a_row_of_others_is_told_apart_from_hits_where_these_may_be_read(shop: Shop) -> None:
+    asked = asks("pagePath", "eventCount", dateRanges=BEYOND["dateRanges"])
+    whole = ask(shop, client_of(shop), asked).get_json()["rows"]
+    folded = Folded(shop.rows)
+    found = {}
+    for name, limits in (("read", {}), ("too many", {"hits": 1, "requests": 1})):
+        app = create_app(
+            wide_rows=folded,  # type: ignore[arg-type]
+            rules_cache=shop.rules,
+            now_us=lambda: NOW_US,
+            archive=shop.objects,
+            hit_limits=HitLimits(**limits),
+        )
+        found[name] = ask(shop, app.test_client(), asked)
+    assert found["read"].get_json()["rows"] == whole
+    assert receipt(found["read"])["computed_from"] == "hits"
+    assert not found["read"].get_json()["metadata"]["dataLossFromOtherRow"]
+    assert found["too many"].get_json()["metadata"]["dataLossFromOtherRow"]
+    assert receipt(found["too many"])["is_capped"]
+
+
+class Folded:
+    """Wide rows in which the page ``/cart`` of every cell has been folded into ``(other)``."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
+
+    def read(self, *arguments: Any) -> pl.DataFrame:
+        cells: pl.DataFrame = self._rows.read(*arguments)
+        values = [
+            value.replace(b"shop.example\t/cart\t", b"(other)\t(other)\t")
+            for value in cells["value"]
+        ]
+        return cells.with_columns(pl.Series("value", values, pl.Binary))
+
+
+def test_what_is_not_kept_any_more_is_not_counted_from_what_is_left(shop: Shop) -> None:
+    kept = {
+        name: shop.objects.get(name)
+        for name in shop.objects.names("clean/gen-0/")
+        if "2023-11-15T03" in name and name.endswith("manifest.json")
+    }
+    assert kept
+    for name in kept:
+        shop.objects.delete(name)
+    try:
+        response = ask(shop, client_of(shop), BEYOND)
+    finally:
+        for name, content in kept.items():
+            shop.objects.put(name, content)
+    assert response.status_code == 400
+    assert "are gone. Ask for later days." in response.get_json()["error"]["message"]

@@ -5,14 +5,18 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallymark.hits import HIT_SCHEMA
 from tallymark.metrics import DIMENSIONS, METRICS, missing, smallest_rollup
+from tallymark.reports import InvalidRequestError, plan_of_hits
 from tallymark.rollups import ROLLUPS, Rollup
 from tallymark.slots import HOUR_US, MINUTE_US
-from tests.strategies import examples, hits_of, visits
-from tests.tallymark.hit_reports import from_cells, from_hits, parsed, whole
+from tests.strategies import Visit, examples, hits_of, visits
+from tests.tallymark.hit_reports import NOON_US, from_cells, from_hits, parsed, whole
+from tests.tallymark.recorded import item
 from tests.tallymark.report_cells import asks, values
 
 GAP_US = 30 * MINUTE_US
@@ -179,3 +183,56 @@ def test_what_no_rollup_holds_is_what_sql_says(hits: pl.DataFrame, name: str) ->
     ]
     said = [(*row[:width], *map(float, row[width:])) for row in expected]
     assert sorted(found) == sorted(row for row in said if any(row[width:]))
+
+
+def bought(event: str, transaction: str, *items: tuple[str, int, int], **changes: object) -> dict:
+    """A hit with items: name, price in micros, quantity."""
+    return {
+        "event_name": event,
+        "transaction_id": transaction,
+        "items": [
+            item(item_name=name, price_micros=price, quantity=quantity)
+            for name, price, quantity in items
+        ],
+        **changes,
+    }
+
+
+def test_items_are_counted_by_the_event_that_names_them_each_sale_once() -> None:
+    sale = bought("purchase", "T1", ("Tea", 4_000_000, 3), ("Cup", 9_000_000, 0), currency="EUR")
+    francs = {"currency": "CHF", "sent_value_micros": 8_000_000, "value_micros": 4_000_000}
+    hits = [
+        bought("view_item", "", ("Tea", 4_000_000, 1)),
+        bought("add_to_cart", "", ("Tea", 4_000_000, 2)),
+        sale,
+        sale,  # the last page, loaded again
+        bought("purchase", "T2", ("Tea", 8_000_000, 1), **francs),
+        bought("purchase", "T3", ("Tea", 8_000_000, 1), currency="JPY"),  # of no known rate
+        bought("refund", "T1", ("Tea", 4_000_000, 1), currency="EUR"),
+    ]
+    base = hits_of(
+        [
+            Visit(client=0, property_id=1, event_at=NOON_US + at, opens_session=True, look=0)
+            for at in range(len(hits))
+        ],
+        GAP_US,
+    )
+    frame = whole(base).drop(*hits[4], strict=False).hstack(
+        pl.DataFrame(
+            [{"currency": "", "sent_value_micros": 0, "value_micros": 0} | hit for hit in hits],
+            schema={name: HIT_SCHEMA[name] for name in hits[4]},
+        )
+    )  # fmt: skip
+    told = asks("itemName", "itemsPurchased itemRevenue itemsViewed itemsAddedToCart totalUsers")
+    assert values(from_hits(frame, parsed(told, 1), 1)["rows"]) == [
+        ("Tea", "5", "12", "1", "2", "1"),
+        ("Cup", "1", "9", "0", "0", "1"),
+    ]
+    whole_shop = asks("date", "itemRevenue eventCount sessions")
+    (row,) = values(from_hits(frame, parsed(whole_shop, 1), 1)["rows"])
+    assert row[1:] == ("21", "7", "1")
+
+
+def test_items_do_not_go_with_metrics_of_events() -> None:
+    with pytest.raises(InvalidRequestError, match="Please remove itemName"):
+        plan_of_hits(parsed(asks("itemName", "itemsViewed eventCount"), 1), 1)
