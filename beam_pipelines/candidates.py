@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from beam_pipelines.client_buckets import merged_group, no_rows
+from beam_pipelines.client_buckets import merged_group
 from stores.archive.counted_touches import CountedTouches
 from stores.archive.counts import Counts
 from stores.archive.port import Objects
 from stores.wide_rows.port import WideRows
-from tallymark.aggregates import capped_rows
+from tallymark.aggregates import capped_rows, no_rows, slots_of_definers
 from tallymark.cells import encode, version_of
 from tallymark.replays import Span
 from tallymark.rollups import ROLLUPS
@@ -54,10 +54,12 @@ def write_group(
         return 0
     version = version_of(settings.epoch, group + 1)
     found = {rollup.name: rows for rollup, rows in merged_group(counts, settings.passes, group)}
+    defined = [found[rollup.name] for rollup in ROLLUPS if rollup.within and rollup.name in found]
     written = 0
     for rollup in ROLLUPS:
         rows = capped_rows(rollup, found.pop(rollup.name, no_rows(rollup)))
-        cells = encode(rollup, rows, slots, lineage=settings.lineage, version=version)
+        touched = slots_of_definers(rollup, defined, slots)
+        cells = encode(rollup, rows, touched, lineage=settings.lineage, version=version)
         written += _write(cells, wide_rows)
     return written + _write_touches(settings, group, version, objects=objects, wide_rows=wide_rows)
 

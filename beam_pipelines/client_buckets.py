@@ -18,7 +18,6 @@ from stores.wide_rows.client_touches import pinned_touches
 from stores.wide_rows.port import WideRows
 from tallymark import pointer_map
 from tallymark.aggregates import Counted, merged_rows, partial_rows
-from tallymark.cells import SLOT_COLUMNS
 from tallymark.counting import HIT_COLUMNS, Tally, slots_in, touches_in
 from tallymark.pointer_map import PointerMap
 from tallymark.replays import Span
@@ -242,15 +241,3 @@ def _merged(rollup: Rollup, parts: list[pl.DataFrame]) -> pl.DataFrame:
 
 def _size(frames: Sequence[pl.DataFrame]) -> float:
     return sum(frame.estimated_size() for frame in frames)
-
-
-def no_rows(rollup: Rollup) -> pl.DataFrame:
-    """A frame of a rollup's rows, without any."""
-    return pl.DataFrame(
-        schema={
-            **{name: pl.Int32 if name == "slot_minutes" else pl.Int64 for name in SLOT_COLUMNS},
-            **dict.fromkeys(rollup.keys, pl.String),
-            **dict.fromkeys(rollup.sums, pl.Int64),
-            **{name: pl.List(pl.UInt64) for name in rollup.uniques},
-        }
-    )

@@ -122,6 +122,8 @@ class DayCompactor:
             read = self._wide_rows.read(key_ranges(property_id, rollup, span), ("n", "u"))
             hours, _ = served_cells(read, pointers, span)
             rows = day_rows(rollup, decode(rollup, hours), property_id, [day])
+            if rollup.within and rows.is_empty():
+                continue  # whoever asks reads the hours, which hold nothing
             of_days = DAY_ROLLUPS[rollup.name]
             cells = encode(of_days, rows, touched, lineage=publication, version=version)
             self._wide_rows.write(cells)

@@ -95,13 +95,16 @@ def _matched(cells: pl.DataFrame, rollup: Rollup, held: DecodedCells) -> pl.Data
         keys=keys,
         numbers=pl.struct(rollup.sums).struct.json_encode(),
     ).join(sizes, on="row", how="left")
+    apart = 1 if rollup.within else 0
     others = rows.filter(
-        pl.col("keys").list.len() > 0, pl.col("keys").list.eval(pl.element() == OTHER).list.all()
-    ).select(*_PLACE, has_other=pl.lit(value=True))
+        pl.col("keys").list.len() > 0,
+        pl.col("keys").list.slice(apart).list.eval(pl.element() == OTHER).list.all(),
+    ).select(*_PLACE, within=pl.col("keys").list.head(apart), has_other=pl.lit(value=True))
     members = clients.select("row", client_hash="hash", is_member=pl.lit(value=True))
     found = (
         cells.join(rows, on=[*_PLACE, "keys"], how="left", maintain_order="left")
-        .join(others, on=list(_PLACE), how="left", maintain_order="left")
+        .with_columns(within=pl.col("keys").list.head(apart))
+        .join(others, on=[*_PLACE, "within"], how="left", maintain_order="left", nulls_equal=True)
         .join(members, on=["row", "client_hash"], how="left", maintain_order="left")
     )
     is_known, is_there = pl.col("keys").is_not_null(), pl.col("row").is_not_null()

@@ -1,15 +1,16 @@
 """From tables to the rows of rollups: every slot asked for is computed whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
 from tallymark.cells import SLOT_COLUMNS, encode
+from tallymark.custom_rows import CUSTOM_SUMS
 from tallymark.pieces import CLIENT, Tables
 from tallymark.rollups import CLIENT_SETS, ROLLUPS, Rollup
-from tallymark.sessions import join_pages
+from tallymark.sessions import join_customs, join_pages
 from tallymark.texts import TEXT_SCHEMA, text_id, with_texts
 from tallymark.touches import DIRECT, NO_SESSION
 from tallymark.uniques import least_hashes
@@ -21,21 +22,29 @@ OTHER: Final = "(other)"
 class Counted:
     """What rollups are computed from: the tables of ``Tables``, joined with their sessions.
 
-    ``joined`` replaces the pieces (``touches.ATTRIBUTED_SCHEMA``); ``pages`` has ``session_start``
-    and ``session_slot`` added (null outside sessions).
+    ``joined`` replaces the pieces (``touches.ATTRIBUTED_SCHEMA``); ``pages`` and ``customs`` have
+    ``session_start`` and ``session_slot`` added (null outside sessions).
     """
 
     joined: pl.DataFrame
     pages: pl.DataFrame
     events: pl.DataFrame
     minutes: pl.DataFrame
+    customs: pl.DataFrame
+    amounts: pl.DataFrame
     texts: pl.DataFrame
 
 
 def counted(tables: Tables, joined: pl.DataFrame) -> Counted:
     """Everything that the rollups of ``tables`` need, its pieces being joined and attributed."""
     return Counted(
-        joined, join_pages(tables.pages, joined), tables.events, tables.minutes, tables.texts
+        joined,
+        join_pages(tables.pages, joined),
+        tables.events,
+        tables.minutes,
+        join_customs(tables.customs, joined),
+        tables.amounts,
+        tables.texts,
     )
 
 
@@ -54,11 +63,26 @@ def partial_rows(facts: Counted, touched: pl.DataFrame) -> Iterator[tuple[Rollup
     """The same of some clients: all rows, however many, to be merged with those of the others."""
     texts = with_constant_texts(facts.texts, touched)
     for rollup in ROLLUPS:
+        if rollup.within and facts.customs.is_empty() and facts.amounts.is_empty():
+            yield rollup, no_rows(rollup)
+            continue
         rows = _GRAINS[rollup.grain](rollup, facts, touched)
-        if rollup.text_id:
-            rows = with_texts(rows, rollup.text_id, rollup.keys, texts)
+        for name, keys in rollup.text_ids:
+            rows = with_texts(rows, name, keys, texts)
         columns = [*SLOT_COLUMNS, *rollup.keys, *rollup.sums, *rollup.uniques]
         yield rollup, rows.select(columns)
+
+
+def no_rows(rollup: Rollup) -> pl.DataFrame:
+    """A frame of a rollup's rows, without any."""
+    return pl.DataFrame(
+        schema={
+            **{name: pl.Int32 if name == "slot_minutes" else pl.Int64 for name in SLOT_COLUMNS},
+            **dict.fromkeys(rollup.keys, pl.String),
+            **dict.fromkeys(rollup.sums, pl.Int64),
+            **{name: pl.List(pl.UInt64) for name in rollup.uniques},
+        }
+    )
 
 
 def merged_rows(rollup: Rollup, rows: pl.DataFrame) -> pl.DataFrame:
@@ -87,17 +111,35 @@ def with_constant_texts(texts: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFr
 
 def _keys(rollup: Rollup) -> list[str]:
     """The columns that a rollup's rows are grouped by before texts take the place of ids."""
-    return [*SLOT_COLUMNS, *((rollup.text_id,) if rollup.text_id else rollup.keys)]
+    return [*SLOT_COLUMNS, *([name for name, _ in rollup.text_ids] or rollup.keys)]
 
 
 def cell_frame(
     facts: Counted, touched: pl.DataFrame, *, lineage: str, version: int
 ) -> pl.DataFrame:
     """The cells of all rollups in the touched slots."""
+    defined = [facts.customs, facts.amounts]
     return pl.concat(
-        encode(rollup, rows, touched, lineage=lineage, version=version)
+        encode(rollup, rows, written, lineage=lineage, version=version)
         for rollup, rows in rollup_rows(facts, touched)
+        if (written := slots_of_definers(rollup, defined, touched)).height or not rollup.within
     )
+
+
+def slots_of_definers(
+    rollup: Rollup, defined: Sequence[pl.DataFrame], touched: pl.DataFrame
+) -> pl.DataFrame:
+    """Those of the touched slots in which a rollup has cells, empty or not.
+
+    Args:
+        rollup: Which one.
+        defined: Rows (with a ``property_id``) of what properties have defined.
+        touched: ``SLOT_COLUMNS``.
+    """
+    if not rollup.within:
+        return touched
+    owners = pl.concat([rows.select("property_id") for rows in (touched[:0], *defined)]).unique()
+    return touched.join(owners, on="property_id", how="semi")
 
 
 def _in_slots(rows: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
@@ -142,7 +184,8 @@ def _page_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.Data
         pl.col("events", "views", "engagement_ms").sum(),
         least_hashes(pl.col("client_hash"), rollup.unique_k).alias("users"),
     )
-    parts = [hits, _viewing_sessions(facts.pages, touched)]
+    viewed = facts.pages.filter(pl.col("views") > 0)
+    parts = [hits, _sessions_of(viewed, "page_id", touched)]
     # A view of a page that is not known begins and ends a session too, as "(not set)".
     begun = _in_slots(facts.joined.filter("begins_session", "has_views"), touched)
     for sum_name, page in (("entrances", "landing_id"), ("exits", "exit_id")):
@@ -154,12 +197,34 @@ def _page_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.Data
     )
 
 
-def _viewing_sessions(pages: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
-    """Sessions that viewed a page, in the slot in which they start."""
-    viewed = pages.filter((pl.col("views") > 0) & pl.col("session_start").is_not_null())
-    moved = viewed.with_columns(slot_start=pl.col("session_slot"))
-    once = _in_slots(moved, touched).unique([*CLIENT, "session_start", "page_id"])
-    return once.group_by(*SLOT_COLUMNS, "page_id").agg(pl.len().cast(pl.Int64).alias("sessions"))
+def _sessions_of(rows: pl.DataFrame, text_id: str, touched: pl.DataFrame) -> pl.DataFrame:
+    """Sessions that have a row of a page or value, in the slot in which they start."""
+    within = rows.filter(pl.col("session_start").is_not_null())
+    moved = within.with_columns(slot_start=pl.col("session_slot"))
+    once = _in_slots(moved, touched).unique([*CLIENT, "session_start", text_id])
+    return once.group_by(*SLOT_COLUMNS, text_id).agg(pl.len().cast(pl.Int64).alias("sessions"))
+
+
+def _custom_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
+    keys = _keys(rollup)
+    if "sessions" not in rollup.sums:
+        return _client_rows(rollup, facts.customs, touched)
+    hits = (
+        _in_slots(facts.customs, touched)
+        .group_by(keys)
+        .agg(
+            pl.col(*CUSTOM_SUMS).sum(),
+            least_hashes(pl.col("client_hash"), rollup.unique_k).alias("users"),
+        )
+    )
+    together = pl.concat([hits, _sessions_of(facts.customs, "custom_id", touched)], how="diagonal")
+    return together.group_by(keys).agg(
+        pl.col(*rollup.sums).sum(), pl.col("users").drop_nulls().first().fill_null([])
+    )
+
+
+def _amount_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
+    return _client_rows(rollup, facts.amounts, touched)
 
 
 def _event_rows(rollup: Rollup, facts: Counted, touched: pl.DataFrame) -> pl.DataFrame:
@@ -189,20 +254,26 @@ _GRAINS: Final[dict[str, Callable[[Rollup, Counted, pl.DataFrame], pl.DataFrame]
     "page": _page_rows,
     "event": _event_rows,
     "minute": _minute_rows,
+    "custom": _custom_rows,
+    "amount": _amount_rows,
 }
 
 
 def capped_rows(rollup: Rollup, rows: pl.DataFrame) -> pl.DataFrame:
-    """At most ``max_rows`` rows a cell; the ones with the fewest events become one ``(other)``."""
-    sizes = rows.group_by(SLOT_COLUMNS).len().filter(pl.col("len") > rollup.max_rows)
+    """At most ``max_rows`` rows a cell; the ones with the fewest events become one ``(other)``.
+
+    Of a rollup whose rows count within a key it is so for each value of that.
+    """
+    cell = [*SLOT_COLUMNS, *([rollup.within] if rollup.within else [])]
+    sizes = rows.group_by(cell).len().filter(pl.col("len") > rollup.max_rows)
     if sizes.is_empty():
         return rows
-    order = pl.struct(-pl.col("events"), *rollup.keys).rank("ordinal").over(SLOT_COLUMNS)
+    order = pl.struct(-pl.col("events"), *rollup.keys).rank("ordinal").over(cell)
     ranked = rows.with_columns(rank=order)
     kept = ranked.filter(pl.col("rank") < rollup.max_rows).drop("rank")
     rest = ranked.filter(pl.col("rank") >= rollup.max_rows)
-    folded = rest.group_by(SLOT_COLUMNS).agg(
-        *(pl.lit(OTHER).alias(key) for key in rollup.keys),
+    folded = rest.group_by(cell).agg(
+        *(pl.lit(OTHER).alias(key) for key in rollup.keys if key not in cell),
         pl.col(*rollup.sums).sum(),
         *(
             least_hashes(pl.col(name).explode(empty_as_null=False), rollup.unique_k).alias(name)

@@ -20,7 +20,7 @@ from tallymark.metrics import NOT_ADDITIVE, TOTALS
 from tallymark.rollups import ROLLUPS, Rollup
 from tallymark.uniques import estimates
 
-SIGNED: Final = ("value_micros",)
+SIGNED: Final = ("value_micros", "amount_micros")
 """Sums that may be negative: refunds are taken off."""
 
 FINDING_SCHEMA: Final = pl.Schema(
@@ -74,13 +74,15 @@ class CellAudit:
             self._members.append(_members(cells))
             self._slots += cells.numbers.height
             return
+        if rollup.within:
+            return  # its rows are the totals once a name, or less
         self._parts.setdefault(rollup.name, []).append(self._summary(rollup, cells))
 
     def close(self) -> None:
         """Hold what was added since the last call against its totals."""
         if self._totals or self._parts:
             for rollup in ROLLUPS:
-                if rollup is not TOTALS:
+                if rollup is not TOTALS and not rollup.within:
                     self._compare(rollup)
         self._totals, self._members, self._parts = [], [], {}
 

@@ -36,7 +36,8 @@ class DecodedCells:
         numbers: ``row`` (UInt32, over the whole read), ``property_id``, ``lineage``,
             ``slot_start`` (UTC µs), ``slot_minutes``, keys (String), sums (Int64).
         sets: ``row``, ``measure`` (Enum), ``hash`` (UInt64).
-        has_other_row: Whether some rows were folded into one whose keys are all ``(other)``.
+        has_other_row: Whether some rows were folded into one whose keys are all ``(other)``, but
+            for the key within which they count.
         weights: Of measures whose members do not count one each: what each member counts, which
             is then named by its place in here.
     """
@@ -200,6 +201,8 @@ def _parsed(rollup: Rollup, text: bytes, only: Collection[str] | None) -> pl.Dat
 
 
 def _has_other_row(rollup: Rollup, text: bytes) -> bool:
+    if rollup.within:  # the first key, whose values each have such a row
+        return b"\t" + (OTHER.encode() + b"\t") * (len(rollup.keys) - 1) in text
     line = (OTHER.encode() + b"\t") * len(rollup.keys)
     return bool(line) and (text.startswith(line) or b"\n" + line in text)
 

@@ -35,7 +35,7 @@ Dependence = Literal["hits", "sessions", "touches"]
 
 AGREES_WITH_LIVE: Final = "agrees_with_live"
 HOLDS: Final = "sealed hours say what was streamed, but for late hits"
-_OF_HITS: Final = ("totals", "events", "minutes")
+_OF_HITS: Final = ("totals", "events", "minutes", "custom", "custom_events", "custom_amounts")
 """Rollups whose rows are told apart by what their hits say themselves."""
 _OF_TOUCHES: Final = ("acquisition", "first_user", "visitors")
 """Rollups whose rows are told apart by where clients came from over their time."""

@@ -10,6 +10,7 @@ import polars as pl
 
 from tallymark.aggregates import new_vs_returning, with_constant_texts
 from tallymark.counting import Tally
+from tallymark.narrow_hits import CUSTOM_TEXTS
 from tallymark.pieces import CLIENT, latest_before
 from tallymark.rollups import ROLLUPS, Rollup
 from tallymark.row_keys import with_row_keys
@@ -49,17 +50,19 @@ def cells_of(hits: pl.DataFrame, sessions: pl.DataFrame | None = None) -> pl.Dat
     minute = (pl.col("event_at") // MINUTE_US % 60).cast(pl.String).str.zfill(2)
     placed = hits.with_columns(
         slot_start=pl.col("event_at") // slot_us * slot_us, minute=minute
-    ).select(*(name for name in CELL_SCHEMA if name not in ("rollup", "keys")), *_OF_HIT)
+    ).select(*(name for name in CELL_SCHEMA if name not in ("rollup", "keys")), *_OF_HIT, "customs")
     if sessions is not None:
         placed = placed.join(sessions, on="hit_id", how="left", maintain_order="left")
     parts = [
-        placed.select(
+        _counting(rollup, placed)
+        .select(
             *CELL_SCHEMA.names()[:3],
             rollup=pl.lit(rollup.name),
             slot_start="slot_start",
             slot_minutes="slot_minutes",
-            keys=_keys(rollup, placed.columns),
-        ).cast(CELL_SCHEMA)
+            keys=_keys(rollup, [*placed.columns, *CUSTOM_TEXTS]),
+        )
+        .cast(CELL_SCHEMA)
         for rollup in ROLLUPS
     ]
     number = pl.int_range(pl.len()).over("hit_id")
@@ -68,6 +71,17 @@ def cells_of(hits: pl.DataFrame, sessions: pl.DataFrame | None = None) -> pl.Dat
         .with_columns(number=number)
         .sort("hit_id", "number")
         .drop("number")
+    )
+
+
+def _counting(rollup: Rollup, placed: pl.DataFrame) -> pl.DataFrame:
+    """The hits that count in a rollup; of one of custom definitions, once a value or number."""
+    if rollup.grain not in ("custom", "amount"):
+        return placed
+    said = placed.filter(pl.col("customs").list.len() > 0).explode("customs").unnest("customs")
+    is_amount = pl.col("micros").is_not_null()
+    return said.filter(is_amount if rollup.grain == "amount" else ~is_amount).select(
+        *placed.drop("customs").columns, **dict(zip(CUSTOM_TEXTS, ("name", "value"), strict=True))
     )
 
 

@@ -12,9 +12,16 @@ ITEM_TEXTS: Final = (
 )  # fmt: skip
 ITEM_NUMBERS: Final = ("price_micros", "quantity", "discount_micros", "index")
 ITEM: Final = pl.Struct(
-    {**dict.fromkeys(ITEM_TEXTS, pl.String), **dict.fromkeys(ITEM_NUMBERS, pl.Int64)}
+    {
+        **dict.fromkeys(ITEM_TEXTS, pl.String),
+        **dict.fromkeys(ITEM_NUMBERS, pl.Int64),
+        "params": pl.List(PARAM),  # of the site's own; micros of each text that is a number
+    }
 )
 """An item of an event. ``index`` is its place in the list that it was shown in, 0 where none is."""
+CUSTOM = pl.Struct({"name": pl.String, "value": pl.String, "micros": pl.Int64})
+"""What a custom definition says of a hit: for a dimension its value, "" where none was sent, for a
+metric a number."""
 
 DO_NOT_TRACK: Final = "do_not_track"
 GLOBAL_PRIVACY_CONTROL: Final = "global_privacy_control"
@@ -65,6 +72,7 @@ HIT_SCHEMA: Final = pl.Schema(
         "items": pl.List(ITEM),
         "params": pl.List(PARAM),
         "user_properties": pl.List(PARAM),
+        "customs": pl.List(CUSTOM),  # by name; a metric or a dimension of items may come often
         "excluded_by": pl.String(),  # "" = counts; else the filter that tagged it
         "rules_version": pl.Int32(),
         "slot_minutes": pl.Int32(),  # length of the property's slot: 60, 30 or 15

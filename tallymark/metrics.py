@@ -5,7 +5,7 @@ metric is a measure, or a ratio of measures. Which rollups can answer follows fr
 what none can is answered from hits (``hit_keys``).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -18,12 +18,18 @@ from tallymark.countries import country_names
 from tallymark.rollups import ROLLUPS, Rollup
 
 NOT_SET: Final = "(not set)"
+_OF: Final = " of "
+"""Between a column and the name whose rows are meant, in a measure of these alone."""
 TimeUnit = Literal["day", "hour", "minute"]
 
-MetricType = Literal["TYPE_INTEGER", "TYPE_FLOAT", "TYPE_SECONDS", "TYPE_CURRENCY"]
+MetricType = Literal[
+    "TYPE_INTEGER", "TYPE_FLOAT", "TYPE_SECONDS", "TYPE_CURRENCY", "TYPE_STANDARD", "TYPE_FEET",
+    "TYPE_MILES", "TYPE_METERS", "TYPE_KILOMETERS", "TYPE_MILLISECONDS", "TYPE_MINUTES",
+    "TYPE_HOURS",
+]  # fmt: skip
 Category = Literal[
     "Time", "Traffic source", "Page", "Event", "Platform", "User", "Session", "Geography",
-    "Ecommerce",
+    "Ecommerce", "Custom",
 ]  # fmt: skip
 
 
@@ -41,6 +47,7 @@ class Dimension:
         time: The span of time that it tells apart, where it is of time.
         deprecated_names: What it was called before; requests may still say so.
         is_custom: Whether a property's rules have defined it.
+        among: The name whose rows it is of, in a rollup that counts within names.
     """
 
     name: str
@@ -52,6 +59,7 @@ class Dimension:
     time: TimeUnit | None = None
     deprecated_names: tuple[str, ...] = ()
     is_custom: bool = False
+    among: str = ""
 
     @property
     def is_by_hour(self) -> bool:
@@ -74,6 +82,7 @@ class Metric:
         scale: How many units of the measure make one of the metric.
         deprecated_names: What it was called before; requests may still say so.
         is_custom: Whether a property's rules have defined it.
+        among: The name whose rows it is of, in a rollup that counts within names.
     """
 
     name: str
@@ -86,11 +95,16 @@ class Metric:
     scale: int = 1
     deprecated_names: tuple[str, ...] = ()
     is_custom: bool = False
+    among: str = ""
 
     @property
     def measures(self) -> tuple[str, ...]:
         """The measures it needs."""
-        return tuple(dict.fromkeys(name for name in (self.of, self.less, self.per) if name))
+        columns = dict.fromkeys(name for name in (self.of, self.less, self.per) if name)
+        return tuple(map(self._measure, columns))
+
+    def _measure(self, column: str) -> str:
+        return f"{column}{_OF}{self.among}" if self.among else column
 
     def value(
         self, measures: Mapping[str, npt.NDArray[np.int64]]
@@ -100,13 +114,15 @@ class Metric:
         NumPy's division is the correctly rounded one, whatever lies beside a number: Polars
         multiplies by the reciprocal where it divides by one number.
         """
-        measure = measures[self.of] - measures[self.less] if self.less else measures[self.of]
+        measure = measures[self._measure(self.of)]
+        if self.less:
+            measure = measure - measures[self._measure(self.less)]
         if self.type == "TYPE_INTEGER":
             return measure
         scaled = measure / self.scale
         if not self.per:
             return scaled
-        per = measures[self.per]
+        per = measures[self._measure(self.per)]
         return np.where(per == 0, 0.0, scaled / np.where(per == 0, 1, per))
 
 
@@ -131,12 +147,13 @@ class AskedMetric(Protocol):
         """Its values from those of measures."""
 
 
-def _key(name: str) -> Callable[[], pl.Expr]:
+def key_text(name: str) -> Callable[[], pl.Expr]:
+    """The texts of a key; what is empty is ``(not set)``."""
     return lambda: pl.when(pl.col(name) == "").then(pl.lit(NOT_SET)).otherwise(pl.col(name))
 
 
 def _source_medium(source: str, medium: str) -> Callable[[], pl.Expr]:
-    return lambda: pl.concat_str(_key(source)(), pl.lit(" / "), _key(medium)())
+    return lambda: pl.concat_str(key_text(source)(), pl.lit(" / "), key_text(medium)())
 
 
 def _query() -> pl.Expr:
@@ -146,7 +163,7 @@ def _query() -> pl.Expr:
 
 
 def _path_and_query() -> pl.Expr:
-    return pl.concat_str(_key("path")(), _query())
+    return pl.concat_str(key_text("path")(), _query())
 
 
 def _page_url() -> pl.Expr:
@@ -171,7 +188,7 @@ def _by_time(
 
 
 def _by_key(name: str, title: str, category: Category, key: str) -> Dimension:
-    return Dimension(name=name, title=title, category=category, keys=(key,), value=_key(key))
+    return Dimension(name=name, title=title, category=category, keys=(key,), value=key_text(key))
 
 
 _DIMENSIONS: Final = (
@@ -208,7 +225,7 @@ _DIMENSIONS: Final = (
     _by_key("sessionCampaignName", "Session campaign", "Traffic source", "campaign"),
     Dimension(
         name="sessionDefaultChannelGroup", title="Session default channel group",
-        category="Traffic source", keys=("channel",), value=_key("channel"),
+        category="Traffic source", keys=("channel",), value=key_text("channel"),
         deprecated_names=("sessionDefaultChannelGrouping",),
     ),
     _by_key(
@@ -400,15 +417,56 @@ def missing(
 ) -> list[str]:
     """The names that ``rollup`` cannot answer in this combination."""
     names = {dimension.name for dimension in rows_by}
-    measures = {
-        measure
-        for measure in (*rollup.sums, *rollup.uniques)
-        if NOT_ADDITIVE.get((rollup.name, measure)) in (None, *names)
-    }
     dimensions = dict.fromkeys((*rows_by, *filtered_by))
+    meant = meant_by(dimensions) if rollup.within else ""
+    columns = {
+        column
+        for column in (*rollup.sums, *rollup.uniques)
+        if whole_by(rollup, column, meant) in ("", *names)
+    }
+    said = {metric.name: [part_of(measure) for measure in metric.measures] for metric in metrics}
+    if rollup.within and not (meant or any(name for parts in said.values() for _, name in parts)):
+        return [*(dimension.name for dimension in dimensions), *said]
     return [
-        dimension.name for dimension in dimensions if not set(dimension.keys) <= set(rollup.keys)
-    ] + [metric.name for metric in metrics if not set(metric.measures) <= measures]
+        dimension.name
+        for dimension in dimensions
+        if not set(dimension.keys) <= set(rollup.keys) or dimension.among not in ("", meant)
+    ] + [
+        name
+        for name, parts in said.items()
+        if any(column not in columns or not _says(rollup, meant, own) for column, own in parts)
+    ]
+
+
+def part_of(measure: str) -> tuple[str, str]:
+    """The column that a measure is, and the name whose rows it is of; "" where it is of all."""
+    column, _, name = measure.partition(_OF)
+    return column, name
+
+
+def meant_by(dimensions: Iterable[Dimension]) -> str:
+    """The name whose rows dimensions mean in a rollup that counts within names: the first's."""
+    return next((each.among for each in dimensions if each.among), "")
+
+
+def whole_by(rollup: Rollup, column: str, meant: str) -> str:
+    """The dimension without which a column does not add up over rows; "" where it always does.
+
+    Args:
+        rollup: Whose column.
+        column: A sum or a set.
+        meant: The name whose rows dimensions mean.
+    """
+    if rollup.within and column == "sessions":
+        return meant
+    return NOT_ADDITIVE.get((rollup.name, column), "")
+
+
+def _says(rollup: Rollup, meant: str, name: str) -> bool:
+    """Whether the rows that are meant, or those of the name itself, add up to a measure."""
+    if name:
+        return bool(rollup.within) and not meant
+    return bool(meant) or not rollup.within
 
 
 def smallest_rollup(

@@ -11,33 +11,38 @@ from tallymark.texts import with_text_ids
 
 NO_TRANSACTION: Final = 0
 
+NARROW_CUSTOM: Final = pl.Struct({"custom_id": pl.UInt64, "amount_micros": pl.Int64})
+"""What a custom definition says of a hit: the id of its name and value; of a metric the number."""
 NARROW_SCHEMA: Final = pl.Schema(
     {
-        "received_at": pl.Int64,
-        "has_balancer_id": pl.Boolean,
-        "hit_order": pl.UInt128,  # orders hits as their ids do; the tie between equal instants
-        "event_at": pl.Int64,
-        "property_id": pl.Int64,
-        "client_hash": pl.UInt64,
-        "opens_session": pl.Boolean,
-        "event_id": pl.UInt64,  # text ids, see ``texts``
-        "page_id": pl.UInt64,
-        "source_id": pl.UInt64,  # 0: this hit names no source
-        "device_id": pl.UInt64,
-        "engagement_ms": pl.Int64,
-        "is_first_visit": pl.Boolean,
-        "is_page_view": pl.Boolean,
-        "is_key_event": pl.Boolean,
-        "value_micros": pl.Int64,
-        "transaction_key": pl.UInt64,  # of a sale that names one, else 0
-        "slot_minutes": pl.Int32,
-        "session_gap_ms": pl.Int64,
-        "engagement_threshold_ms": pl.Int64,
-        "attribution_lookback_days": pl.Int32,
-        "settings_from": pl.Int64,
+        "received_at": pl.Int64(),
+        "has_balancer_id": pl.Boolean(),
+        "hit_order": pl.UInt128(),  # orders hits as their ids do; the tie between equal instants
+        "event_at": pl.Int64(),
+        "property_id": pl.Int64(),
+        "client_hash": pl.UInt64(),
+        "opens_session": pl.Boolean(),
+        "event_id": pl.UInt64(),  # text ids, see ``texts``
+        "page_id": pl.UInt64(),
+        "source_id": pl.UInt64(),  # 0: this hit names no source
+        "device_id": pl.UInt64(),
+        "engagement_ms": pl.Int64(),
+        "is_first_visit": pl.Boolean(),
+        "is_page_view": pl.Boolean(),
+        "is_key_event": pl.Boolean(),
+        "value_micros": pl.Int64(),
+        "transaction_key": pl.UInt64(),  # of a sale that names one, else 0
+        "customs": pl.List(NARROW_CUSTOM),
+        "slot_minutes": pl.Int32(),
+        "session_gap_ms": pl.Int64(),
+        "engagement_threshold_ms": pl.Int64(),
+        "attribution_lookback_days": pl.Int32(),
+        "settings_from": pl.Int64(),
     }
 )
 """A hit as counting needs it: numbers alone."""
+CUSTOM_TEXTS: Final = ("custom_name", "custom_value")
+"""What the id of a custom definition and its value stands for; a metric has no value."""
 TEXT_IDS: Final = {
     "event_id": ("event_name",),
     "page_id": ("host", "path"),
@@ -62,7 +67,26 @@ def narrow(hits: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         ``TEXT_SCHEMA``.
     """
     numbered, texts = with_text_ids(hits, TEXT_IDS)
-    return numbered.with_columns(_transaction_keys(hits), hit_order=_hit_order()), texts
+    customs, custom_texts = _customs(hits)
+    columns = (_transaction_keys(hits), customs)
+    narrowed = numbered.with_columns(*columns, hit_order=_hit_order())
+    return narrowed, texts if custom_texts is None else pl.concat([texts, custom_texts])
+
+
+def _customs(hits: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame | None]:
+    """What custom definitions say as numbers, and their texts, if any has said anything."""
+    has_any = hits.get_column("customs").list.len() > 0
+    none = pl.Series("customs", [[]], dtype=NARROW_SCHEMA["customs"])
+    if not has_any.any():
+        return none.new_from_index(0, hits.height), None
+    own = hits.select("property_id", "customs").filter(has_any).with_row_index("row")
+    said = own.explode("customs").unnest("customs")
+    numbered, texts = with_text_ids(said, {"custom_id": ("name", "value")})
+    lists = numbered.group_by("row", maintain_order=True).agg(
+        customs=pl.struct("custom_id", amount_micros="micros")
+    )
+    places = pl.select(pl.when(has_any).then(has_any.cast(pl.UInt32).cum_sum()).otherwise(0))
+    return pl.concat([none, lists.get_column("customs")]).gather(places.to_series()), texts
 
 
 def _hit_order() -> pl.Expr:

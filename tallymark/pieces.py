@@ -1,6 +1,6 @@
 """Pieces and their companions: what a shard keeps of hits, small and mergeable.
 
-Five tables say all that the rollups need. Each is a sum of its parts: the tables of two sets of
+Seven tables say all that the rollups need. Each is a sum of its parts: the tables of two sets of
 hits, concatenated and compacted, are the tables of their union, in any order and any split.
 
 * a **piece** is a maximal run of one client's hits within one slot with no pause ≥ the session
@@ -8,6 +8,7 @@ hits, concatenated and compacted, are the tables of their union, in any order an
 * a **page** row is a client's time on one page within a piece;
 * an **event** row is a client's count of one event name within a slot;
 * a **minute** row is a client's presence in one minute;
+* **custom** and **amount** rows are what custom definitions say (``custom_rows``);
 * a **transaction** row is a sale that names one. Its value lies here and in none of the others,
   since it counts once (``transactions``).
 """
@@ -17,6 +18,15 @@ from typing import Final
 
 import polars as pl
 
+from tallymark.custom_rows import (
+    AMOUNT_SCHEMA,
+    AMOUNT_SUMS,
+    CUSTOM_SCHEMA,
+    CUSTOM_SUMS,
+    amount_rows,
+    custom_rows,
+    dimension_ids,
+)
 from tallymark.narrow_hits import NO_TRANSACTION
 from tallymark.slots import MINUTE_US
 from tallymark.texts import NO_TEXT, TEXT_SCHEMA
@@ -104,28 +114,31 @@ MINUTE_SCHEMA: Final = pl.Schema(
 
 TRANSACTION_SCHEMA: Final = pl.Schema(
     {
-        "property_id": pl.Int64,
-        "client_hash": pl.UInt64,
-        "opens_session": pl.Boolean,
-        "slot_start": pl.Int64,
-        "slot_minutes": pl.Int32,
-        "at": pl.Int64,  # UTC µs of the sale
-        "hit_order": pl.UInt128,
-        "transaction_key": pl.UInt64,
-        "event_id": pl.UInt64,
-        "value_micros": pl.Int64,
+        "property_id": pl.Int64(),
+        "client_hash": pl.UInt64(),
+        "opens_session": pl.Boolean(),
+        "slot_start": pl.Int64(),
+        "slot_minutes": pl.Int32(),
+        "at": pl.Int64(),  # UTC µs of the sale
+        "hit_order": pl.UInt128(),
+        "transaction_key": pl.UInt64(),
+        "event_id": pl.UInt64(),
+        "value_micros": pl.Int64(),
+        "custom_ids": pl.List(pl.UInt64),  # of the values of custom dimensions that the sale has
     }
 )
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The five tables of a set of hits, and what the text ids in them mean."""
+    """The seven tables of a set of hits, and what the text ids in them mean."""
 
     pieces: pl.DataFrame
     pages: pl.DataFrame
     events: pl.DataFrame
     minutes: pl.DataFrame
+    customs: pl.DataFrame
+    amounts: pl.DataFrame
     transactions: pl.DataFrame
     texts: pl.DataFrame
 
@@ -144,6 +157,8 @@ SCHEMAS: Final = {
     "pages": PAGE_SCHEMA,
     "events": EVENT_SCHEMA,
     "minutes": MINUTE_SCHEMA,
+    "customs": CUSTOM_SCHEMA,
+    "amounts": AMOUNT_SCHEMA,
     "transactions": TRANSACTION_SCHEMA,
     "texts": TEXT_SCHEMA,
 }
@@ -156,6 +171,8 @@ def empty_tables() -> Tables:
 
 def tables_of(hits: pl.DataFrame, texts: pl.DataFrame) -> Tables:
     """The tables of narrow hits (``NARROW_SCHEMA``); each hit must be given once."""
+    if not hits.select((pl.col("customs").list.len() > 0).any()).item():
+        hits = hits.drop("customs")  # lists are dear to sort
     ordered = _ordered(hits)
     transactions = ordered.filter(pl.col("transaction_key") != NO_TRANSACTION)
     if transactions.height:
@@ -167,7 +184,9 @@ def tables_of(hits: pl.DataFrame, texts: pl.DataFrame) -> Tables:
         pages=_pages(numbered),
         events=_events(ordered),
         minutes=_minutes(ordered),
-        transactions=transactions.rename({"event_at": "at"}).select(list(TRANSACTION_SCHEMA)),
+        customs=custom_rows(numbered),
+        amounts=amount_rows(numbered),
+        transactions=_transactions(transactions),
         texts=texts,
     )
 
@@ -201,6 +220,8 @@ def compact(tables: Tables) -> Tables:
         pages=_summed(tables.pages, PAGE_SCHEMA, PAGE_SUMS),
         events=_summed(tables.events, EVENT_SCHEMA, EVENT_SUMS),
         minutes=_summed(tables.minutes, MINUTE_SCHEMA, MINUTE_SUMS),
+        customs=_summed(tables.customs, CUSTOM_SCHEMA, CUSTOM_SUMS),
+        amounts=_summed(tables.amounts, AMOUNT_SCHEMA, AMOUNT_SUMS),
         transactions=tables.transactions.sort(*CLIENT, "at", "hit_order"),
         texts=merged_texts(tables.texts),
     )
@@ -348,6 +369,12 @@ def _minutes(hits: pl.DataFrame) -> pl.DataFrame:
         pl.len().alias("events"), pl.col("is_page_view").sum().alias("views")
     )
     return rows.select(list(MINUTE_SCHEMA)).cast(MINUTE_SCHEMA)
+
+
+def _transactions(sales: pl.DataFrame) -> pl.DataFrame:
+    """The rows of hits that are sales and name a transaction."""
+    rows = sales.rename({"event_at": "at"}).with_columns(custom_ids=dimension_ids(sales))
+    return rows.select(list(TRANSACTION_SCHEMA))
 
 
 def _summed(rows: pl.DataFrame, schema: pl.Schema, sums: tuple[str, ...]) -> pl.DataFrame:

@@ -16,6 +16,8 @@ MAX_USER_PROPERTY_NAME: Final = 24
 MAX_USER_PROPERTY_VALUE: Final = 36
 MAX_USER_ID: Final = 256
 MAX_ITEMS: Final = 200
+MAX_ITEM_PARAMS: Final = 27
+"""Parameters of an item that are the site's own."""
 MAX_PAYLOADS: Final = 20
 """Payloads of a batch of Universal Analytics."""
 MAX_AGE_US: Final = 72 * 3_600_000_000

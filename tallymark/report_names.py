@@ -13,9 +13,12 @@ from tallymark.metrics import (
     REALTIME_METRICS,
     Dimension,
     Metric,
+    MetricType,
+    key_text,
 )
 from tallymark.rule_documents import Rules
 from tallymark.rule_documents.channel_groups import ChannelGroup
+from tallymark.rule_documents.custom_definitions import CustomDimension, CustomMetric, Unit
 
 _MAX_KEPT: Final = 1_000
 _GROUPED: Final = (
@@ -25,6 +28,13 @@ _GROUPED: Final = (
         ("first_source", "first_medium", "first_campaign", "first_channel"),
     ),
 )  # fmt: skip
+_TYPES: Final[Mapping[Unit, MetricType]] = {
+    "standard": "TYPE_STANDARD", "currency": "TYPE_CURRENCY", "feet": "TYPE_FEET",
+    "miles": "TYPE_MILES", "meters": "TYPE_METERS", "kilometers": "TYPE_KILOMETERS",
+    "milliseconds": "TYPE_MILLISECONDS", "seconds": "TYPE_SECONDS", "minutes": "TYPE_MINUTES",
+    "hours": "TYPE_HOURS",
+}  # fmt: skip
+_MICROS: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -57,13 +67,53 @@ REALTIME: Final = ReportNames(REALTIME_DIMENSIONS, REALTIME_METRICS)
 
 def names_of(rules: Rules) -> ReportNames:
     """What the property whose rules these are may ask for."""
-    return _names(rules.channel_groups) if rules.channel_groups else STANDARD
+    defined = (rules.custom_dimensions, rules.custom_metrics, rules.channel_groups)
+    return _names(*defined) if any(defined) else STANDARD
 
 
 @lru_cache(_MAX_KEPT)
-def _names(groups: tuple[ChannelGroup, ...]) -> ReportNames:
-    own = [dimension for group in groups for dimension in _of_group(group)]
-    return ReportNames(DIMENSIONS | {dimension.name: dimension for dimension in own}, METRICS)
+def _names(
+    dimensions: tuple[CustomDimension, ...],
+    metrics: tuple[CustomMetric, ...],
+    groups: tuple[ChannelGroup, ...],
+) -> ReportNames:
+    own = [
+        *map(_dimension, dimensions),
+        *(dimension for group in groups for dimension in _of_group(group)),
+    ]
+    measured = [found for metric in metrics for found in _metrics(metric)]
+    return ReportNames(
+        DIMENSIONS | {dimension.name: dimension for dimension in own},
+        METRICS | {metric.name: metric for metric in measured},
+    )
+
+
+def _dimension(defined: CustomDimension) -> Dimension:
+    return Dimension(
+        name=defined.api_name,
+        title=defined.title or defined.parameter,
+        category="Custom",
+        keys=("custom_value",),
+        value=key_text("custom_value"),
+        is_custom=True,
+        among=defined.api_name,
+    )
+
+
+def _metrics(defined: CustomMetric) -> list[Metric]:
+    """Its sum, and as in GA4 its average and how often it was sent."""
+    name, title = defined.api_name, defined.title or defined.parameter
+    scope = name[:1].upper() + name[1:]
+    kind = _TYPES[defined.unit]
+    own = partial(Metric, category="Custom", is_custom=True, among=name, scale=_MICROS)
+    return [
+        own(name=name, title=title, type=kind, of="amount_micros"),
+        own(
+            name=f"average{scope}", title=f"Average {title}", type=kind, of="amount_micros",
+            per="events",
+        ),
+        own(name=f"count{scope}", title=f"Count {title}", type="TYPE_INTEGER", of="events"),
+    ]  # fmt: skip
 
 
 def _of_group(group: ChannelGroup) -> list[Dimension]:

@@ -14,6 +14,7 @@ from typing import Final
 
 import polars as pl
 
+from tallymark.custom_rows import CUSTOM_SCHEMA, CUSTOM_SUMS
 from tallymark.pieces import (
     CLIENT,
     PAGE_SCHEMA,
@@ -94,15 +95,35 @@ def join_pages(pages: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
         joined: What ``join_sessions`` says of the pieces of all their clients. ``at`` becomes the
             instant at which the piece starts.
     """
+    return _joined(pages, joined, PAGE_SESSION_SCHEMA, PAGE_SUMS)
+
+
+CUSTOM_SESSION_SCHEMA: Final = pl.Schema(
+    [*CUSTOM_SCHEMA.items(), ("session_start", pl.Int64()), ("session_slot", pl.Int64())]
+)
+"""A custom row together with the session that its piece belongs to (null: none)."""
+
+
+def join_customs(customs: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
+    """Custom rows (``CUSTOM_SCHEMA``) with their sessions (``CUSTOM_SESSION_SCHEMA``), one a piece,
+    value and event; otherwise as ``join_pages``."""
+    if customs.is_empty():
+        return CUSTOM_SESSION_SCHEMA.to_frame()
+    return _joined(customs, joined, CUSTOM_SESSION_SCHEMA, CUSTOM_SUMS)
+
+
+def _joined(
+    rows: pl.DataFrame, joined: pl.DataFrame, schema: pl.Schema, sums: tuple[str, ...]
+) -> pl.DataFrame:
     marks = joined.select(
         *CLIENT,
         "opens_session",
         pl.col("start").alias("at"),
         pl.struct(pl.col("start").alias("at"), "session_start", "session_slot").alias("piece"),
     )
-    placed = latest_before(pages, marks, "piece").drop("at").unnest("piece")
-    keys = [column for column in PAGE_SESSION_SCHEMA if column not in PAGE_SUMS]
-    return placed.group_by(keys).agg(pl.col(*PAGE_SUMS).sum()).select(list(PAGE_SESSION_SCHEMA))
+    placed = latest_before(rows, marks, "piece").drop("at").unnest("piece")
+    keys = [column for column in schema if column not in sums]
+    return placed.group_by(keys).agg(pl.col(*sums).sum()).select(list(schema))
 
 
 def _numbered(opening: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import polars as pl
 
 from tallymark.aggregates import Counted
 from tallymark.cells import SLOT_COLUMNS
+from tallymark.custom_rows import CUSTOM_SCHEMA
 from tallymark.histories import Histories
 from tallymark.owed import Owed, changed_slots, changed_touches
 from tallymark.pieces import (
@@ -31,6 +32,7 @@ from tallymark.sessions import (
     PAGE_SESSION_SCHEMA,
     SESSION_DESCENDS,
     SESSION_ORDER,
+    join_customs,
     join_pages,
     join_sessions,
 )
@@ -48,6 +50,7 @@ from tallymark.touch_cells import CLIENT_HOUR, hour_of
 from tallymark.touches import ATTRIBUTED_SCHEMA, SOURCE, TOUCH_ID_SCHEMA, attributed, touches_of
 from tallymark.transactions import (
     counted_once,
+    customs_with_values,
     events_with_values,
     pieces_with_values,
     sales_in,
@@ -177,6 +180,8 @@ class Shard:
             pages=self.tables.pages,
             events=pl.concat([self.tables.events, fresh.events]),
             minutes=pl.concat([self.tables.minutes, fresh.minutes]),
+            customs=pl.concat([self.tables.customs, fresh.customs]),
+            amounts=pl.concat([self.tables.amounts, fresh.amounts]),
             transactions=pl.concat([other_sales, transactions]),
             texts=pl.concat([self.tables.texts, fresh.texts]).unique(_TEXT_KEY),
         )
@@ -243,6 +248,8 @@ class Shard:
             pages=self.tables.pages,
             events=self.tables.events.filter(still),
             minutes=self.tables.minutes.filter(still),
+            customs=self.tables.customs.filter(still),
+            amounts=self.tables.amounts.filter(still),
             transactions=self.tables.transactions.filter(pl.col("slot_start") >= needed),
             texts=self.tables.texts,
         )
@@ -259,7 +266,9 @@ class Shard:
         """The whole state as one log entry, as small as it can be; equal states, equal rows."""
         self.settle()
         self.prune()
-        self.tables = compact(replace(self.tables, texts=self._texts_in_use(with_others=True)))
+        customs = join_customs(self.tables.customs, self.joined).select(list(CUSTOM_SCHEMA))
+        texts = self._texts_in_use(with_others=True)
+        self.tables = compact(replace(self.tables, customs=customs, texts=texts))
         pages = self.pages.select(list(PAGE_SCHEMA)).sort(list(PAGE_SCHEMA))
         hits = pl.DataFrame(schema=SHARD_HIT_SCHEMA)
         tables = replace(self.tables, pages=pages, texts=self._texts_in_use())
@@ -278,6 +287,8 @@ class Shard:
             (self.joined, ("own_source_id", *facts)),
             (self.pages, ("page_id",)),
             (self.tables.events, ("event_id",)),
+            (self.tables.customs, ("custom_id",)),
+            (self.tables.amounts, ("custom_id",)),
             (self.tables.transactions, ("event_id",)),
         ]
         if with_others:
@@ -299,21 +310,31 @@ class Shard:
         slots = self.dirty.filter(self._may_be_written())
         sales = sales_in(self.tables.transactions, slots)
         # Of its own, since a frame that is being written into bytes is locked for all who hold it.
-        joined, pages, events, minutes, texts = (
+        tables = (
             table.clone()
             for table in (
                 self.joined,
                 self.pages,
                 events_with_values(self.tables.events, sales),
                 self.tables.minutes,
+                join_customs(self._customs_in(slots, sales), self.joined),
+                self.tables.amounts,
                 self.tables.texts,
             )
         )
         return Owed(
             slots=slots,
             client_hours=self.dirty_touches.filter(self._may_be_written("hour")),
-            facts=Counted(joined, pages, events, minutes, texts),
+            facts=Counted(*tables),
         )
+
+    def _customs_in(self, slots: pl.DataFrame, sales: pl.DataFrame) -> pl.DataFrame:
+        """Custom rows of slots, and of sessions that may start in them."""
+        customs = self.tables.customs
+        if customs.is_empty() or slots.is_empty():
+            return customs
+        first = slots.get_column("slot_start").min()
+        return customs_with_values(customs.filter(pl.col("slot_start") >= first), sales)
 
     def hand_out(self) -> Owed:
         """What is owed, for one who writes it and then says whether it is written or not.

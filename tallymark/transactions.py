@@ -14,8 +14,14 @@ from typing import Final
 import polars as pl
 
 from tallymark.cells import SLOT_COLUMNS
+from tallymark.custom_rows import CUSTOM_SCHEMA, CUSTOM_SUMS
 from tallymark.narrow_hits import NO_TRANSACTION, narrow
-from tallymark.pieces import CLIENT, EVENT_SCHEMA, Tables, latest_before
+from tallymark.pieces import (
+    CLIENT,
+    EVENT_SCHEMA,
+    Tables,
+    latest_before,
+)
 from tallymark.slots import SESSION_ALIGNMENT_US
 
 _SALE: Final = (*CLIENT, "transaction_key")
@@ -61,6 +67,7 @@ def with_values(tables: Tables) -> Tables:
         tables,
         pieces=pieces_with_values(tables.pieces, sales),
         events=events_with_values(tables.events, sales),
+        customs=customs_with_values(tables.customs, sales),
     )
 
 
@@ -91,3 +98,12 @@ def events_with_values(events: pl.DataFrame, sales: pl.DataFrame) -> pl.DataFram
     nothing = pl.lit(0, pl.Int64)
     values = sales.with_columns(events=nothing, key_events=nothing)
     return pl.concat([events, values.select(list(EVENT_SCHEMA))])
+
+
+def customs_with_values(customs: pl.DataFrame, sales: pl.DataFrame) -> pl.DataFrame:
+    """Custom rows (``pieces.CUSTOM_SCHEMA``), and rows that add nothing but the values of sales."""
+    if customs.is_empty():
+        return customs
+    nothing = {name: pl.lit(0, pl.Int64) for name in CUSTOM_SUMS if name != "value_micros"}
+    said = sales.explode("custom_ids").drop_nulls("custom_ids").rename({"custom_ids": "custom_id"})
+    return pl.concat([customs, said.with_columns(**nothing).select(list(CUSTOM_SCHEMA))])

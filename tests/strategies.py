@@ -113,7 +113,24 @@ def _hit(index: int, visit: Visit, gap_us: int, threshold_ms: int) -> dict[str, 
         "attribution_lookback_days": 90,
         "settings_from": 0,
         "excluded_by": "",
+        "customs": _customs(visit.property_id, look),
     }
+
+
+def _customs(property_id: int, look: int) -> list[dict[str, object]]:
+    """Of a property that has defined something, and once of its items twice; of others nothing."""
+    if property_id % 2 == 0:
+        return []
+    said: list[tuple[str, str, int | None]] = [
+        ("customEvent:colour", ("red", "", "blue")[look % 3], None),
+        ("customUser:plan", ("", "gold")[look // 9 % 2], None),
+    ]
+    if look % 5 == 0:
+        said += [("customItem:cut", cut, None) for cut in ("slim", "wide")]
+        said += [("customItem:weight", "", micros) for micros in (1_500_000, -2)]
+    if look % 7 == 0:
+        said.append(("customEvent:size", "", 42_500_000))
+    return [{"name": name, "value": value, "micros": micros} for name, value, micros in said]
 
 
 def _scattered(index: int, look: int) -> int:

@@ -118,14 +118,17 @@ def _texts(hits: pl.DataFrame) -> pl.DataFrame:
         index=who, variable_name="name", value_name="text"
     )
     items = hits.select(*who, "items").filter(pl.col("items").list.len() > 0).explode("items")
-    items = items.select(*who, pl.col("items").struct.unnest()).select(*who, *ITEM_TEXTS)
+    items = items.select(*who, pl.col("items").struct.unnest())
+    own_names = items.select(*who, *ITEM_TEXTS).unpivot(
+        index=who, variable_name="name", value_name="text"
+    )
     lists: Mapping[str, pl.DataFrame] = {
         "hit": columns,
         "page_query": _pairs(hits, "page_query"),
         "referrer_query": _pairs(hits, "referrer"),
         "param": _entries(hits, "params"),
         "user_property": _entries(hits, "user_properties"),
-        "item": items.unpivot(index=who, variable_name="name", value_name="text"),
+        "item": pl.concat([own_names, _entries(items, "params")]),
     }
     order = [*who, "place", "name", "text"]
     return pl.concat(

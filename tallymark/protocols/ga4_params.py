@@ -6,6 +6,7 @@ import polars as pl
 
 from tallymark.distinct import with_looked_up
 from tallymark.hits import ITEM, ITEM_NUMBERS, ITEM_TEXTS, PARAM
+from tallymark.protocol_limits import MAX_ITEM_PARAMS, MAX_NAME
 from tallymark.protocols.events import EVENT_SCHEMA
 from tallymark.protocols.numbers import micros_of
 from tallymark.protocols.percent import percent_decoded
@@ -31,6 +32,9 @@ ITEM_CODES: Final = {
 """What the fields of an item are called in it."""
 
 _ITEM: Final = "^pr[0-9]{1,3}$"
+_OWN_PARAMETER: Final = "^([kv])[0-9]"
+"""How a name and a value of a parameter of the site's own begin, before the number from 0 that
+both have; where it ends is known by counting alone."""
 _TILDE: Final = "\ue000"  # stands for an escaped tilde while an item is split
 
 
@@ -121,14 +125,40 @@ def _entries(texts: pl.Series) -> pl.DataFrame:
         name: marked.str.extract(f"~{code}([^~]*)").fill_null("").str.replace_all(_TILDE, "~")
         for name, code in ITEM_CODES.items()
     }
-    return item_entries(pl.DataFrame(fields))
+    return item_entries(pl.DataFrame(fields), _own_params(marked))
 
 
-def item_entries(fields: pl.DataFrame) -> pl.DataFrame:
+def _own_params(marked: pl.Series) -> pl.DataFrame:
+    """``row`` of items (``~k0colour~v0red``), and the ``params`` of each that has any."""
+    parts = pl.DataFrame({"text": marked.str.split("~")}).with_row_index("row").explode("text")
+    own = parts.with_columns(kind=pl.col("text").str.extract(_OWN_PARAMETER)).drop_nulls("kind")
+    numbered = own.with_columns(number=pl.int_range(pl.len()).over("row", "kind"))
+    head = pl.concat_str("kind", "number")
+    told = numbered.filter(pl.col("text").str.starts_with(head)).with_columns(
+        pl.col("text").str.strip_prefix(head).str.replace_all(_TILDE, "~", literal=True)
+    )
+    names = told.filter(pl.col("kind") == "k").rename({"text": "key"}).drop("kind")
+    values = told.filter(pl.col("kind") == "v").drop("kind")
+    named = names.join(values, on=["row", "number"], maintain_order="left")
+    return item_params(named.filter(pl.col("key").str.len_chars().is_between(1, MAX_NAME)))
+
+
+def item_params(named: pl.DataFrame) -> pl.DataFrame:
+    """``params`` of each ``row`` that has any, of its ``key`` and ``text`` in their order."""
+    entry = pl.struct("key", "text", "micros")
+    return (
+        named.with_columns(micros_of(named.get_column("text")).alias("micros"))
+        .group_by("row", maintain_order=True)
+        .agg(params=entry.head(MAX_ITEM_PARAMS))
+    )
+
+
+def item_entries(fields: pl.DataFrame, params: pl.DataFrame | None = None) -> pl.DataFrame:
     """``entries`` (``ITEM``) of items whose fields are the texts that were sent.
 
     Args:
         fields: Some of those of ``ITEM``; the others are empty.
+        params: Of items by their ``row``, as ``item_params`` gives them.
     """
     micros = {
         name: micros_of(fields.get_column(name)).fill_null(0)
@@ -142,4 +172,15 @@ def item_entries(fields: pl.DataFrame) -> pl.DataFrame:
     for name in ITEM_NUMBERS:
         number = micros.get(name, pl.lit(0, pl.Int64))
         columns[name] = number if name.endswith("_micros") else number // 1_000_000
-    return fields.select(**columns).select(entries=pl.struct(pl.all()).cast(ITEM))
+    items = fields.select(**columns).with_columns(params_of_items(params, fields.height))
+    return items.select(entries=pl.struct(pl.all()).cast(ITEM))
+
+
+def params_of_items(params: pl.DataFrame | None, height: int) -> pl.Series:
+    """The ``params`` of so many items, none where nothing is said of a ``row``."""
+    none = pl.Series("params", [[]], dtype=pl.List(PARAM)).new_from_index(0, height)
+    if params is None or params.is_empty():
+        return none
+    rows = pl.DataFrame({"row": range(height)}, schema={"row": params.schema["row"]})
+    found = rows.join(params, on="row", how="left", maintain_order="left").get_column("params")
+    return found.cast(none.dtype).fill_null(none.head(1))

@@ -15,6 +15,7 @@ import polars as pl
 from tallymark.enrichment.user_agents import named_device_text
 from tallymark.hits import ITEM, ITEM_NUMBERS, ITEM_TEXTS
 from tallymark.protocol_limits import (
+    MAX_ITEM_PARAMS,
     MAX_ITEMS,
     MAX_NAME,
     MAX_PARAMS,
@@ -25,7 +26,12 @@ from tallymark.protocol_limits import (
 )
 from tallymark.protocols.consent import consent_of_document
 from tallymark.protocols.events import EVENT_SCHEMA
-from tallymark.protocols.ga4_params import with_lists, without_params
+from tallymark.protocols.ga4_params import (
+    item_params,
+    params_of_items,
+    with_lists,
+    without_params,
+)
 from tallymark.protocols.json_values import (
     amounts_of,
     json_of,
@@ -55,6 +61,7 @@ _PARAMS: Final = (*_TEXTS.values(), *_NUMBERS.values())
 _CONSUMED: Final = frozenset(_PARAMS) - {"currency", "transaction_id", "value"} | {"items"}
 """Parameters that are columns of a hit and nothing else."""
 _ITEM_FIELDS: Final = {name: name.removesuffix("_micros") for name in (*ITEM_TEXTS, *ITEM_NUMBERS)}
+_ITEM_NAMES: Final = frozenset(_ITEM_FIELDS.values())
 _COUNTRY: Final = re.compile("[A-Z]{2}")
 
 
@@ -72,6 +79,7 @@ class JsonEvents:
     _names: list[str] = field(default_factory=list)
     _sent: list[tuple[object, ...]] = field(default_factory=list)
     _items: list[tuple[object, ...]] = field(default_factory=list)
+    _item_params: list[tuple[int, str, object]] = field(default_factory=list)
     _params: list[tuple[int, str, object]] = field(default_factory=list)
     _user_properties: list[tuple[int, str, object]] = field(default_factory=list)
 
@@ -116,11 +124,19 @@ class JsonEvents:
             self._user_properties.extend(islice(held, MAX_USER_PROPERTIES))
         items = params.get("items")
         if isinstance(items, list):
-            self._items.extend(
-                (row, *map(item.get, _ITEM_FIELDS.values()))
-                for item in items[:MAX_ITEMS]
-                if isinstance(item, dict)
-            )
+            for item in items[:MAX_ITEMS]:
+                if isinstance(item, dict):
+                    self._take_item(row, item)
+
+    def _take_item(self, row: int, item: Document) -> None:
+        place = len(self._items)
+        self._items.append((row, *map(item.get, _ITEM_FIELDS.values())))
+        own = (
+            (place, name, value)
+            for name, value in item.items()
+            if name not in _ITEM_NAMES and value is not None and 0 < len(name) <= MAX_NAME
+        )
+        self._item_params.extend(islice(own, MAX_ITEM_PARAMS))
 
     def frame(self) -> pl.DataFrame:
         """All that has come: ``EVENT_SCHEMA``."""
@@ -136,7 +152,7 @@ class JsonEvents:
             events,
             params=_entries(self._params, MAX_VALUE),
             user_properties=_entries(self._user_properties, MAX_USER_PROPERTY_VALUE),
-            items=_item_entries(self._items),
+            items=_item_entries(self._items, self._item_params),
         )
 
     def _known(self) -> dict[str, Sequence[object] | pl.Series]:
@@ -189,7 +205,9 @@ def _entries(pairs: Sequence[tuple[int, str, object]], max_value: int) -> pl.Dat
     return _lists(sent["row"], pl.DataFrame(known))
 
 
-def _item_entries(items: Sequence[tuple[object, ...]]) -> pl.DataFrame:
+def _item_entries(
+    items: Sequence[tuple[object, ...]], params: Sequence[tuple[int, str, object]]
+) -> pl.DataFrame:
     """``entries`` (``ITEM``) of each ``row``; an item that tells no quantity is one."""
     sent = _columns(items, ("row", *_ITEM_FIELDS))
     known = {name: texts_of(sent[name]) for name in ITEM_TEXTS}
@@ -198,6 +216,10 @@ def _item_entries(items: Sequence[tuple[object, ...]]) -> pl.DataFrame:
         known[name] = micros if name.endswith("_micros") else micros // 1_000_000
     untold = pl.Series([value is None for value in sent["quantity"]], dtype=pl.Boolean)
     known["quantity"] = known["quantity"].set(untold, 1)
+    own = _columns(params, ("row", "key", "value"))
+    named = {"key": pl.Series(own["key"], dtype=pl.String), "text": texts_of(own["value"])}
+    held = item_params(pl.DataFrame({"row": pl.Series(own["row"], dtype=pl.UInt32), **named}))
+    known["params"] = params_of_items(held, len(items))
     return _lists(sent["row"], pl.DataFrame(known, schema=ITEM.to_schema()))
 
 

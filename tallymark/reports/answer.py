@@ -77,7 +77,7 @@ def answer(plan: Plan, decoded: DecodedCells, totals: DecodedCells | None = None
         rows=ordered.slice(request.offset, request.limit),
         row_count=ordered.height,
         aggregates=_aggregates(request, ordered, parts, _Totals(plan, breakdown, known)),
-        has_other_row=decoded.has_other_row,
+        has_other_row=breakdown.has_other_row,
         has_data=decoded.numbers.height > 0,
     )
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tallymark.aggregates import OTHER
 from tallymark.decoded_cells import DecodedCells
-from tallymark.metrics import AskedMetric, Dimension
+from tallymark.metrics import AskedMetric, Dimension, part_of
 from tallymark.reports.columns import DATE_RANGE
 from tallymark.reports.comparisons import COMPARISON, Comparison
 from tallymark.reports.dates import DateRange, TimeRange
@@ -95,13 +96,21 @@ class Breakdown:
         plan: Of the request.
         decoded: The served cells, at least ``plan.columns``.
         parts: What is compared.
+
+    Attributes:
+        has_other_row: Whether what it is about was larger than a cell may be, so that some of it
+            is in rows named ``(other)``.
     """
 
     def __init__(self, plan: Plan, decoded: DecodedCells, parts: Sequence[Part]) -> None:
         self._plan = plan
         self._members = Members(decoded.sets, plan.uniques, decoded.weights)
         self._height = decoded.numbers.height
-        facts = _with_times(plan, decoded.numbers)
+        meant = _meant(plan, decoded.numbers)
+        self.has_other_row = (
+            _has_other(plan, meant) if plan.rollup.within else decoded.has_other_row
+        )
+        facts = _with_times(plan, meant)
         is_all = len(parts) == 1 and not plan.request.is_realtime
         self._rows = [
             _Rows(plan, facts if is_all else facts.filter(part.within(_AT)), part, number)
@@ -226,6 +235,26 @@ def _values(plan: Plan, part: Part, held: pl.DataFrame) -> pl.DataFrame:
     return timed.select(
         dimension.value().alias(dimension.name) for dimension in all_dimensions(plan)
     )
+
+
+def _meant(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:
+    """Of a rollup that counts within names the rows of those that are meant, and measures."""
+    within = plan.rollup.within
+    if not within:
+        return numbers
+    if plan.meant:
+        return numbers.filter(pl.col(within) == plan.meant)
+    parts = {measure: part_of(measure) for measure in plan.sums}
+    names = {name for _, name in parts.values()}
+    return numbers.filter(pl.col(within).is_in(names)).with_columns(
+        pl.when(pl.col(within) == name).then(column).otherwise(0).alias(measure)
+        for measure, (column, name) in parts.items()
+    )
+
+
+def _has_other(plan: Plan, meant: pl.DataFrame) -> bool:
+    keys = [key for key in plan.keys if key != plan.rollup.within]
+    return bool(keys) and bool((meant.get_column(keys[0]) == OTHER).any())
 
 
 def _with_times(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:

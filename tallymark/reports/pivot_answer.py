@@ -80,7 +80,7 @@ def answer_pivots(plan: Plan, decoded: DecodedCells) -> PivotReport:
         counts=tuple(combinations.height for combinations in ordered),
         rows=_shown(cells, request, pages, every),
         aggregates=_aggregates(request, breakdown, cells, pages),
-        has_other_row=decoded.has_other_row,
+        has_other_row=breakdown.has_other_row,
         has_data=decoded.numbers.height > 0,
     )
 

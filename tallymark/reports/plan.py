@@ -1,6 +1,6 @@
 """Plans: which rollup answers a request, and what has to be read for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +12,11 @@ from tallymark.metrics import (
     TOTALS,
     AskedMetric,
     Dimension,
+    meant_by,
     missing,
+    part_of,
     smallest_rollup,
+    whole_by,
 )
 from tallymark.reports.dates import DateRange
 from tallymark.reports.pivots import regrouped
@@ -37,7 +40,8 @@ class Plan:
         request: The report.
         property_id: Whose.
         rollup: The smallest that answers.
-        sums: Columns of sums that are needed.
+        meant: The name whose rows dimensions mean, in a rollup that counts within names.
+        sums: Measures that are needed and are sums.
         uniques: Columns of unique sets that are needed.
         whole_measures: Those whose total is taken from the totals rollup: unique sets, because
             it keeps the most hashes, and sums that do not add up over rows.
@@ -47,6 +51,7 @@ class Plan:
     request: ReportRequest
     property_id: int
     rollup: Rollup
+    meant: str
     sums: tuple[str, ...]
     uniques: tuple[str, ...]
     whole_measures: tuple[str, ...]
@@ -85,7 +90,9 @@ class Plan:
     @property
     def columns(self) -> frozenset[str]:
         """All columns of the rollup that are needed."""
-        return frozenset((*self.keys, *self.sums, *self.uniques))
+        within = (self.rollup.within,) if self.rollup.within else ()
+        sums = (column for column, _ in map(part_of, self.sums))
+        return frozenset((*self.keys, *sums, *self.uniques, *within))
 
 
 def key_ranges(
@@ -134,13 +141,15 @@ def plan_of_hits(request: ReportRequest, property_id: int) -> Plan:
 
 def _planned(request: ReportRequest, property_id: int, rollup: Rollup) -> Plan:
     measures = dict.fromkeys(measure for metric in request.metrics for measure in metric.measures)
+    meant = meant_by((*request.dimensions, *request.filter_dimensions)) if rollup.within else ""
     return Plan(
         request=request,
         property_id=property_id,
         rollup=rollup,
-        sums=tuple(name for name in measures if name in rollup.sums),
+        meant=meant,
+        sums=tuple(name for name in measures if part_of(name)[0] in rollup.sums),
         uniques=tuple(name for name in measures if name in rollup.uniques),
-        whole_measures=_whole_measures(request, rollup, tuple(measures)),
+        whole_measures=_whole_measures(request, rollup, meant, tuple(measures)),
         spans=_spans(request),
     )
 
@@ -181,16 +190,18 @@ def _answered_best(
 
 
 def _whole_measures(
-    request: ReportRequest, rollup: Rollup, measures: tuple[str, ...]
+    request: ReportRequest, rollup: Rollup, meant: str, measures: tuple[str, ...]
 ) -> tuple[str, ...]:
-    repeated = [name for name in measures if (rollup.name, name) in NOT_ADDITIVE]
-    _check_pivots(request, rollup, repeated)
+    needed = {name: by for name in measures if (by := whole_by(rollup, name, meant))}
+    repeated = list(needed)
+    _check_pivots(request, needed)
     is_total = rollup is TOTALS or rollup.grain == "hit"
     if "TOTAL" not in request.aggregations or is_total or request.is_realtime:
         return ()
-    if repeated and not request.is_whole:
+    is_whole = request.is_whole and not rollup.within  # the property may have defined it lately
+    if repeated and not is_whole:
         raise InvalidRequestError([_not_additive(request, repeated, "filters or comparisons")])
-    if not request.is_whole:
+    if not is_whole:
         return ()
     return tuple(
         name
@@ -199,11 +210,11 @@ def _whole_measures(
     )
 
 
-def _check_pivots(request: ReportRequest, rollup: Rollup, repeated: list[str]) -> None:
-    needed = {NOT_ADDITIVE[rollup.name, name] for name in repeated}
-    if any(not needed <= set(names) for names in regrouped(request.pivots)):
+def _check_pivots(request: ReportRequest, needed: Mapping[str, str]) -> None:
+    """Refuse what is worked out again without the dimensions that measures need."""
+    if any(not set(needed.values()) <= set(names) for names in regrouped(request.pivots)):
         raise InvalidRequestError(
-            [_not_additive(request, repeated, "orders by metrics (give orders by dimensions)")]
+            [_not_additive(request, list(needed), "orders by metrics (give orders by dimensions)")]
         )
 
 
@@ -211,8 +222,8 @@ def _not_additive(request: ReportRequest, repeated: list[str], other: str) -> st
     names = [metric.name for metric in request.metrics if set(metric.measures) & set(repeated)]
     return (
         f"Please remove {', '.join(names)} or the {other} or the aggregation TOTAL: a session that"
-        " viewed several pages is in the row of each, and the total of only some of them is not"
-        " kept."
+        " viewed several pages (or has several values) is in the row of each, and the total of only"
+        " some of them is not kept."
     )
 
 

@@ -28,6 +28,13 @@ from tallymark.exchange_rates import MAX_RATE, RATE_PLACES
 from tallymark.problems import Problem
 from tallymark.rule_documents.channel_groups import MAX_CHANNEL_GROUPS, ChannelGroup
 from tallymark.rule_documents.conditions import Condition
+from tallymark.rule_documents.custom_definitions import (
+    MOST_DIMENSIONS,
+    MOST_METRICS,
+    CustomDimension,
+    CustomMetric,
+    refuse_too_many,
+)
 from tallymark.rule_documents.models import (
     MAX_LIST,
     Currency,
@@ -49,6 +56,7 @@ MAX_BYTES: Final = 200_000
 """Of a document."""
 MAX_FILTERS: Final = 50
 MAX_KEY_EVENTS: Final = 50
+_DEFINITIONS: Final = ("custom_dimensions", "custom_metrics")
 RESERVED_FILTERS: Final = ("bot", "host", "too_old", *EXCLUDED_BY.values())
 """Names by which ``excluded_by`` tells what needs no rule."""
 
@@ -158,6 +166,8 @@ class Rules(RuleModel):
         created_events: Events that are counted beside others.
         filters: Hits that do not count; the first that applies is told.
         key_events: Names of events, or events with more to say.
+        custom_dimensions: What reports can tell events by that their parameters say.
+        custom_metrics: What reports can add up of it.
         channel_groups: What reports call sources, in groupings of the property's own.
     """
 
@@ -179,6 +189,8 @@ class Rules(RuleModel):
     key_events: tuple[Annotated[KeyEvent, BeforeValidator(_named)], ...] = Field(
         default=(KeyEvent(event="purchase"),), max_length=MAX_KEY_EVENTS
     )
+    custom_dimensions: tuple[CustomDimension, ...] = ()
+    custom_metrics: tuple[CustomMetric, ...] = ()
     channel_groups: tuple[ChannelGroup, ...] = Field(default=(), max_length=MAX_CHANNEL_GROUPS)
 
     @model_validator(mode="after")
@@ -187,6 +199,10 @@ class Rules(RuleModel):
         _unique("key_events", self.key_events, lambda each: each.event)
         _unique("exchange_rates", self.exchange_rates, lambda each: (each.currency, each.since))
         _unique("channel_groups", self.channel_groups, lambda each: each.name)
+        _unique("custom_dimensions", self.custom_dimensions, lambda each: each.api_name)
+        _unique("custom_metrics", self.custom_metrics, lambda each: each.api_name)
+        refuse_too_many("custom_dimensions", self.custom_dimensions, MOST_DIMENSIONS)
+        refuse_too_many("custom_metrics", self.custom_metrics, MOST_METRICS)
         return self
 
     @model_validator(mode="after")
@@ -225,7 +241,9 @@ class Rules(RuleModel):
             asked.add("consent")
         if self.ip_policy != "network":
             asked.add("ip_policy")
-        found = self.model_dump(mode="json", include=asked, exclude_none=True)
+        untitled = {"__all__": {"parameter", "scope"}}
+        include = dict.fromkeys(asked, True) | dict.fromkeys(_DEFINITIONS, untitled)
+        found = self.model_dump(mode="json", include=include, exclude_none=True)
         said = {name: value for name, value in found.items() if value}
         return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode() if said else ""
 

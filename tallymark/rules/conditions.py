@@ -17,6 +17,7 @@ import polars as pl
 from tallymark.distinct import compared
 from tallymark.rule_documents.conditions import PREFIXES, Condition, micros
 from tallymark.rule_documents.models import given
+from tallymark.rules.sent_lists import first_sent
 
 _LISTS: Final = dict(zip(PREFIXES, ("params", "user_properties"), strict=True))
 _COLUMNS: Final = {
@@ -203,17 +204,8 @@ def _said(hits: pl.DataFrame, put: pl.DataFrame, kind: _Kind) -> pl.Series:
 def _named(hits: pl.DataFrame, put: pl.DataFrame, kind: _Kind) -> pl.Series:
     """The first parameter or user property of the name that is asked for; what was not sent is ""
     as a text, and null as a number."""
-    rows = put.get_column("row").unique()
-    sent = (
-        pl.DataFrame({"row": rows, "sent": hits.get_column(_LISTS[kind.place]).gather(rows)})
-        .explode("sent")
-        .drop_nulls("sent")
-        .unnest("sent")
-        .unique(["row", "key"], keep="first", maintain_order=True)
-    )
-    found = put.join(
-        sent, left_on=["row", "name"], right_on=["row", "key"], how="left", maintain_order="left"
-    )
+    asked = put.select("row", key="name")
+    found = first_sent(hits, _LISTS[kind.place], asked)
     is_number = kind.test in _NUMBER_TESTS
     return found["micros"] if is_number else found["text"].fill_null("")
 

@@ -11,6 +11,7 @@ from tallymark.hits import HIT_SCHEMA, request_id_of
 from tallymark.hosts import is_within
 from tallymark.rule_documents import Rules
 from tallymark.rules.claims import CLAIMED
+from tallymark.rules.customs import with_customs
 from tallymark.rules.privacy import with_refusals_tagged
 from tallymark.rules.rule_sets import Asked, RuledHits, applying
 
@@ -19,7 +20,7 @@ _SOLD: Final = (
     "sent_value_micros",
 )  # fmt: skip
 
-RULED: Final = (*CLAIMED, "is_key_event", "value_micros")
+RULED: Final = (*CLAIMED, "is_key_event", "value_micros", "customs")
 """Columns of a hit that the rules fill in."""
 OTHER_HOST: Final = "host"
 """What ``excluded_by`` says of a hit of a page on a host that its property does not allow."""
@@ -39,14 +40,15 @@ class Judged:
 
 
 def judged(hits: pl.DataFrame, properties: pl.DataFrame) -> Judged:
-    """Tag what does not count, and say what key events are and sales are worth.
+    """Tag what does not count, and say what key events are, what sales are worth and what custom
+    definitions say.
 
     Args:
         hits: Claimed, rewritten and enriched; the order is kept.
         properties: ``PROPERTY_SCHEMA``; every version that a hit was claimed with.
     """
     ruled = RuledHits(hits)
-    named = _with_key_events(hits, ruled)
+    named = with_customs(_with_key_events(hits, ruled), ruled)
     welcome = with_refusals_tagged(named, ruled)
     tagged = _tagged_by_filter(_tagged_by_host(welcome, properties), ruled)
     valued, doubted = _valued(tagged, properties)

@@ -26,8 +26,10 @@ def rule_set(hit_rules: str) -> Rules:
 
 @lru_cache(maxsize=_MAX_KEPT)
 def asks_params(hit_rules: str) -> bool:
-    """Whether a rule of the set tests a parameter or a user property."""
+    """Whether a rule of the set tests a parameter or a user property, or reports go by one."""
     rules = rule_set(hit_rules)
+    if rules.custom_dimensions or rules.custom_metrics:
+        return True
     parts = (*rules.rewrites, *rules.created_events, *rules.filters, *rules.key_events)
     conditions = [part.when for part in parts]
     fields = [condition.fields for condition in conditions if condition is not None]

@@ -42,7 +42,12 @@ class NothingOlder:
 
 
 def cells_of(frames) -> pl.DataFrame:
-    return pl.concat(list(frames)).sort("row_key", "qualifier", "family")
+    """All cells but for those of custom definitions that are empty, which may be there or not."""
+    cells = pl.concat(list(frames))
+    is_custom = pl.col("row_key").bin.contains(b"#custom")
+    empty = cells.filter(is_custom, pl.col("value") == b"1")
+    left = cells.join(empty, on=["row_key", "qualifier"], how="anti")
+    return left.sort("row_key", "qualifier", "family")
 
 
 def at_once(hits: pl.DataFrame) -> pl.DataFrame:

@@ -28,7 +28,7 @@ from tallymark.rollups import ROLLUPS
 from tallymark.row_keys import shard_of
 from tests.beam_pipelines.worlds import Name, World, page_view, request_blocks, without_lineage
 from tests.strategies import MINUTE_US
-from tests.tallymark.test_shards import cells_at_once
+from tests.tallymark.test_shards import cells_at_once, said
 
 
 @pytest.fixture
@@ -41,6 +41,15 @@ def shops(world: World) -> list[str]:
     """Three properties, on both shards, in zones with slots of 60, 30 and 15 minutes."""
     zones = ("Europe/Zurich", "Asia/Kolkata", "Asia/Kathmandu")
     return [world.property(seed, time_zone=zone) for seed, zone in enumerate(zones, start=1)]
+
+
+DEFINED = {
+    "custom_dimensions": [
+        {"parameter": "colour", "scope": "event"},
+        {"parameter": "plan", "scope": "user"},
+    ],
+    "custom_metrics": [{"parameter": "wait", "scope": "event"}],
+}
 
 
 def stream(bundles: Sequence[Sequence[Block]], settings: ShardSettings) -> None:
@@ -103,9 +112,28 @@ def test_streamed_cells_equal_replayed_cells_byte_for_byte(world: World, shops: 
     assert streamed == expected(blocks, live)
     assert world.cells("gen-1") == streamed
     rollups = {key.split(b"#")[2].decode() for key, _, _ in streamed}
-    assert rollups == {rollup.name for rollup in ROLLUPS} | {"touches"}
+    assert rollups == {rollup.name for rollup in ROLLUPS if not rollup.within} | {"touches"}
     owners = {int(key.split(b"#")[1]) for key, _, _ in streamed}
     assert len(owners) == len(shops)
+
+
+def test_what_a_property_has_defined_is_streamed_as_it_is_replayed(world: World) -> None:
+    """Beside one that has defined nothing, and has no such cells."""
+    shops = [world.property(1, **DEFINED), world.property(2)]
+    more = ("", "&ep.colour=red&epn.wait=1.5&up.plan=gold", "&ep.colour=blue&epn.wait=-2")
+    blocks = request_blocks(shops, requests=200, more=more)
+    live = world.settings("live-1", shards=1, flush_seconds=0.0)
+    stream(shuffled(blocks, 1), live)
+    world.archive(blocks)
+    replay(world.replay_request("gen-1", hits_a_pass=100))
+    streamed = said(world.cells("live-1"))
+    assert streamed == expected(blocks, live)
+    assert said(world.cells("gen-1")) == streamed
+    owners = {key.split(b"#")[2]: set[bytes]() for key, _, _ in streamed}
+    for key, _, _ in streamed:
+        owners[key.split(b"#")[2]].add(key.split(b"#")[1])
+    for rollup in ROLLUPS:
+        assert len(owners[rollup.name.encode()]) == (1 if rollup.within else 2)
 
 
 def test_a_second_job_rewrites_the_same_cells(world: World, shops: list[str]) -> None:

@@ -216,9 +216,16 @@ def page_view(measurement_id: str, client: str, at_us: int, number: int, path: s
 
 
 def request_blocks(
-    measurement_ids: list[str], *, requests: int, spools: int = 2, size: int = 40, seed: int = 5
+    measurement_ids: list[str],
+    *,
+    requests: int,
+    spools: int = 2,
+    size: int = 40,
+    seed: int = 5,
+    more: Sequence[str] = ("",),
 ) -> list[Block]:
-    """The requests of some hours of visits, as collectors ship them, in order of publication."""
+    """The requests of some hours of visits, as collectors ship them, in order of publication; one
+    after the other says ``more``."""
     random = Random(seed)
     held: dict[str, list[dict]] = {f"spool{number}": [] for number in range(spools)}  # type: ignore[type-arg]
     at = 0
@@ -231,6 +238,7 @@ def request_blocks(
             number + 1,
             random.choice(("/", "/cart", "/help")),
         )
+        view["query"] += more[number % len(more)]
         held[random.choice(list(held))].append(view)
     blocks = [
         block

@@ -54,6 +54,21 @@ LAYOUTS = {
     ),
     "events": Layout(1, ("event_name",), ("events", "key_events", "value_micros"), ("users",)),
     "minutes": Layout(1, ("minute",), ("events", "views"), ("users",)),
+    "custom": Layout(
+        1,
+        ("custom_name", "custom_value"),
+        ("events", "views", "engagement_ms", "key_events", "value_micros", "sessions"),
+        ("users",),
+    ),
+    "custom_events": Layout(
+        1,
+        ("custom_name", "custom_value", "event_name"),
+        ("events", "key_events", "value_micros"),
+        ("users",),
+    ),
+    "custom_amounts": Layout(
+        1, ("custom_name", "event_name"), ("events", "amount_micros"), ("users",)
+    ),
 }
 
 Slot = tuple[int, int, int]

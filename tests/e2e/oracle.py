@@ -93,6 +93,7 @@ class OracleHit:
     value_micros: int = 0
     transaction_id: str = ""
     key_events: tuple[str, ...] = ("purchase",)
+    customs: tuple[tuple[str, str, int | None], ...] = ()
 
     @property
     def is_view(self) -> bool:
@@ -103,6 +104,16 @@ class OracleHit:
     def is_key_event(self) -> bool:
         """By its property's rules."""
         return self.event_name in self.key_events
+
+    @property
+    def dimensions(self) -> list[tuple[str, str]]:
+        """Name and value of each custom dimension that it has one of."""
+        return [(name, value) for name, value, micros in self.customs if micros is None]
+
+    @property
+    def amounts(self) -> list[tuple[str, int]]:
+        """Name and micros of each number that a custom metric adds up."""
+        return [(name, micros) for name, _, micros in self.customs if micros is not None]
 
     @property
     def client_hash(self) -> int:
@@ -303,6 +314,8 @@ class _Counter:
             self._add(rollup, slot, keys, "sessions", 1)
             self._add(rollup, slot, keys, "engaged_sessions", int(engaged))
             self._add(rollup, slot, keys, "session_duration_ms", session.duration_ms)
+        for value in {value for hit in session.hits for value in hit.dimensions}:
+            self._add("custom", slot, value, "sessions", 1)
         for page in {(hit.host, hit.path) for hit in session.hits if hit.is_view}:
             self._add("pages", slot, page, "sessions", 1)
         if session.views:
@@ -321,6 +334,9 @@ class _Counter:
             ("pages", (hit.host, hit.path)),
             ("events", (hit.event_name,)),
             ("minutes", (minute,)),
+            *(("custom", value) for value in hit.dimensions),
+            *(("custom_events", (*value, hit.event_name)) for value in hit.dimensions),
+            *(("custom_amounts", (name, hit.event_name)) for name, _ in hit.amounts),
         ):
             self._add(rollup, slot, keys, "events", 1)
             self._add(rollup, slot, keys, "views", int(hit.is_view))
@@ -331,6 +347,9 @@ class _Counter:
             for name in LAYOUTS[rollup].sets:
                 if members[name]:
                     self._sets[rollup, slot, keys, name].add(hit.client_hash)
+        for name, micros in hit.amounts:
+            keys = (name, hit.event_name)
+            self._add("custom_amounts", slot, keys, "amount_micros", micros)
 
     def cells(self) -> Cells:
         cells: Cells = {name: {} for name in LAYOUTS}

@@ -34,13 +34,15 @@ NASTY = "/<script>alert(1)</script>"
 """A path as an attacker would send it."""
 
 OWN_RULES: dict[str, object] = {
+    "custom_dimensions": [{"parameter": "author", "scope": "event", "title": "Author"}],
+    "custom_metrics": [{"parameter": "wait", "scope": "event", "unit": "seconds"}],
     "channel_groups": [
         {
             "name": "own",
             "title": "Ours",
             "channels": [{"name": "Search", "when": {"field": "medium", "is": "organic"}}],
         }
-    ]
+    ],
 }
 """What the property of the server has defined for its reports."""
 
@@ -135,6 +137,17 @@ def fill(shop: Shop) -> None:
             {"event_name": "purchase", "events": 1, "key_events": 1, "users": {1}},
         ],
     )
+    write_cells(
+        shop,
+        "custom",
+        [
+            {"custom_name": "customEvent:author", "custom_value": "Ann", "events": 9,
+             "sessions": 2, "users": {1, 2}},
+            {"custom_name": "customEvent:author", "events": 11, "sessions": 3, "users": {1, 3}},
+        ],
+    )  # fmt: skip
+    amounts = {"custom_name": "customEvent:wait", "event_name": "page_view", "events": 4}
+    write_cells(shop, "custom_amounts", [amounts | {"amount_micros": 6_500_000}])
     write_cells(shop, "minutes", [{"minute": minute, "events": 5, "views": 4, "users": {1, 2}}])
 
 

@@ -152,12 +152,28 @@ def test_what_a_property_has_defined_is_named_and_reported(server: Server) -> No
     client = client_of(server, server.shop.read_key)
     metadata = client.get_metadata(name=f"properties/{server.shop.property_id}/metadata")
     custom = {
-        field.api_name: field.ui_name for field in metadata.dimensions if field.custom_definition
+        field.api_name: field.ui_name
+        for field in (*metadata.dimensions, *metadata.metrics)
+        if field.custom_definition
     }
     assert custom == {
+        "customEvent:author": "Author",
+        "customEvent:wait": "wait",
+        "averageCustomEvent:wait": "Average wait",
+        "countCustomEvent:wait": "Count wait",
         "sessionCustomChannelGroup:own": "Session Ours",
         "firstUserCustomChannelGroup:own": "First user Ours",
     }
 
     request = request_of(server, "sessionCustomChannelGroup:own", "sessions totalUsers")
     assert rows_of(client.run_report(request)) == [("Search", "2", "2"), ("Unassigned", "1", "1")]
+
+    request = request_of(server, "customEvent:author", "eventCount sessions totalUsers")
+    assert rows_of(client.run_report(request)) == [
+        ("(not set)", "11", "3", "2"),
+        ("Ann", "9", "2", "2"),
+    ]
+    metrics = "customEvent:wait averageCustomEvent:wait countCustomEvent:wait"
+    report = client.run_report(request_of(server, "eventName", metrics))
+    assert rows_of(report) == [("page_view", "6.5", "1.625", "4")]
+    assert report.metric_headers[0].type_ == MetricType.TYPE_SECONDS

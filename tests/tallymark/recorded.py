@@ -58,7 +58,8 @@ def frame(*requests: dict[str, Any]) -> pl.DataFrame:
 
 def item(**fields: Any) -> dict[str, Any]:
     """An item of which nothing is known but ``fields``."""
-    return dict.fromkeys(ITEM_TEXTS, "") | dict.fromkeys(ITEM_NUMBERS, 0) | fields
+    nothing = dict.fromkeys(ITEM_TEXTS, "") | dict.fromkeys(ITEM_NUMBERS, 0) | {"params": []}
+    return nothing | fields
 
 
 def version(number: int = 1, effective_at: int = SINCE_EVER, **rules: Any) -> RulesVersion:

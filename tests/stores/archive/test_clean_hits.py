@@ -6,7 +6,7 @@ import orjson
 import polars as pl
 import pytest
 
-from stores.archive.clean import HASHES, CleanHits, CleanManifest
+from stores.archive.clean import HASHES, SCHEMA, CleanHits, CleanManifest
 from stores.archive.damage import ArchiveDamageError, OlderSchemaError
 from stores.archive.folder import FolderObjects
 from tallymark.conservation import Conservation
@@ -244,10 +244,14 @@ def test_a_file_that_lacks_a_column_is_of_an_older_schema(clean, objects, tmp_pa
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        (lambda facts: facts | {"schema": 0}, OlderSchemaError, "schema is 0, this code reads 1"),
+        (
+            lambda facts: facts | {"schema": 0},
+            OlderSchemaError,
+            f"schema is 0, this code reads {SCHEMA}",
+        ),
         (lambda facts: facts | {"schema": 99}, OlderSchemaError, "schema is 99"),
         (lambda facts: facts | {"parts": [{}]}, ArchiveDamageError, "no manifest"),
-        (lambda facts: {"schema": 1}, ArchiveDamageError, "no manifest"),
+        (lambda facts: {"schema": SCHEMA}, ArchiveDamageError, "no manifest"),
         (lambda facts: [], ArchiveDamageError, "no manifest"),
     ],
 )

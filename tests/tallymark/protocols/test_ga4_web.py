@@ -84,7 +84,7 @@ def test_a_query_is_a_hit(query: str, expected: dict[str, Any]) -> None:
 def test_items_keep_their_order_and_their_tildes() -> None:
     items = (
         "&pr10=idlast&pr2=idsku2~nmA~~B~brAcme~caShoes~c2Red~c5Deep~vared~cpSALE~afOutlet~liL1"
-        "~lnSummer~pr12.5~qt3~ds1.5~lp4&pr1=idsku1"
+        "~lnSummer~pr12.5~qt3~ds1.5~lp4~k0cut~v0slim~~fit~k1size~v142.5~k2lost~v3alone&pr1=idsku1"
     )
 
     found = one_hit(web(BASE + items))["items"]
@@ -95,6 +95,8 @@ def test_items_keep_their_order_and_their_tildes() -> None:
         item_category="Shoes", item_category2="Red", item_category5="Deep", coupon="SALE",
         affiliation="Outlet", item_list_id="L1", item_list_name="Summer", price_micros=12_500_000,
         quantity=3, discount_micros=1_500_000, index=4,
+        params=[{"key": "cut", "text": "slim~fit", "micros": None},
+                {"key": "size", "text": "42.5", "micros": 42_500_000}],
     )  # fmt: skip
 
 

@@ -63,6 +63,13 @@ WHOLE: dict[str, Any] = {
         {"event": "purchase"},
         {"event": "sign_up", "when": {"field": "source", "is_set": True}},
     ],
+    "custom_dimensions": [
+        {"parameter": "colour", "scope": "item", "title": "Colour of the thing"},
+        {"parameter": "plan", "scope": "user"},
+    ],
+    "custom_metrics": [
+        {"parameter": "wait", "scope": "event", "unit": "seconds", "title": "Waited"},
+    ],
     "channel_groups": [
         {
             "name": "partners",
@@ -235,6 +242,36 @@ PATTERN = "a regular expression without look-around"
             "channels: each of them once (any joins conditions); given more often: A",
         ),
         (channels(), "channel_groups[0].channels", "at least 1 item"),
+        (
+            {"custom_dimensions": [{"parameter": "a b", "scope": "event"}]},
+            "custom_dimensions[0].parameter",
+            "1 to 40 letters, digits",
+        ),
+        (
+            {"custom_metrics": [{"parameter": "a", "scope": "user"}]},
+            "custom_metrics[0].scope",
+            "'event' or 'item'",
+        ),
+        (
+            {"custom_metrics": [{"parameter": "a", "scope": "event", "unit": "parsecs"}]},
+            "custom_metrics[0].unit",
+            "'standard', 'currency'",
+        ),
+        (
+            {"custom_dimensions": [{"parameter": "a", "scope": "user", "title": t} for t in "xy"]},
+            "document",
+            "custom_dimensions: each of them once; given more often: customUser:a",
+        ),
+        (
+            {"custom_dimensions": [{"parameter": f"a{n}", "scope": "item"} for n in range(11)]},
+            "document",
+            "custom_dimensions: 10 of scope item at most, got 11",
+        ),
+        (
+            {"custom_metrics": [{"parameter": f"a{n}", "scope": "event"} for n in range(51)]},
+            "document",
+            "custom_metrics: 50 of scope event at most, got 51",
+        ),
         (
             {"channel_groups": 2 * channels(CHANNEL)["channel_groups"]},
             "document",
