@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.configuration import configuration
+from config_api import organisations
+from config_api.names import account
 from tests.e2e.stack import Site, Stack, running
 
 COMMAND_SECONDS = 180
@@ -48,6 +51,13 @@ def site(stack) -> Site:
     return stack.create_property("Documented shop")
 
 
+def account_of(stack: Stack) -> str:
+    """The name of the account that a new stack begins with."""
+    with configuration(stack.data) as opened, opened.database.reading() as connection:
+        [first] = organisations.all_of(connection, None)
+    return account(first["id"])
+
+
 def as_here(command: str, stack: Stack, site: Site) -> str:
     """A command with the addresses, ids and secrets of the stack that runs here."""
     for written, here in (
@@ -57,6 +67,7 @@ def as_here(command: str, stack: Stack, site: Site) -> str:
         ("http://127.0.0.1:3000", stack.dagster_url),
         ("G-ABCDE12345", site.measurement_id),
         ("READ_KEY", site.read_key),
+        ("accounts/ACCOUNT", account_of(stack)),
         ("OWNER_KEY", (stack.data / "rules" / "owner_key").read_text().strip()),
         ("SECRET", site.api_secret),
         ("/properties/PROPERTY", f"/properties/{site.property_id}"),

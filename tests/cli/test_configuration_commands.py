@@ -83,6 +83,19 @@ def test_rules_go_out_and_come_back_as_a_new_version(tallymark, shop, tmp_path):
     assert json.loads(first.stdout) == published(tmp_path).versions[0].rules.document()
 
 
+def test_a_replay_is_asked_for_and_listed(tallymark, shop):
+    by_number = ("--property", shop["property_id"])
+    asked = tallymark(
+        "rules", "replay", "2026-01-31T08", *by_number, "--rules", "latest", "--comment", "why"
+    )
+    assert asked.exit_code == 0, asked.output
+    told = "waiting  2026-01-31T08Z to 2026-01-31T09Z  rules 1"
+    assert told in asked.stdout
+    assert tallymark("rules", "replays", *by_number).stdout == asked.stdout
+    wrong = tallymark("rules", "replay", "2026-01-31T08", *by_number, "--rules", "7")
+    assert "allowed: a version: 1 to 1" in wrong.output
+
+
 def test_rules_that_cannot_be_are_told_whole_and_not_saved(tallymark, shop, tmp_path):
     file = tmp_path / "rules.json"
     file.write_text('{"currency": "eur", "session_gap_seconds": 1}')
