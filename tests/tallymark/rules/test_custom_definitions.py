@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tallymark.hit_cells import cells_of
 from tallymark.processing import process_requests
 from tallymark.properties import DataStream, Property, RulesVersion, properties_frame
 from tallymark.rule_documents import parse_rules
@@ -99,6 +100,19 @@ def test_definitions_hold_from_their_version_on() -> None:
     requests = frame(web(BASE, received_at=RECEIVED_AT - 1), web(BASE, received_at=RECEIVED_AT))
     hits = process_requests(requests, lambda _: properties, with_params=False).hits
     assert hits.get_column("customs").list.len().to_list() == [0, 2]
+
+
+def test_a_hit_names_each_row_of_its_own_definitions_in_which_it_counts() -> None:
+    request = web(BASE + "&ep.author=Ann&epn.wait=2")
+    hits = process_requests(frame(request), lambda _: owner((0, DEFINED))).hits
+    own = cells_of(hits).filter(pl.col("rollup").str.starts_with("custom"))
+    assert [(rollup, *keys) for rollup, keys in own.select("rollup", "keys").iter_rows()] == [
+        ("custom", "customEvent:author", "Ann"),
+        ("custom", "customUser:plan", ""),
+        ("custom_events", "customEvent:author", "Ann", "page_view"),
+        ("custom_events", "customUser:plan", "", "page_view"),
+        ("custom_amounts", "customEvent:wait", "page_view"),
+    ]
 
 
 def test_the_titles_of_definitions_concern_no_hit() -> None:
