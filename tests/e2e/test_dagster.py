@@ -18,6 +18,7 @@ from stores.archive.folder import FolderObjects
 from stores.archive.raw import RawArchive
 from stores.pointers import PointerStore
 from stores.wide_rows.sqlite import SqliteWideRows
+from tallymark.replays import hour_text
 from tallymark.slots import DAY_US, HOUR_US, SESSION_ALIGNMENT_US
 from tests.beam_pipelines import worlds
 
@@ -212,3 +213,37 @@ def replaying(stack: Stack) -> list[int]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def test_a_replay_that_was_asked_for_by_command_is_published_for_its_property(
+    tmp_path: Path, midnight: int
+) -> None:
+    stack = Stack(tmp_path / "stack", "--flush-seconds=1", "--no-sealing", dagster=True)
+    record_a_day(stack)
+    [owner] = json.loads((stack.data / "rules" / "properties.json").read_text())["properties"]
+    hours = f"{hour_text(midnight + L)[:-1]}..{hour_text(midnight + 2 * L)[:-1]}"
+    of_it = ("--property", str(owner["property_id"]), "--config-url", stack.config_url)
+    key = ("--key-file", str(stack.data / "rules" / "owner_key"), "--json")
+    stack.start()
+    try:
+        stack.run("rules", "replay", hours, "--publish", *of_it, *key)
+
+        def states() -> set[str]:
+            listed = stack.run("rules", "replays", *of_it, *key).stdout.splitlines()
+            return {json.loads(line)["state"] for line in listed}
+
+        eventually(
+            lambda: states() == {"published"},
+            within_seconds=RUN_SECONDS + 60,
+            what="the replay that was asked for, published",
+        )
+        rows = SqliteWideRows(stack.cells_path)
+        try:
+            own = PointerStore(rows).held(owner["property_id"]).document.pointers
+        finally:
+            rows.close()
+        assert own.lineage_at(midnight + L) == "gen-1"
+        assert serving(stack, midnight + L) != "gen-1"
+        stack.stop()
+    finally:
+        stack.kill()
