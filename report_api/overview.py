@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 from report_api.reader import Answer, ReportReader, rules_at
 from tallymark.properties import Property
+from tallymark.reports import RUN_REALTIME_REPORT
 from tallymark.reports.serving import Freshness
-from tallymark.slots import EPOCH
+from tallymark.slots import EPOCH, MINUTE_US
 
 _TODAY: Final = [{"startDate": "today", "endDate": "today"}]
 _ROWS: Final = 8
@@ -36,6 +37,12 @@ REQUESTS: Final = {
     "events": _request(("eventName",), ("eventCount", "totalUsers")),
 }
 """The reports of today that the page shows, as requests of ``runReport``."""
+_LAST_MINUTES: Final = {
+    "dimensions": [{"name": "minutesAgo"}],
+    "metrics": [{"name": name} for name in ("activeUsers", "screenPageViews", "eventCount")],
+    "metricAggregations": ["TOTAL"],
+}
+_MINUTES: Final = 30
 
 
 def overview_document(
@@ -49,12 +56,12 @@ def overview_document(
     now = now_us()
     rules = rules_at(owner, now)
     pointers = reader.pointers(owner.property_id)
-    last_minutes, of_minutes = reader.recent(owner, pointers)
+    last_minutes = reader.report(owner, _LAST_MINUTES, pointers, RUN_REALTIME_REPORT)
     answers = {
         name: reader.report(owner, request, pointers, only_cells=True)
         for name, request in REQUESTS.items()
     }
-    freshness = Freshness.together([of_minutes, *(found.freshness for found in answers.values())])
+    receipts = [found.freshness for found in (last_minutes, *answers.values())]
     local = (EPOCH + timedelta(microseconds=now)).astimezone(ZoneInfo(rules.time_zone))
     tables = {name: _table(found) for name, found in answers.items()}
     return {
@@ -66,25 +73,35 @@ def overview_document(
             "currency": rules.currency,
         },
         "now": local.isoformat(timespec="seconds"),
-        "hasData": bool(last_minutes.events or answers["today"].document["rowCount"]),
-        "lastMinutes": {
-            "users": last_minutes.users,
-            "views": last_minutes.views,
-            "events": last_minutes.events,
-            "minutes": [
-                {"startSeconds": start // 1_000_000, "views": views, "events": events}
-                for start, views, events in last_minutes.minutes.select(
-                    "minute", "views", "events"
-                ).iter_rows()
-            ],
-        },
+        "hasData": bool(last_minutes.document["rowCount"] or answers["today"].document["rowCount"]),
+        "lastMinutes": _minutes(last_minutes, now),
         **tables,
         "today": tables["today"][0] if tables["today"] else dict.fromkeys(_TOTALS, "0"),
-        "freshness": asdict(freshness),
+        "freshness": asdict(Freshness.together(receipts)),
     }
 
 
-def _table(found: Answer) -> list[dict[str, str]]:
+def _minutes(found: Answer, now_us: int) -> dict[str, Any]:
+    """The last 30 minutes one by one, the present one last, and together."""
+    present = now_us // MINUTE_US
+    rows = {int(row["minutesAgo"]): row for row in _table(found, "rows")}
+    (whole,) = _table(found, "totals")
+    return {
+        "users": int(whole["activeUsers"]),
+        "views": int(whole["screenPageViews"]),
+        "events": int(whole["eventCount"]),
+        "minutes": [
+            {
+                "startSeconds": (present - ago) * 60,
+                "views": int(rows[ago]["screenPageViews"]) if ago in rows else 0,
+                "events": int(rows[ago]["eventCount"]) if ago in rows else 0,
+            }
+            for ago in reversed(range(_MINUTES))
+        ],
+    }
+
+
+def _table(found: Answer, field: str = "rows") -> list[dict[str, str]]:
     """Rows as objects: the page reads them by name."""
     document = found.document
     dimensions = [header["name"] for header in document["dimensionHeaders"]]
@@ -97,5 +114,5 @@ def _table(found: Answer) -> list[dict[str, str]]:
                 *zip(metrics, row["metricValues"], strict=True),
             )
         }
-        for row in document["rows"]
+        for row in document[field]
     ]

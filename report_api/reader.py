@@ -31,7 +31,6 @@ from tallymark.reports import (
 )
 from tallymark.reports.compatibility import compatibility_document
 from tallymark.reports.currencies import DatedRate
-from tallymark.reports.recent import MINUTE_COLUMNS, MINUTE_ROLLUP, Recent, recent, slots_span
 from tallymark.reports.serving import Freshness, Pointers
 from tallymark.rule_documents import Rules
 from tallymark.slots import HOUR_US
@@ -190,29 +189,6 @@ class ReportReader:
             ],
             property_id=owner.property_id,
         )
-
-    def recent(self, owner: Property, pointers: Pointers) -> tuple[Recent, Freshness]:
-        """The last 30 minutes.
-
-        Raises:
-            WideRowsUnavailableError: when the store cannot be read.
-        """
-        now_us = self._now_us()
-        spans = (slots_span(now_us),)
-        opened = self._receipts.opened(owner, spans, pointers)
-        (decoded,), freshness = self._cells.read(
-            Wanted(
-                property_id=owner.property_id,
-                rollups=(MINUTE_ROLLUP,),
-                spans=spans,
-                pointers=pointers,
-                columns=MINUTE_COLUMNS,
-                with_sets=True,
-                days={},
-            )
-        )
-        receipt = self._receipts.completed(freshness, opened, owner, spans)
-        return recent(decoded, now_us), receipt
 
 
 def _document(

@@ -13,7 +13,7 @@ from tallymark.decoded_cells import DecodedCells
 from tallymark.lineages import Lineage
 from tallymark.properties import Property
 from tallymark.reports.plan import Plan
-from tallymark.reports.recent import MINUTE_ROLLUP, newest_minute
+from tallymark.reports.realtime import MINUTE_ROLLUP, newest_minute
 from tallymark.reports.serving import Freshness, Pointers, open_hours
 from tallymark.row_keys import cell_place, control_key, rollup_prefix, shard_of
 from tallymark.rules_choice import AS_RECEIVED, LATEST

@@ -28,8 +28,8 @@ MetricType = Literal[
     "TYPE_HOURS",
 ]  # fmt: skip
 Category = Literal[
-    "Time", "Traffic source", "Page", "Event", "Platform", "User", "Session", "Geography",
-    "Ecommerce", "Custom",
+    "Time", "Traffic Source", "Page / Screen", "Event", "Platform / Device", "User", "Session",
+    "Geography", "Ecommerce", "Custom",
 ]  # fmt: skip
 
 
@@ -216,79 +216,79 @@ _DIMENSIONS: Final = (
     _by_time("nthWeek", "Nth week", time_texts.nth_week),
     _by_time("nthMonth", "Nth month", time_texts.nth_month),
     _by_time("nthYear", "Nth year", time_texts.nth_year),
-    _by_key("sessionSource", "Session source", "Traffic source", "source"),
-    _by_key("sessionMedium", "Session medium", "Traffic source", "medium"),
+    _by_key("sessionSource", "Session source", "Traffic Source", "source"),
+    _by_key("sessionMedium", "Session medium", "Traffic Source", "medium"),
     Dimension(
-        name="sessionSourceMedium", title="Session source / medium", category="Traffic source",
+        name="sessionSourceMedium", title="Session source / medium", category="Traffic Source",
         keys=("source", "medium"), value=_source_medium("source", "medium"),
     ),
-    _by_key("sessionCampaignName", "Session campaign", "Traffic source", "campaign"),
+    _by_key("sessionCampaignName", "Session campaign", "Traffic Source", "campaign"),
     Dimension(
         name="sessionDefaultChannelGroup", title="Session default channel group",
-        category="Traffic source", keys=("channel",), value=key_text("channel"),
+        category="Traffic Source", keys=("channel",), value=key_text("channel"),
         deprecated_names=("sessionDefaultChannelGrouping",),
     ),
     _by_key(
-        "sessionPrimaryChannelGroup", "Session primary channel group", "Traffic source", "channel"
+        "sessionPrimaryChannelGroup", "Session primary channel group", "Traffic Source", "channel"
     ),
-    _by_key("firstUserSource", "First user source", "Traffic source", "first_source"),
-    _by_key("firstUserMedium", "First user medium", "Traffic source", "first_medium"),
+    _by_key("firstUserSource", "First user source", "Traffic Source", "first_source"),
+    _by_key("firstUserMedium", "First user medium", "Traffic Source", "first_medium"),
     Dimension(
         name="firstUserSourceMedium", title="First user source / medium",
-        category="Traffic source", keys=("first_source", "first_medium"),
+        category="Traffic Source", keys=("first_source", "first_medium"),
         value=_source_medium("first_source", "first_medium"),
     ),
-    _by_key("firstUserCampaignName", "First user campaign", "Traffic source", "first_campaign"),
+    _by_key("firstUserCampaignName", "First user campaign", "Traffic Source", "first_campaign"),
     _by_key(
-        "firstUserDefaultChannelGroup", "First user default channel group", "Traffic source",
+        "firstUserDefaultChannelGroup", "First user default channel group", "Traffic Source",
         "first_channel",
     ),
     _by_key(
-        "firstUserPrimaryChannelGroup", "First user primary channel group", "Traffic source",
+        "firstUserPrimaryChannelGroup", "First user primary channel group", "Traffic Source",
         "first_channel",
     ),
     _by_key("newVsReturning", "New / returning", "User", "new_vs_returning"),
-    _by_key("landingPage", "Landing page", "Page", "landing_page"),
-    _by_key("hostName", "Hostname", "Page", "host"),
-    _by_key("pagePath", "Page path", "Page", "path"),
-    _by_key("unifiedPagePathScreen", "Page path and screen class", "Page", "path"),
+    _by_key("landingPage", "Landing page", "Page / Screen", "landing_page"),
+    _by_key("hostName", "Hostname", "Page / Screen", "host"),
+    _by_key("pagePath", "Page path", "Page / Screen", "path"),
+    _by_key("unifiedPagePathScreen", "Page path and screen class", "Page / Screen", "path"),
     _by_key("eventName", "Event name", "Event", "event_name"),
-    _by_key("deviceCategory", "Device category", "Platform", "device_category"),
-    _by_key("browser", "Browser", "Platform", "browser"),
-    _by_key("operatingSystem", "Operating system", "Platform", "operating_system"),
-    _by_key("pageTitle", "Page title", "Page", "title"),
+    _by_key("deviceCategory", "Device category", "Platform / Device", "device_category"),
+    _by_key("browser", "Browser", "Platform / Device", "browser"),
+    _by_key("operatingSystem", "Operating system", "Platform / Device", "operating_system"),
+    _by_key("pageTitle", "Page title", "Page / Screen", "title"),
     Dimension(
-        name="pagePathPlusQueryString", title="Page path + query string", category="Page",
+        name="pagePathPlusQueryString", title="Page path + query string", category="Page / Screen",
         keys=("path", "page_query"), value=_path_and_query,
     ),
     Dimension(
-        name="fullPageUrl", title="Full page URL", category="Page",
+        name="fullPageUrl", title="Full page URL", category="Page / Screen",
         keys=("host", "path", "page_query"), value=_page_url,
     ),
-    _by_key("pageReferrer", "Page referrer", "Page", "referrer"),
+    _by_key("pageReferrer", "Page referrer", "Page / Screen", "referrer"),
     Dimension(
         name="country", title="Country", category="Geography", keys=("country",), value=_country
     ),
     _by_key("countryId", "Country ID", "Geography", "country"),
-    _by_key("languageCode", "Language code", "Platform", "language"),
-    _by_key("screenResolution", "Screen resolution", "Platform", "screen_resolution"),
+    _by_key("languageCode", "Language code", "Platform / Device", "language"),
+    _by_key("screenResolution", "Screen resolution", "Platform / Device", "screen_resolution"),
     _by_key("transactionId", "Transaction ID", "Ecommerce", "transaction_id"),
     _by_key(
-        "sessionManualTerm", "Session manual term", "Traffic source", "session_term"
+        "sessionManualTerm", "Session manual term", "Traffic Source", "session_term"
     ),
     _by_key(
-        "sessionManualAdContent", "Session manual ad content", "Traffic source", "session_content"
+        "sessionManualAdContent", "Session manual ad content", "Traffic Source", "session_content"
     ),
-    _by_key("source", "Source", "Traffic source", "hit_source"),
-    _by_key("medium", "Medium", "Traffic source", "hit_medium"),
+    _by_key("source", "Source", "Traffic Source", "hit_source"),
+    _by_key("medium", "Medium", "Traffic Source", "hit_medium"),
     Dimension(
-        name="sourceMedium", title="Source / medium", category="Traffic source",
+        name="sourceMedium", title="Source / medium", category="Traffic Source",
         keys=("hit_source", "hit_medium"), value=_source_medium("hit_source", "hit_medium"),
     ),
-    _by_key("campaignName", "Campaign", "Traffic source", "hit_campaign"),
-    _by_key("manualTerm", "Manual term", "Traffic source", "hit_term"),
-    _by_key("manualAdContent", "Manual ad content", "Traffic source", "hit_content"),
-    _by_key("defaultChannelGroup", "Default channel group", "Traffic source", "hit_channel"),
+    _by_key("campaignName", "Campaign", "Traffic Source", "hit_campaign"),
+    _by_key("manualTerm", "Manual term", "Traffic Source", "hit_term"),
+    _by_key("manualAdContent", "Manual ad content", "Traffic Source", "hit_content"),
+    _by_key("defaultChannelGroup", "Default channel group", "Traffic Source", "hit_channel"),
     _by_key("itemId", "Item ID", "Ecommerce", "item_id"),
     _by_key("itemName", "Item name", "Ecommerce", "item_name"),
     _by_key("itemBrand", "Item brand", "Ecommerce", "item_brand"),
@@ -333,7 +333,8 @@ _METRICS: Final = (
         less="engaged_sessions", per="sessions",
     ),
     _metric(
-        "sessionsPerUser", "Sessions per user", _RATE, "Session", "sessions", per="active_users"
+        "sessionsPerUser", "Sessions per active user", _RATE, "Session", "sessions",
+        per="active_users",
     ),
     _metric(
         "averageSessionDuration", "Average session duration", _TIME, "Session",
@@ -342,16 +343,17 @@ _METRICS: Final = (
     _metric(
         "userEngagementDuration", "User engagement", _TIME, "User", "engagement_ms", scale=1000
     ),
-    _metric("screenPageViews", "Views", _COUNT, "Page", "views"),
+    _metric("screenPageViews", "Views", _COUNT, "Page / Screen", "views"),
     _metric(
-        "screenPageViewsPerSession", "Views per session", _RATE, "Page", "views", per="sessions"
+        "screenPageViewsPerSession", "Views per session", _RATE, "Page / Screen", "views",
+        per="sessions",
     ),
     _metric(
-        "screenPageViewsPerUser", "Views per active user", _RATE, "Page", "views",
+        "screenPageViewsPerUser", "Views per active user", _RATE, "Page / Screen", "views",
         per="active_users",
     ),
-    _metric("entrances", "Entrances", _COUNT, "Page", "entrances"),
-    _metric("exits", "Exits", _COUNT, "Page", "exits"),
+    _metric("entrances", "Entrances", _COUNT, "Page / Screen", "entrances"),
+    _metric("exits", "Exits", _COUNT, "Page / Screen", "exits"),
     _metric("eventCount", "Event count", _COUNT, "Event", "events"),
     _metric(
         "eventCountPerUser", "Event count per active user", _RATE, "Event", "events",

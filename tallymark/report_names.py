@@ -121,7 +121,7 @@ def _of_group(group: ChannelGroup) -> list[Dimension]:
         Dimension(
             name=f"{prefix}:{group.name}",
             title=f"{scope} {group.title or group.name}",
-            category="Traffic source",
+            category="Traffic Source",
             keys=keys,
             value=partial(channel_column, group, keys),
             is_custom=True,

@@ -70,7 +70,7 @@ def answer(plan: Plan, decoded: DecodedCells, totals: DecodedCells | None = None
     table = found.table(request.metrics)
     kept = kept_rows(request, table)
     breakdown.keep(found, kept)
-    rows = _labelled(table.filter(kept), parts)
+    rows = _labelled(table if kept.all() else table.filter(kept), parts)
     ordered = _ordered(request, rows)
     return Report(
         request=request,

@@ -219,22 +219,20 @@ def all_dimensions(plan: Plan) -> tuple[Dimension, ...]:
 
 
 def _values(plan: Plan, part: Part, held: pl.DataFrame) -> pl.DataFrame:
-    zone = plan.request.time_zone
-    first = min(part.ranges, key=lambda each: each.start_us)
-    began_us, now_us = local_us(np.array([first.start_us, plan.request.now_us]), zone).tolist()
-    if isinstance(first, DateRange):  # some days begin after midnight
-        began_us = began_us // DAY_US * DAY_US
-    times = [
-        pl.lit(instant_us).cast(pl.Datetime("us")).alias(name)
-        for name, instant_us in (
-            (RANGE_START, began_us),
-            (NOW, now_us // MINUTE_US * MINUTE_US),
-        )
-    ]
-    timed = held.with_columns(times) if LOCAL in held.columns else held
+    timed = held.with_columns(_times(plan, part)) if LOCAL in held.columns else held
     return timed.select(
         dimension.value().alias(dimension.name) for dimension in all_dimensions(plan)
     )
+
+
+def _times(plan: Plan, part: Part) -> list[pl.Expr]:
+    first = min(part.ranges, key=lambda each: each.start_us)
+    instants = np.array([first.start_us, plan.request.now_us])
+    began_us, now_us = local_us(instants, plan.request.time_zone).tolist()
+    if isinstance(first, DateRange):  # some days begin after midnight
+        began_us = began_us // DAY_US * DAY_US
+    times_us = {RANGE_START: began_us, NOW: now_us // MINUTE_US * MINUTE_US}
+    return [pl.lit(each).cast(pl.Datetime("us")).alias(name) for name, each in times_us.items()]
 
 
 def _meant(plan: Plan, numbers: pl.DataFrame) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from tallymark.metrics import (
 from tallymark.reports.dates import DateRange
 from tallymark.reports.pivots import regrouped
 from tallymark.reports.problems import InvalidRequestError
-from tallymark.reports.recent import MINUTE_ROLLUP
+from tallymark.reports.realtime import MINUTE_ROLLUP
 from tallymark.reports.request import ReportRequest
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.row_keys import rollup_range

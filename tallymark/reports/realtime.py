@@ -1,12 +1,15 @@
 """Realtime: the minutes that a request of ``runRealtimeReport`` asks about."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from tallymark.reports.dates import TimeRange, different_names, range_name
 from tallymark.reports.fields import Reader
-from tallymark.slots import MINUTE_US
+from tallymark.rollups import BY_NAME
+from tallymark.slots import HOUR_US, MINUTE_US
 
 MAX_RANGES: Final = 2
+MINUTE_ROLLUP: Final = BY_NAME["minutes"]
 OLDEST_MINUTE: Final = 29
 """How many minutes before the present one the oldest is that can be asked for."""
 
@@ -23,6 +26,24 @@ def read_minute_ranges(request: Reader, now_us: int) -> tuple[TimeRange, ...]:
     ranges = [_read(reader, index, end_us) for index, reader in enumerate(readers[:MAX_RANGES])]
     different_names(request, "minuteRanges", [found.name for found in ranges])
     return tuple(ranges)
+
+
+def newest_minute(cells: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """UTC µs of the newest minute in which there was a hit; ``None`` where there was none.
+
+    Args:
+        cells: Qualifiers and values of cells of ``MINUTE_ROLLUP``, the numbers.
+    """
+    held = [
+        (int.from_bytes(qualifier[:8], "big"), value)
+        for qualifier, value in cells
+        if b"\n" in value
+    ]
+    if not held:
+        return None
+    slot_us, value = max(held)
+    minute = max(int(line.partition(b"\t")[0]) for line in value.split(b"\n")[1:])
+    return slot_us // HOUR_US * HOUR_US + minute * MINUTE_US
 
 
 def _read(reader: Reader, index: int, end_us: int) -> TimeRange:

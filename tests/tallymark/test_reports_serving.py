@@ -1,46 +1,12 @@
-"""The last 30 minutes, and which cells are served."""
+"""Which cells are served."""
 
 import polars as pl
 import pytest
 
 from tallymark.pointer_map import FOR_EVER, PointerMap
-from tallymark.reports.recent import recent, recent_span, slots_span
 from tallymark.reports.serving import Pointers, served_cells
-from tallymark.slots import HOUR_US, MINUTE_US
-from tests.tallymark.report_cells import NOON_US, cells_of, decoded_of
-
-NOW_US = NOON_US + 10 * MINUTE_US + 30_000_000
-"""12:10:30, so that the window is 11:41 to 12:11."""
-
-
-def test_the_window_ends_with_the_present_minute() -> None:
-    start_us, end_us = recent_span(NOW_US)
-    assert (start_us, end_us) == (NOON_US - 19 * MINUTE_US, NOON_US + 11 * MINUTE_US)
-    assert slots_span(NOW_US) == (NOON_US - HOUR_US, end_us)
-
-
-def test_views_are_counted_by_minute_and_users_once() -> None:
-    decoded = decoded_of(
-        "minutes",
-        [
-            {"hour": -1, "minute": "40", "events": 9, "views": 9, "users": {8}},  # too old
-            {"hour": -1, "minute": "41", "events": 2, "views": 1, "users": {1, 2}},
-            {"hour": 0, "minute": "10", "events": 3, "views": 2, "users": {2, 3}},
-            {"hour": 0, "minute": "11", "events": 5, "views": 5, "users": {9}},  # yet to come
-        ],
-    )
-    found = recent(decoded, NOW_US)
-    assert (found.users, found.events, found.views) == (3, 5, 3)
-    assert found.minutes.height == 30
-    views = found.minutes.filter(pl.col("views") > 0).select("minute", "views").rows()
-    assert views == [(NOON_US - 19 * MINUTE_US, 1), (NOON_US + 10 * MINUTE_US, 2)]
-
-
-def test_nothing_recent_is_thirty_minutes_of_nothing() -> None:
-    found = recent(decoded_of("minutes", []), NOW_US)
-    assert (found.users, found.views, found.minutes["events"].sum()) == (0, 0, 0)
-    assert found.minutes.height == 30
-
+from tallymark.slots import HOUR_US
+from tests.tallymark.report_cells import NOON_US, cells_of
 
 EVERY_HOUR = [{"hour": hour, "sessions": 1} for hour in range(4)]
 CELLS = pl.concat(
