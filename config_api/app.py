@@ -231,8 +231,9 @@ def _caller() -> Caller:
     with database.reading() as connection:
         caller, row = caller_of(connection, secret, now_us)
     if now_us - (row["last_used_at"] or 0) > USE_NOTED_SECONDS * 1_000_000:
-        with suppress(DatabaseUnavailableError):  # it is no reason to refuse what was asked
-            database.write(caller.actor, lambda work: keys.note_use(work, row["id"]))
+        # It is no reason to refuse what was asked, nor to let those wait who only read.
+        with suppress(DatabaseUnavailableError):
+            database.write(caller.actor, lambda work: keys.note_use(work, row["id"]), waits=False)
     return caller
 
 

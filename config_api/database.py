@@ -97,7 +97,7 @@ class Database:
             with connection.begin():
                 yield connection
 
-    def write(self, actor: str, work: Callable[[Transaction], T]) -> T:
+    def write(self, actor: str, work: Callable[[Transaction], T], *, waits: bool = True) -> T:
         """Do ``work`` in a transaction, all or nothing; it may be done again from its beginning.
 
         A transaction that takes so long that a version might be in force before every worker can
@@ -106,14 +106,17 @@ class Database:
         Args:
             actor: In whose name, for the audit trail.
             work: What is done; it must have no other effects.
+            waits: For other writers; else it is not done where there is one.
 
         Raises:
             DatabaseUnavailableError: when it does not answer, or too slowly time and again.
         """
         for _ in range(ATTEMPTS):
-            with _explained(), self._engine.connect() as connection:
+            with _explained(), self._engine.connect() as connection, _waiting(connection, waits):
                 writer = connection.execution_options(**{_WRITES: True})
                 begun = writer.begin()
+                if not waits and self._engine.dialect.name == "postgresql":
+                    writer.execute(text("SET LOCAL lock_timeout = '1ms'"))
                 feed = writer.execute(select(FEED).with_for_update()).mappings().one()
                 started = self._stopwatch()
                 transaction = Transaction(
@@ -189,6 +192,19 @@ def _pragma(connection: Connection, pragma: str) -> None:
     """Outside of any transaction."""
     own: Any = connection.connection.dbapi_connection
     own.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def _waiting(connection: Connection, waits: bool) -> Iterator[None]:
+    """SQLite has one patience a connection."""
+    if waits or connection.dialect.name != "sqlite":
+        yield
+        return
+    _pragma(connection, "busy_timeout=0")
+    try:
+        yield
+    finally:
+        _pragma(connection, f"busy_timeout={BUSY_SECONDS * 1000}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -421,6 +421,20 @@ def test_a_transaction_that_takes_too_long_is_done_again_and_given_up_at_last(da
     assert changes_after(database, 0).position == 2
 
 
+def test_what_does_not_wait_is_not_done_where_another_writes(database, opened):
+    """When a key was used is noted so: who only reads is not to wait for a locked database."""
+    other, began = opened(), time.monotonic()
+
+    def meanwhile(work: Transaction) -> None:
+        with pytest.raises(DatabaseUnavailableError):
+            other.write(ACTOR, lambda _: None, waits=False)
+
+    database.write(ACTOR, meanwhile)
+    assert time.monotonic() - began < 5
+    assert other.write(ACTOR, lambda _: "done", waits=False) == "done"
+    shop(other)
+
+
 def test_what_fails_leaves_nothing_behind(database):
     def fail(work: Transaction) -> None:
         organisations.create(work, name="Half", default_rules={})
