@@ -115,6 +115,34 @@ def read_cells(path: Path, lineage: str = "live-1") -> Cells:
     return cells
 
 
+Stored = dict[tuple[bytes, str, bytes], bytes]
+"""Values by row key, family and qualifier."""
+
+
+def stored_cells(path: Path, lineage: str) -> Stored:
+    """The cells of a lineage as they are stored, those of touches too, under names that leave the
+    lineage out; chunks apart from the slots they belong to."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+    try:
+        rows = connection.execute(
+            "SELECT row_key, family, qualifier, value FROM cells WHERE row_key < CAST('~' AS BLOB)"
+        ).fetchall()
+    finally:
+        connection.close()
+    mine, of_touches = f"#{lineage}#".encode(), f"#{lineage}".encode()
+    cells = {
+        (key.replace(mine, b"#*#"), family, qualifier): value
+        for key, family, qualifier, value in rows
+        if mine in key
+    }
+    touches = {
+        (key, family, qualifier.removesuffix(of_touches)): value
+        for key, family, qualifier, value in rows
+        if b"#touches#" in key and qualifier.endswith(of_touches) and value
+    }
+    return cells | touches
+
+
 def decode_cell(layout: Layout, numbers: bytes, sets: bytes) -> Rows:
     """The rows of one cell from its two values."""
     head, *lines = numbers.decode().split("\n")

@@ -5,7 +5,6 @@ twice, late; properties have other time zones and gaps, and one changes its rule
 """
 
 import json
-import sqlite3
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ from stores.wide_rows.opening import open_wide_rows
 
 from .agreement import agreement
 from .balancer import Balancer, balancing
-from .cells_reader import Cells, read_cells
+from .cells_reader import Cells, Stored, read_cells, stored_cells
 from .oracle import Change, OracleHit, Settings, differences, expected_cells
 from .stack import Simulation, Site, Stack, eventually, running, tallymark
 
@@ -65,7 +64,6 @@ NEW_SETTINGS = Settings(
     slot_minutes=30, session_gap_seconds=300, engagement_threshold_ms=30_000,
     attribution_lookback_days=1, key_events=("purchase", "add_to_cart"),
 )  # fmt: skip
-Stored = dict[tuple[bytes, str, bytes], bytes]
 
 
 @dataclass
@@ -326,27 +324,9 @@ def _within(day: Day, cells: Cells) -> Cells:
 
 
 def _stored(day: Day, lineage: str) -> Stored:
-    """The cells of a lineage of the day as they are stored, those of touches too; chunks apart
-    from the slots they belong to."""
-    connection = sqlite3.connect(f"file:{day.stack.cells_path}?mode=ro", uri=True, timeout=30)
-    try:
-        rows = connection.execute(
-            "SELECT row_key, family, qualifier, value FROM cells WHERE row_key < CAST('~' AS BLOB)"
-        ).fetchall()
-    finally:
-        connection.close()
-    mine, of_touches = f"#{lineage}#".encode(), f"#{lineage}".encode()
-    cells = {
-        (key.replace(mine, b"#*#"), family, qualifier): value
-        for key, family, qualifier, value in rows
-        if mine in key
-    }
-    touches = {
-        (key, family, qualifier.removesuffix(of_touches)): value
-        for key, family, qualifier, value in rows
-        if b"#touches#" in key and qualifier.endswith(of_touches) and value
-    }
-    return {name: value for name, value in (cells | touches).items() if _slot(name) in day.hours}
+    """The stored cells of a lineage of the day."""
+    found = stored_cells(day.stack.cells_path, lineage)
+    return {name: value for name, value in found.items() if _slot(name) in day.hours}
 
 
 def _rollup(name: tuple[bytes, str, bytes]) -> str:
