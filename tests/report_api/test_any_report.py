@@ -12,6 +12,12 @@ from hypothesis import strategies as st
 
 from stores.wide_rows.sqlite import SqliteWideRows
 from tallymark.metrics import DIMENSIONS, METRICS
+from tallymark.reports import (
+    CHECK_COMPATIBILITY,
+    RUN_PIVOT_REPORT,
+    RUN_REALTIME_REPORT,
+    RUN_REPORT,
+)
 from tests.report_api.conftest import Shop, client_of, fill, make_shop
 
 NOW_US = 1_767_268_800_000_000
@@ -204,3 +210,35 @@ def test_any_request_is_answered_without_a_fault_of_the_server(
         if is_public and answer.status_code == 200:
             return  # what all properties have is no secret of any
         assert answer.status_code >= 400
+
+
+FIELDS = {
+    "runReport": RUN_REPORT.fields,
+    "runPivotReport": RUN_PIVOT_REPORT.fields,
+    "runRealtimeReport": RUN_REALTIME_REPORT.fields,
+    "checkCompatibility": CHECK_COMPATIBILITY.fields,
+}
+
+
+@given(method=st.sampled_from([*FIELDS]), drawn=PARTS, taken=st.sets(st.sampled_from(sorted(GOOD))))
+@settings(suppress_health_check=list(HealthCheck))
+def test_a_request_that_is_almost_good_is_answered_or_refused(
+    asked, caplog, *, method: str, drawn: dict[str, Any], taken: set[str]
+) -> None:
+    shop, client = asked
+    caplog.clear()
+    good = GOOD | (
+        {"dimensions": [{"name": "minutesAgo"}], "metrics": [{"name": "eventCount"}]}
+        if method == "runRealtimeReport"
+        else {}
+    )
+    document = good | {name: drawn[name] for name in sorted(drawn)[: 1 + len(taken) // 3]}
+    document = {name: part for name, part in document.items() if name in FIELDS[method]}
+    answer = client.post(
+        f"/v1beta/properties/{shop.property_id}:{method}",
+        data=orjson.dumps(document) if fits(document) else b"{}",
+        headers={"X-Goog-Api-Key": shop.read_key},
+    )
+    event(f"{method} {answer.status_code}")
+    assert answer.status_code in (200, 400), answer.data
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
