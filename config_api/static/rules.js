@@ -21,10 +21,13 @@ function tell(problems) {
   );
 }
 
-// Do something, and say what became of it.
+// Do something, and say what became of it. Nothing else is to be done meanwhile: what is saved is
+// what is shown, of the property that is shown.
 function doing(text, work) {
   return async (event) => {
     if (event) event.preventDefault();
+    const focused = document.activeElement;
+    at("workplace").inert = true;
     say(text + " …");
     tell([]);
     try {
@@ -34,6 +37,9 @@ function doing(text, work) {
       tell(error.problems);
       say(error.message, true);
       if (error.changes.length) compare("Somebody saved meanwhile", error.changes);
+    } finally {
+      at("workplace").inert = false;
+      focused.focus();
     }
   };
 }

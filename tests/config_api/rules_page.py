@@ -24,10 +24,12 @@ class RulesPage:
 
     def choose(self, property_name: str) -> None:
         """Show the rules of another property, such as ``properties/12``."""
+        self._waits_for_rest()
         Select(self.browser.find_element(By.ID, "property")).select_by_value(property_name)
-        self.waits_for("Version 1, in force since ever", "version")
+        self._waits_for_rest()
 
     def click(self, text: str) -> None:
+        self._waits_for_rest()
         self.browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
 
     def write(self, document: object) -> None:
@@ -49,3 +51,11 @@ class RulesPage:
         self.write(document)
         self.click("Save")
         self.waits_for("is saved and takes effect at")
+
+    def _waits_for_rest(self) -> None:
+        WebDriverWait(self.browser, 15).until(
+            lambda browser: not browser.execute_script(
+                "return document.getElementById('workplace').inert"
+            ),
+            "a page that does nothing",
+        )
