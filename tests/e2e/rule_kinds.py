@@ -45,7 +45,8 @@ class RuleKind:
         sent: The hits.
         dimensions: Of the report.
         metrics: Of the report.
-        before: Its rows without the rules; of rules of time a function of when they were received.
+        before: Its rows without the rules; of rules of time a function of when they were received;
+            None where the report asks for what the rules define, and is refused.
         after: The same with the rules.
     """
 
@@ -53,7 +54,7 @@ class RuleKind:
     sent: tuple[Sent, ...]
     dimensions: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("eventCount",)
-    before: Rows | Callable[[datetime], Rows]
+    before: Rows | Callable[[datetime], Rows] | None
     after: Rows | Callable[[datetime], Rows]
 
 
@@ -74,6 +75,8 @@ def _hour(zone: str) -> Callable[[datetime], Rows]:
 
 
 _SALE: Final = {"event": "purchase", "ep__transaction_id": "T1", "epn__value": "10"}
+_BRITISH: Final = {"X-Forwarded-For": "81.2.69.142"}
+_NOWHERE: Final = {"name": "nowhere", "when": {"field": "country", "is_set": False}}
 
 RULE_KINDS: Final = {
     "time_zone": RuleKind(
@@ -129,6 +132,71 @@ RULE_KINDS: Final = {
         metrics=("sessions",),
         before={("pay.test", "referral"): (1,), ("blog.test", "referral"): (1,)},
         after={("(direct)", "(none)"): (1,), ("blog.test", "referral"): (1,)},
+    ),
+    "cross_domain_hosts": RuleKind(
+        rules={"cross_domain_hosts": ["example.com", "checkout.test"]},
+        sent=(
+            hit("https://pay.checkout.test/?_tml=1", dr=f"{SHOP}/cart"),
+            hit("/thanks", client="2.2", dr="https://checkout.test/"),
+        ),
+        dimensions=("sessionSource",),
+        metrics=("sessions",),
+        before={("shop.example.com",): (1,), ("checkout.test",): (1,)},
+        after={("(direct)",): (2,)},
+    ),
+    "consent analytics_denied": RuleKind(
+        rules={"consent": {"analytics_denied": "exclude"}},
+        sent=(hit("/a", gcs="G111"), hit("/b", gcs="G100")),
+        dimensions=("pagePath",),
+        before={("/a",): (1,), ("/b",): (1,)},
+        after={("/a",): (1,)},
+    ),
+    "consent do_not_track": RuleKind(
+        rules={"consent": {"do_not_track": "anonymise"}},
+        sent=(hit(headers={"DNT": "1"}), hit()),
+        metrics=("eventCount", "totalUsers"),
+        before={(): (2, 1)},
+        after={(): (2, 2)},
+    ),
+    "consent global_privacy_control": RuleKind(
+        rules={"consent": {"global_privacy_control": "exclude"}},
+        sent=(hit("/a", headers={"Sec-GPC": "1"}), hit("/b")),
+        dimensions=("pagePath",),
+        before={("/a",): (1,), ("/b",): (1,)},
+        after={("/b",): (1,)},
+    ),
+    "ip_policy network": RuleKind(
+        rules={"ip_policy": "network", "filters": [_NOWHERE]},
+        sent=(hit(headers=_BRITISH),),
+        before={(): (1,)},
+        after={(): (1,)},
+    ),
+    "ip_policy none": RuleKind(
+        rules={"ip_policy": "none", "filters": [_NOWHERE]},
+        sent=(hit(headers=_BRITISH),),
+        before={(): (1,)},
+        after={},
+    ),
+    "channel_groups": RuleKind(
+        rules={
+            "channel_groups": [
+                {
+                    "name": "own",
+                    "channels": [
+                        {"name": "Letters", "when": {"field": "medium", "is": "email"}},
+                        {"name": "Others", "when": {"field": "source", "is_set": True}},
+                    ],
+                }
+            ]
+        },
+        sent=(
+            hit("/?utm_source=may&utm_medium=email"),
+            hit(client="2.2", dr="https://blog.test/"),
+        ),
+        dimensions=("sessionCustomChannelGroup:own",),
+        metrics=("sessions",),
+        before=None,
+        after={("Letters",): (1,), ("Others",): (1,)},
     ),
     "rewrites lower_case": RuleKind(
         rules={"rewrites": [{"kind": "lower_case", "field": "path"}]},
@@ -256,4 +324,6 @@ RULE_KINDS: Final = {
         after={("page_view",): (2, 1), ("sign_up",): (1, 1), ("purchase",): (1, 0)},
     ),
 }  # fmt: skip
-"""By name. The lookback of attribution needs days: the played day of the replay's test has it."""
+"""By name."""
+SHOWN_ELSEWHERE: Final = {"attribution_lookback_days", "retention_days"}
+"""Parts that show after days alone, where replays and the sweeping of the archive are tested."""
