@@ -1,6 +1,6 @@
 """Taking over the properties of a file into a database that has none."""
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import insert, select
@@ -14,6 +14,9 @@ from config_api.transaction import Transaction
 from stores.rules_cache.documents import decode_properties
 from tallymark.properties import SINCE_EVER, DataStream, HashedKey, Property
 
+TAKEOVER_SECONDS: Final = 600
+"""It may take so long: no worker follows a database that has no properties yet."""
+
 
 def take_over(transaction: Transaction, content: bytes) -> int:
     """Bring the properties of a document into the database, unless it has some already.
@@ -26,6 +29,7 @@ def take_over(transaction: Transaction, content: bytes) -> int:
     """
     if transaction.connection.execute(select(PROPERTIES.c.id)).first() is not None:
         return 0
+    transaction.commit_seconds = TAKEOVER_SECONDS
     owners = decode_properties(_with_streams(content))
     if owners:
         organisation_id = organisations.ensure_default(transaction)

@@ -54,8 +54,8 @@ class RulesPage:
 
     def _waits_for_rest(self) -> None:
         WebDriverWait(self.browser, 15).until(
-            lambda browser: not browser.execute_script(
-                "return document.getElementById('workplace').inert"
+            lambda browser: (
+                not browser.execute_script("return document.getElementById('workplace').inert")
             ),
             "a page that does nothing",
         )

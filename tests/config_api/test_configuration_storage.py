@@ -35,8 +35,9 @@ from config_api.feed import awaited_changes, changes_after
 from config_api.new_property import NewProperty, create_property
 from config_api.property_rows import all_rows, looked_up
 from config_api.tables import PROPERTIES
+from config_api.takeover import take_over
 from config_api.transaction import COMMIT_SECONDS, Transaction
-from stores.rules_cache.documents import decode_properties
+from stores.rules_cache.documents import decode_properties, encode_properties
 from tallymark.properties import SINCE_EVER, Property
 from tallymark.rules_delay import RULES_DELAY_SECONDS
 from tests.config_api.conftest import ACTOR, NOW, SECOND
@@ -433,6 +434,17 @@ def test_what_does_not_wait_is_not_done_where_another_writes(database, opened):
     assert time.monotonic() - began < 5
     assert other.write(ACTOR, lambda _: "done", waits=False) == "done"
     shop(other)
+
+
+def test_taking_many_properties_over_may_take_its_time(database, clock):
+    shops = [Property(property_id=100_000_000 + number, name="Shop") for number in range(3)]
+
+    def work(transaction: Transaction) -> int:
+        taken = take_over(transaction, encode_properties(shops))
+        clock.seconds += 10 * COMMIT_SECONDS
+        return taken
+
+    assert database.write(ACTOR, work) == len(shops)
 
 
 def test_what_fails_leaves_nothing_behind(database):

@@ -177,6 +177,31 @@ RULE_KINDS: Final = {
         before={(): (1,)},
         after={},
     ),
+    "custom_dimensions": RuleKind(
+        rules={
+            "custom_dimensions": [
+                {"parameter": "author", "scope": "event"},
+                {"parameter": "plan", "scope": "user"},
+            ]
+        },
+        sent=(
+            hit(ep__author="Ada", up__plan="gold"),
+            hit(client="2.2", ep__author="Ada"),
+            hit(client="2.2"),
+        ),
+        dimensions=("customEvent:author",),
+        metrics=("eventCount", "totalUsers"),
+        before=None,
+        after={("Ada",): (2, 2), ("(not set)",): (1, 1)},
+    ),
+    "custom_metrics": RuleKind(
+        rules={"custom_metrics": [{"parameter": "wait", "scope": "event", "unit": "seconds"}]},
+        sent=(hit(epn__wait="1.5"), hit(epn__wait="3"), hit()),
+        dimensions=("eventName",),
+        metrics=("customEvent:wait", "averageCustomEvent:wait", "countCustomEvent:wait"),
+        before=None,
+        after={("page_view",): (4.5, 2.25, 2)},
+    ),
     "channel_groups": RuleKind(
         rules={
             "channel_groups": [

@@ -142,7 +142,8 @@ def test_rules_of_every_kind_do_the_same_however_they_are_saved_and_counted(
     streamed = read_cells(stack.cells_path, "live-1")
     replayed = _replayed(stack, owners)
     assert differences(streamed, replayed) == []
-    assert {slot[0] for slot in replayed["totals"]} == {owner.property_id for owner in owners}
+    counted = {owner.property_id for owner, rows in expected.items() if rows != {}}
+    assert {slot[0] for slot in replayed["totals"]} == counted
 
 
 def _save(service: Service, owners: list[Owner], folder: Path) -> None:
