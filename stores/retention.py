@@ -11,6 +11,7 @@ import polars as pl
 
 from stores.archive.clean_retention import CleanRetention
 from stores.archive.counted_touches import take_out_noted
+from stores.archive.manifests import RAW
 from stores.archive.port import Objects
 from stores.archive.raw import RawArchive
 from stores.archive.raw_retention import KnownOf, RawRetention
@@ -165,7 +166,8 @@ class RetentionSweep:
         note_superseded(self._objects, names, self._now_us())
 
     def _is_named(self, name: str) -> bool:
-        return self._raw.is_named(name) or self._clean.is_named(name)
+        owner = self._raw if name.startswith(RAW) else self._clean
+        return owner.is_named(name)
 
     def _take_touches(self, property_id: int) -> int:
         """Write the touches of due hours empty; how many cells."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import polars as pl
 import xxhash
 
-from stores.archive.manifests import RAW, SUFFIX, Manifest, hour_prefix
+from stores.archive.manifests import SUFFIX, Manifest, hour_prefix
 from stores.archive.port import Objects
 from stores.archive.raw import UNREADABLE, encode_raw
 from stores.archive.raw_hours import BLOCK_NAME, RAW_SCHEMA, RawFile, RawHour
@@ -164,8 +164,6 @@ class RawRetention:
 
     def is_named(self, name: str) -> bool:
         """Whether a manifest names a file of requests."""
-        if not name.startswith(RAW):
-            return False
         prefix = name.rpartition("/")[0] + "/"
         return any(one.requests and one.file_name == name for one in self._manifests_in(prefix))
 
@@ -196,6 +194,8 @@ class RawRetention:
             manifest = replace(manifest, file=file_name)
             self._objects.put(file_name, content)
             reach("retention.file-before-manifest")
+        else:
+            manifest = replace(manifest, file="")
         self._objects.put(manifest.name, manifest.encode())
         return manifest
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stores.archive.folder import FolderObjects
@@ -302,6 +302,9 @@ def test_a_sweep_that_is_cut_off_anywhere_shows_no_half_and_is_taken_up(
     days=st.tuples(*[st.sampled_from([None, 7, 8, 9])] * 3),
     most=st.sampled_from([None, 7, 8, 10]),
     ages=st.lists(st.integers(7 * 24 - 1, 11 * 24), min_size=1, max_size=4),
+)
+@example(
+    sent=[(0, IDS[0], False), (0, IDS[1], False)], days=(7, 8, None), most=None, ages=[169, 193]
 )
 @settings(max_examples=25)
 def test_what_is_due_goes_and_nothing_else(
