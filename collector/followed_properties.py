@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from collector.known_properties import digest_of
-from collector.known_streams import KnownOwner, KnownStream, read_owner
+from collector.known_streams import KnownOwner, KnownStream, digest_of, read_owner
 from collector.stream_memory import StreamMemory, Streams
 from stores.rules_cache.circuit import jittered
 from stores.rules_cache.feed_client import MAX_IDS, FeedClient, OutOfRangeError, ServiceGoneError

@@ -1,6 +1,5 @@
 """Known properties: what the peek, the secret's verdict and the tracker go by."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -49,8 +48,3 @@ def open_known(rules: str, usual: Path, clock: Callable[[], int]) -> KnownProper
     from collector.properties_file import PropertiesFile  # noqa: PLC0415
 
     return PropertiesFile(Path(rules) if rules else usual, clock)
-
-
-def digest_of(secret: str) -> str:
-    """The hash by which a secret is known."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,6 +4,7 @@ the document of properties (``stores.rules_cache.documents``) says it.
 Workers decode no rules: that takes Polars and Pydantic, and they are to stay small.
 """
 
+import hashlib
 import hmac
 import sys
 from collections.abc import Mapping
@@ -121,3 +122,8 @@ def _host_of(address: str) -> str:
         return urlsplit(address).hostname or ""
     except ValueError:
         return ""
+
+
+def digest_of(secret: str) -> str:
+    """The hash by which a secret is known."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from collector.known_properties import digest_of
-from collector.known_streams import KnownStream, streams_of
+from collector.known_streams import KnownStream, digest_of, streams_of
 from tallymark.secret_verdicts import INVALID, VALID
 
 _LOG = logging.getLogger(__name__)
