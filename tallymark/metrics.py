@@ -29,7 +29,7 @@ MetricType = Literal[
 ]  # fmt: skip
 Category = Literal[
     "Time", "Traffic Source", "Page / Screen", "Event", "Platform / Device", "User", "Session",
-    "Geography", "Ecommerce", "Custom",
+    "Geography", "Ecommerce", "General", "Custom",
 ]  # fmt: skip
 
 
@@ -270,6 +270,10 @@ _DIMENSIONS: Final = (
         name="country", title="Country", category="Geography", keys=("country",), value=_country
     ),
     _by_key("countryId", "Country ID", "Geography", "country"),
+    Dimension(
+        name="testDataFilterName", title="Test data filter name", category="General",
+        keys=("custom_value",), value=key_text("custom_value"), among="testDataFilterName",
+    ),
     _by_key("languageCode", "Language code", "Platform / Device", "language"),
     _by_key("screenResolution", "Screen resolution", "Platform / Device", "screen_resolution"),
     _by_key("transactionId", "Transaction ID", "Ecommerce", "transaction_id"),

@@ -20,6 +20,7 @@ from tallymark.rule_documents import Rules
 from tallymark.rule_documents.privacy import MARKS
 from tallymark.rule_documents.rewrites import REWRITTEN
 from tallymark.rules import claimed
+from tallymark.rules.customs import TESTED
 from tallymark.rules.rewriting import is_created, rewritings
 from tallymark.rules.rule_sets import RuledHits
 from tallymark.sessions import join_sessions
@@ -163,7 +164,9 @@ def _created(after: pl.DataFrame, draft: Rules) -> list[dict[str, Any]]:
 
 
 def _filters(after: pl.DataFrame, draft: Rules) -> list[dict[str, Any]]:
-    counts = dict(after.group_by("excluded_by").len().iter_rows())
+    tested = after.select(pl.col("customs").explode()).drop_nulls().unnest("customs")
+    names = tested.filter(pl.col("name") == TESTED).get_column("value")
+    counts = dict(pl.concat([after["excluded_by"], names]).alias("n").value_counts().iter_rows())
     return [
         {"where": f"filters[{place}]", "name": each.name, "hits": counts.get(each.name, 0)}
         for place, each in enumerate(draft.filters)

@@ -113,12 +113,13 @@ class Filter(RuleModel):
     Attributes:
         name: What ``excluded_by`` says of a hit that it applies to.
         when: Which hits.
-        state: ``off`` filters nothing.
+        state: Those that one in ``testing`` applies to count, and reports can tell them apart;
+            ``off`` filters nothing.
     """
 
     name: FilterName
     when: Condition
-    state: Literal["active", "off"] = "active"
+    state: Literal["active", "testing", "off"] = "active"
 
     @model_validator(mode="after")
     def _has_a_name_of_its_own(self) -> "Filter":

@@ -1,4 +1,5 @@
-"""Custom definitions put to hits: what reports can use of the parameters that hits were sent with.
+"""Custom definitions put to hits: what reports can use of the parameters that hits were sent with,
+and what filters that are tested say of them.
 
 A dimension of events or users is said of every hit, as "" where nothing was sent, so that its rows
 add up to all that happened since it was defined; one of items is said of each value that an item of
@@ -11,27 +12,32 @@ import polars as pl
 
 from tallymark.hits import HIT_SCHEMA
 from tallymark.protocol_limits import MAX_VALUE
+from tallymark.rule_documents.rules import Filter
+from tallymark.rules.filters import filters_in, first_applying, untagged
 from tallymark.rules.rule_sets import Asked, RuledHits
 from tallymark.rules.sent_lists import entries_of, first_sent
 
 _LISTS: Final = {"event": "params", "user": "user_properties"}
 _FIELDS: Final = ("row", "name", "value", "micros")
+TESTED: Final = "testDataFilterName"
+"""The dimension of filters that are tested, as GA4's Data API calls it."""
 
 
 def with_customs(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
     """``hits`` with ``customs``; the order is kept.
 
     Args:
-        hits: Decoded, those with definitions with their parameters.
+        hits: Enriched and tagged, those with definitions with their parameters.
         ruled: Their rules.
     """
     dimensions = ruled.asked(lambda rules: rules.custom_dimensions)
     metrics = ruled.asked(lambda rules: rules.custom_metrics)
+    tests = untagged(hits, ruled.asked(lambda rules: filters_in(rules, "testing")))
     dtype = HIT_SCHEMA["customs"]
     none = pl.Series("customs", [[]], dtype=dtype)
-    if dimensions.rows.is_empty() and metrics.rows.is_empty():
+    if all(asked.rows.is_empty() for asked in (dimensions, metrics, tests)):
         return hits.with_columns(none.new_from_index(0, hits.height))
-    said = pl.concat([_values(hits, dimensions), _numbers(hits, metrics)])
+    said = pl.concat([_values(hits, dimensions), _numbers(hits, metrics), _tested(hits, tests)])
     lists = (
         said.sort(_FIELDS)
         .group_by("row", maintain_order=True)
@@ -75,6 +81,18 @@ def _numbers(hits: pl.DataFrame, asked: Asked[Any]) -> pl.DataFrame:
         [part.select("row", "name", "micros") for part in (of_events, _of_items(hits, put))]
     )
     return together.drop_nulls("micros").select("row", "name", pl.lit("").alias("value"), "micros")
+
+
+def _tested(hits: pl.DataFrame, tests: Asked[Filter]) -> pl.DataFrame:
+    """The first of the tested filters that applies to a hit, "" where none does: ``_FIELDS``."""
+    first = first_applying(hits, tests)
+    every = tests.rows.select("row").unique()
+    return every.join(first, on="row", how="left").select(
+        "row",
+        pl.lit(TESTED).alias("name"),
+        pl.col("filter").fill_null("").alias("value"),
+        micros=pl.lit(None, pl.Int64),
+    )
 
 
 def _put(asked: Asked[Any]) -> pl.DataFrame:

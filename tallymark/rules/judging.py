@@ -12,6 +12,7 @@ from tallymark.hosts import is_within
 from tallymark.rule_documents import Rules
 from tallymark.rules.claims import CLAIMED
 from tallymark.rules.customs import with_customs
+from tallymark.rules.filters import tagged_by_filter
 from tallymark.rules.privacy import with_refusals_tagged
 from tallymark.rules.rule_sets import Asked, RuledHits, applying
 
@@ -48,10 +49,10 @@ def judged(hits: pl.DataFrame, properties: pl.DataFrame) -> Judged:
         properties: ``PROPERTY_SCHEMA``; every version that a hit was claimed with.
     """
     ruled = RuledHits(hits)
-    named = with_customs(_with_key_events(hits, ruled), ruled)
+    named = _with_key_events(hits, ruled)
     welcome = with_refusals_tagged(named, ruled)
-    tagged = _tagged_by_filter(_tagged_by_host(welcome, properties), ruled)
-    valued, doubted = _valued(tagged, properties)
+    tagged = tagged_by_filter(_tagged_by_host(welcome, properties), ruled)
+    valued, doubted = _valued(with_customs(tagged, ruled), properties)
     return Judged(
         hits=valued.select([pl.col(name).cast(dtype) for name, dtype in HIT_SCHEMA.items()]),
         doubted=doubted,
@@ -73,19 +74,6 @@ def _with_key_events(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
 
 def _has_conditions(rules: Rules) -> bool:
     return any(event.when is not None for event in rules.key_events)
-
-
-def _tagged_by_filter(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
-    """``hits`` with those tagged that nothing has tagged before and that a filter applies to; of
-    several the first."""
-    asked = ruled.asked(lambda rules: [each for each in rules.filters if each.state == "active"])
-    untagged = hits.get_column("excluded_by").gather(asked.rows["row"]) == ""
-    found = applying(hits, Asked(asked.parts, asked.rows.filter(untagged)))
-    first = found.rows.group_by("row").agg(pl.col("part").min())
-    if first.is_empty():
-        return hits
-    names = found.values(first, lambda each: each.name)
-    return hits.with_columns(hits.get_column("excluded_by").scatter(first["row"], names))
 
 
 def _tagged_by_host(hits: pl.DataFrame, properties: pl.DataFrame) -> pl.DataFrame:

@@ -335,6 +335,22 @@ RULE_KINDS: Final = {
         before={(): (1,)},
         after={(): (1,)},
     ),
+    "filters testing": RuleKind(
+        rules={
+            "filters": [
+                {
+                    "name": "staff",
+                    "when": {"field": "path", "starts_with": "/staff"},
+                    "state": "testing",
+                }
+            ]
+        },
+        sent=(hit("/staff/a"), hit("/staff/b"), hit("/c", client="2.2")),
+        dimensions=("testDataFilterName",),
+        metrics=("eventCount", "totalUsers"),
+        before={},
+        after={("staff",): (2, 1), ("(not set)",): (1, 1)},
+    ),
     "key_events": RuleKind(
         rules={
             "key_events": [

@@ -168,9 +168,9 @@ def test_an_amount_is_the_nearest_number_to_its_micros(beside: int) -> None:
     assert METRICS["totalRevenue"].value({"value_micros": micros})[0] == 0.000777
 
 
-def test_every_name_but_minutes_is_answered_from_hits() -> None:
+def test_every_name_but_minutes_and_tested_filters_is_answered_from_hits() -> None:
     for name, dimension in DIMENSIONS.items():
-        lacking = [name] if dimension.time == "minute" else []
+        lacking = [name] if dimension.time == "minute" or dimension.among else []
         assert missing(ITEMS, [dimension], [], []) == lacking, name
     for name, metric in METRICS.items():
         assert missing(HITS, [], [], [metric]) == [], name

@@ -266,6 +266,48 @@ def test_the_first_filter_that_applies_is_told_and_one_that_is_off_is_none() -> 
     assert after(sent(), filters=filters("off"))["excluded_by"] == ""
 
 
+@pytest.mark.parametrize("with_params", [False, True], ids=["streaming", "replay"])
+@pytest.mark.parametrize(
+    ("path", "internal", "expected"),
+    [
+        ("/a", "", "first"),
+        ("/ab", "", "first"),
+        ("/b", "", "second"),
+        ("/c", "", ""),
+        ("/a", "&ep.traffic_type=internal", None),
+    ],
+)
+def test_a_filter_that_is_tested_marks_hits_that_count(
+    path: str, internal: str, expected: str | None, with_params: bool
+) -> None:
+    filters: list[dict[str, Any]] = [
+        {"name": "first", "when": {"field": "path", "contains": "a"}, "state": "testing"},
+        {"name": "active", "when": {"field": "param.traffic_type", "is": "internal"}},
+        {"name": "second", "when": {"field": "path", "contains": "b"}, "state": "testing"},
+    ]
+
+    hit = after(sent(path, more=internal), with_params=with_params, filters=filters)
+
+    assert hit["excluded_by"] == ("active" if internal else "")
+    marks = [] if expected is None else [expected]
+    assert hit["customs"] == [
+        {"name": "testDataFilterName", "value": value, "micros": None} for value in marks
+    ]
+
+
+def test_what_is_tested_stands_beside_what_is_defined() -> None:
+    hit = after(
+        sent(more="&ep.author=Ada"),
+        filters=[{"name": "all", "when": ANY, "state": "testing"}],
+        custom_dimensions=[{"parameter": "author", "scope": "event"}],
+    )
+
+    assert {each["name"]: each["value"] for each in hit["customs"]} == {
+        "testDataFilterName": "all",
+        "customEvent:author": "Ada",
+    }
+
+
 def test_what_tagged_a_hit_before_stays() -> None:
     crawler = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
     filters = [{"name": "mine", "when": ANY}]

@@ -140,3 +140,13 @@ def test_the_rules_in_force_change_nothing(
 
     assert (found.changed_hits, found.examples) == (0, [])
     assert all(before == after for before, after in found.metrics.values())
+
+
+def test_hits_of_a_filter_that_is_tested_are_told_and_still_count() -> None:
+    tested = [DRAFT["filters"][0] | {"state": "testing"}]  # type: ignore[operator]
+
+    found = preview(HISTORY, owner(), parse_rules({"filters": tested}))
+
+    assert found.rules[0] == {"where": "filters[0]", "name": "staging", "hits": 3}
+    assert found.metrics["excluded_hits"] == (0, 0)
+    assert found.metrics["events"] == (7, 7)
