@@ -36,6 +36,12 @@ _TYPES: Final[Mapping[Unit, MetricType]] = {
 }  # fmt: skip
 _MICROS: Final = 1_000_000
 
+_EVENT_VALUE: Final = Metric(
+    name="eventValue", title="Event value", category="Event", type="TYPE_CURRENCY",
+    of="amount_micros", among="eventValue", scale=_MICROS,
+)  # fmt: skip
+"""Of properties whose key events have default values."""
+
 
 @dataclass(frozen=True)
 class ReportNames:
@@ -68,7 +74,9 @@ REALTIME: Final = ReportNames(REALTIME_DIMENSIONS, REALTIME_METRICS)
 def names_of(rules: Rules) -> ReportNames:
     """What the property whose rules these are may ask for."""
     defined = (rules.custom_dimensions, rules.custom_metrics, rules.channel_groups)
-    return _names(*defined) if any(defined) else STANDARD
+    if not any(defined) and not rules.has_event_values:
+        return STANDARD
+    return _names(*defined, has_event_values=rules.has_event_values)
 
 
 @lru_cache(_MAX_KEPT)
@@ -76,12 +84,15 @@ def _names(
     dimensions: tuple[CustomDimension, ...],
     metrics: tuple[CustomMetric, ...],
     groups: tuple[ChannelGroup, ...],
+    *,
+    has_event_values: bool,
 ) -> ReportNames:
     own = [
         *map(_dimension, dimensions),
         *(dimension for group in groups for dimension in _of_group(group)),
     ]
     measured = [found for metric in metrics for found in _metrics(metric)]
+    measured += [_EVENT_VALUE] if has_event_values else []
     return ReportNames(
         DIMENSIONS | {dimension.name: dimension for dimension in own},
         METRICS | {metric.name: metric for metric in measured},

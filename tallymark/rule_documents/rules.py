@@ -80,6 +80,15 @@ def _rate(text: str) -> str:
     return text
 
 
+def _amount(text: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text):
+        refuse(
+            "the text of a decimal number from 0 to 999999999, with 6 decimal places at most, such "
+            'as "12.50"'
+        )
+    return text
+
+
 def _day(text: str) -> str:
     try:
         is_day = date.fromisoformat(text).isoformat() == text
@@ -134,10 +143,18 @@ class KeyEvent(RuleModel):
     Attributes:
         event: Its name.
         when: Which of them; all where nothing is said.
+        default_value: What those are worth that were sent without a value: the text of a decimal
+            number, in the property's currency. It is no revenue.
     """
 
     event: EventName
     when: Condition | None = None
+    default_value: Annotated[str, AfterValidator(_amount)] | None = None
+
+    @property
+    def default_micros(self) -> int:
+        """The default value, 0 where there is none."""
+        return int(Decimal(self.default_value or 0).scaleb(6))
 
 
 def _named(event: object) -> object:
@@ -227,6 +244,11 @@ class Rules(RuleModel):
         names = ("rewrites", "created_events", "filters", "key_events")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def has_event_values(self) -> bool:
+        """Whether values of events are wanted: where a key event has a default value."""
+        return any(event.default_value is not None for event in self.key_events)
+
     @cached_property
     def hit_rules(self) -> str:
         """What of it has to be asked of each hit, as a document; "" where that is nothing.
@@ -236,7 +258,7 @@ class Rules(RuleModel):
         asked = {
             "rewrites", "created_events", "filters", "referral_exclusions", "cross_domain_hosts",
         }  # fmt: skip
-        if any(event.when for event in self.key_events):
+        if self.has_event_values or any(event.when for event in self.key_events):
             asked.add("key_events")
         if self.consent.answers:
             asked.add("consent")

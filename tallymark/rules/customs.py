@@ -13,6 +13,7 @@ import polars as pl
 from tallymark.hits import HIT_SCHEMA
 from tallymark.protocol_limits import MAX_VALUE
 from tallymark.rule_documents.rules import Filter
+from tallymark.rules.event_values import EVENT_VALUE, event_values
 from tallymark.rules.filters import filters_in, first_applying, untagged
 from tallymark.rules.rule_sets import Asked, RuledHits
 from tallymark.rules.sent_lists import entries_of, first_sent
@@ -23,21 +24,31 @@ TESTED: Final = "testDataFilterName"
 """The dimension of filters that are tested, as GA4's Data API calls it."""
 
 
-def with_customs(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
+def with_customs(hits: pl.DataFrame, ruled: RuledHits, properties: pl.DataFrame) -> pl.DataFrame:
     """``hits`` with ``customs``; the order is kept.
 
     Args:
         hits: Enriched and tagged, those with definitions with their parameters.
         ruled: Their rules.
+        properties: ``PROPERTY_SCHEMA``; every version that a hit was claimed with.
     """
     dimensions = ruled.asked(lambda rules: rules.custom_dimensions)
     metrics = ruled.asked(lambda rules: rules.custom_metrics)
     tests = untagged(hits, ruled.asked(lambda rules: filters_in(rules, "testing")))
     dtype = HIT_SCHEMA["customs"]
     none = pl.Series("customs", [[]], dtype=dtype)
-    if all(asked.rows.is_empty() for asked in (dimensions, metrics, tests)):
+    has_values = any(rules is not None and rules.has_event_values for rules in ruled.sets)
+    if not has_values and all(each.rows.is_empty() for each in (dimensions, metrics, tests)):
         return hits.with_columns(none.new_from_index(0, hits.height))
-    said = pl.concat([_values(hits, dimensions), _numbers(hits, metrics), _tested(hits, tests)])
+    parts = [_values(hits, dimensions), _numbers(hits, metrics), _tested(hits, tests)]
+    if has_values:
+        amounts = event_values(hits, ruled, properties)
+        parts.append(
+            amounts.select(
+                "row", pl.lit(EVENT_VALUE).alias("name"), pl.lit("").alias("value"), "micros"
+            )
+        )
+    said = pl.concat(parts)
     lists = (
         said.sort(_FIELDS)
         .group_by("row", maintain_order=True)

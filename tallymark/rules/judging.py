@@ -6,20 +6,15 @@ from typing import Final
 import polars as pl
 
 from tallymark.dead_letters import REJECTION_SCHEMA
-from tallymark.exchange_rates import in_own_currency
 from tallymark.hits import HIT_SCHEMA, request_id_of
 from tallymark.hosts import is_within
 from tallymark.rule_documents import Rules
+from tallymark.rules.amounts import AMOUNT, own_worth
 from tallymark.rules.claims import CLAIMED
 from tallymark.rules.customs import with_customs
 from tallymark.rules.filters import tagged_by_filter
 from tallymark.rules.privacy import with_refusals_tagged
 from tallymark.rules.rule_sets import Asked, RuledHits, applying
-
-_SOLD: Final = (
-    "hit_id", "measurement_id", "rules_version", "event_at", "currency", "property_currency",
-    "sent_value_micros",
-)  # fmt: skip
 
 RULED: Final = (*CLAIMED, "is_key_event", "value_micros", "customs")
 """Columns of a hit that the rules fill in."""
@@ -52,7 +47,7 @@ def judged(hits: pl.DataFrame, properties: pl.DataFrame) -> Judged:
     named = _with_key_events(hits, ruled)
     welcome = with_refusals_tagged(named, ruled)
     tagged = tagged_by_filter(_tagged_by_host(welcome, properties), ruled)
-    valued, doubted = _valued(with_customs(tagged, ruled), properties)
+    valued, doubted = _valued(with_customs(tagged, ruled, properties), properties)
     return Judged(
         hits=valued.select([pl.col(name).cast(dtype) for name, dtype in HIT_SCHEMA.items()]),
         doubted=doubted,
@@ -102,19 +97,12 @@ def _tagged_by_host(hits: pl.DataFrame, properties: pl.DataFrame) -> pl.DataFram
 
 def _valued(hits: pl.DataFrame, properties: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """``hits`` with ``value_micros``, and those (``REJECTION_SCHEMA``) of which it is not known."""
-    currency = pl.col("currency").str.to_uppercase()
     sold = hits.get_column("sent_value_micros") != 0
-    valued = hits.with_columns(value_micros="sent_value_micros")
-    sales = hits.select(_SOLD).filter(sold).with_columns(currency, row=sold.arg_true())
-    is_own = (pl.col("currency") == "") | (pl.col("currency") == pl.col("property_currency"))
-    foreign = sales.filter(~is_own)
-    if foreign.is_empty():
-        return valued, REJECTION_SCHEMA.to_frame()
-    rates = properties.select("measurement_id", "rules_version", "exchange_rates")
-    each = rates.explode("exchange_rates").drop_nulls("exchange_rates").unnest("exchange_rates")
-    worth = in_own_currency(foreign, each)
-    values = valued.get_column("value_micros").scatter(foreign["row"], worth.fill_null(0))
-    return valued.with_columns(values), _unrated(foreign.filter(worth.is_null()))
+    values = hits.get_column("sent_value_micros").alias("value_micros")
+    sales = hits.select("hit_id", *AMOUNT).filter(sold)
+    worth = own_worth(sales, properties)
+    valued = hits.with_columns(values.scatter(sold.arg_true(), worth.fill_null(0)))
+    return valued, _unrated(sales.filter(worth.is_null()))
 
 
 def _unrated(sales: pl.DataFrame) -> pl.DataFrame:
@@ -123,7 +111,7 @@ def _unrated(sales: pl.DataFrame) -> pl.DataFrame:
         reason=pl.lit("missing_rate"),
         detail=pl.format(
             "expected a rate from {} to {} for {}, got none: the hit counts without its value",
-            "currency",
+            pl.col("currency").str.to_uppercase(),
             "property_currency",
             pl.from_epoch("event_at", time_unit="us").dt.strftime("%Y-%m-%d"),
         ),

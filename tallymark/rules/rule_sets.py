@@ -28,7 +28,7 @@ def rule_set(hit_rules: str) -> Rules:
 def asks_params(hit_rules: str) -> bool:
     """Whether a rule of the set tests a parameter or a user property, or reports go by one."""
     rules = rule_set(hit_rules)
-    if rules.custom_dimensions or rules.custom_metrics:
+    if rules.custom_dimensions or rules.custom_metrics or rules.has_event_values:
         return True
     parts = (*rules.rewrites, *rules.created_events, *rules.filters, *rules.key_events)
     conditions = [part.when for part in parts]

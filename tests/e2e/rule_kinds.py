@@ -351,6 +351,14 @@ RULE_KINDS: Final = {
         before={},
         after={("staff",): (2, 1), ("(not set)",): (1, 1)},
     ),
+    "key_events default_value": RuleKind(
+        rules={"key_events": [{"event": "sign_up", "default_value": "12.50"}]},
+        sent=(hit(event="sign_up"), hit(event="sign_up", epn__value="2"), hit(epn__value="1")),
+        dimensions=("eventName",),
+        metrics=("eventValue",),
+        before=None,
+        after={("sign_up",): (14.5,), ("page_view",): (1,)},
+    ),
     "key_events": RuleKind(
         rules={
             "key_events": [

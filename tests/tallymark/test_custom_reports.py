@@ -145,3 +145,30 @@ def test_the_catalogue_says_what_is_its_own() -> None:
     ]  # fmt: skip
     assert own["customEvent:author"] == ("Author", None)
     assert own["averageCustomEvent:wait"] == ("Average Waited", "TYPE_SECONDS")
+
+
+def test_values_of_events_are_known_where_key_events_have_defaults() -> None:
+    rules = parse_rules({"key_events": [{"event": "sign_up", "default_value": "2"}]})
+    rows: list[dict[str, Any]] = [
+        {"custom_name": "eventValue", "event_name": "sign_up", "events": 2,
+         "amount_micros": 4_500_000},
+        {"custom_name": "customEvent:wait", "event_name": "sign_up", "events": 1,
+         "amount_micros": 9},
+    ]  # fmt: skip
+    asked = asks("eventName", "eventValue")
+
+    assert values(report_of(rows, asked, names=names_of(rules))["rows"]) == [("sign_up", "4.5")]
+    with pytest.raises(InvalidRequestError):
+        report_of(rows, asked, names=NAMES)
+
+
+def test_hits_are_told_apart_by_the_filter_that_is_tested() -> None:
+    rows: list[dict[str, Any]] = [
+        {"custom_name": "testDataFilterName", "custom_value": "staff", "events": 5, "users": {1}},
+        {"custom_name": "testDataFilterName", "custom_value": "", "events": 4, "users": {1, 2}},
+        {"custom_name": "customUser:plan", "custom_value": "gold", "events": 9, "users": {3}},
+    ]
+    assert rows_of(rows, "testDataFilterName", "eventCount totalUsers") == [
+        ("staff", "5", "1"),
+        ("(not set)", "4", "2"),
+    ]

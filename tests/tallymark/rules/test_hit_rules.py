@@ -356,6 +356,48 @@ def test_a_key_event_may_have_a_condition(path: str, is_key_event: bool) -> None
     assert after(web("v=2&tid=G-1&cid=1.2&en=purchase"), key_events=events)["is_key_event"]
 
 
+DEFAULTS: dict[str, Any] = {
+    "currency": "CHF",
+    "exchange_rates": [{"currency": "EUR", "since": "2020-01-01", "rate": "0.5"}],
+    "key_events": [
+        {"event": "sign_up", "default_value": "12.5"},
+        {
+            "event": "page_view",
+            "default_value": "3",
+            "when": {"field": "path", "is": "/thanks"},
+        },
+        "purchase",
+    ],
+}
+
+
+@pytest.mark.parametrize("with_params", [False, True], ids=["streaming", "replay"])
+@pytest.mark.parametrize(
+    ("event", "page", "more", "micros"),
+    [
+        ("sign_up", "/", "", 12_500_000),
+        ("sign_up", "/", "&epn.value=0", 0),
+        ("sign_up", "/", "&epn.value=4&cu=EUR", 2_000_000),
+        ("sign_up", "/", "&epn.value=4&cu=USD", None),
+        ("page_view", "/thanks", "", 3_000_000),
+        ("page_view", "/", "", None),
+        ("page_view", "/", "&epn.value=1.5", 1_500_000),
+        ("purchase", "/", "", None),
+    ],
+)
+def test_a_key_event_without_a_value_is_worth_its_default(
+    event: str, page: str, more: str, micros: int | None, with_params: bool
+) -> None:
+    request = sent(page, more=more)
+    query = request["query"].replace("en=page_view", f"en={event}")
+
+    hit = after(request | {"query": query}, with_params=with_params, **DEFAULTS)
+
+    expected = [] if micros is None else [{"name": "eventValue", "value": "", "micros": micros}]
+    assert hit["customs"] == expected
+    assert hit["value_micros"] == 0
+
+
 def created(*requests: dict[str, Any], with_params: bool = False, **rules: Any) -> pl.DataFrame:
     """The hits that requests come to."""
     properties = properties_frame([owner(1, **rules)])

@@ -61,7 +61,11 @@ WHOLE: dict[str, Any] = {
     ],
     "key_events": [
         {"event": "purchase"},
-        {"event": "sign_up", "when": {"field": "source", "is_set": True}},
+        {
+            "event": "sign_up",
+            "when": {"field": "source", "is_set": True},
+            "default_value": "12.50",
+        },
     ],
     "custom_dimensions": [
         {"parameter": "colour", "scope": "item", "title": "Colour of the thing"},
@@ -149,6 +153,20 @@ PATTERN = "a regular expression without look-around"
             "the text of a decimal number above 0",
         ),
         ({"key_events": ["a b"]}, "key_events[0].event", "a letter, then up to 39"),
+        *[
+            (
+                {"key_events": [{"event": "a", "default_value": value}]},
+                "key_events[0].default_value",
+                allowed,
+            )
+            for value, allowed in (
+                ("-1", "the text of a decimal number from 0"),
+                ("1e3", "the text of a decimal"),
+                ("0.1234567", "the text of a decimal"),
+                ("9" * 10, "the text of a decimal"),
+                (12.5, "a valid string"),
+            )
+        ],
         ({"key_events": ["a", "b", "a"]}, "document", "key_events: each of them once; given"),
         (when(None), "filters[0].when", "object"),
         (when({}), "filters[0].when", ONE_SHAPE),
