@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from cli.data_folder import DataFolder
 from cli.main import main
+from stores.archive.clean import SCHEMA
 from stores.clock import utc_us
 from stores.pointers import PointerStore
 from stores.publication import Publisher
@@ -142,7 +143,7 @@ def _nothing(_shop: Shop) -> str:
         (_of_other_types, FIRST, (), ["expected received_at as Int64, got String", "Put it back"]),
         (_hour_missing, FIRST, (),
          ["expected complete received hours", "lacks blocks", "Wait until the archiver"]),
-        (_older_manifest, NEXT, (), ["its schema is 0, this code reads 1", "Make them again"]),
+        (_older_manifest, NEXT, (), [f"its schema is 0, this code reads {SCHEMA}", "Make them again"]),
         (_older_part, NEXT, (), ["it lacks the columns session_gap_ms", "Make them again"]),
         (_nothing, FIRST, ("--rules=7",), ["to have version 7", "Choose another version"]),
         (_nothing, FIRST, ("--rules=newest",), ["as-received, latest or the number of a version"]),
