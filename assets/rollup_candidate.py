@@ -20,7 +20,7 @@ from tallymark.audit_notes import standing_check
 from tallymark.checks import BLOCKING, CHANGE_WITHIN_BOUNDS, CheckResult
 from tallymark.differences import Differences
 from tallymark.divergences import AGREES_WITH_LIVE, HOLDS
-from tallymark.metrics import TOTALS
+from tallymark.rollup_choice import TOTALS
 from tallymark.slots import instant_us
 
 KEY: Final = dg.AssetKey("rollup_candidate")

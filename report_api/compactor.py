@@ -16,12 +16,12 @@ from stores.wide_rows.port import WideRows
 from tallymark.cells import encode
 from tallymark.day_cells import DAY_ROLLUPS, Day, day_key, day_rows, local_days, publications
 from tallymark.decoded_cells import base_key, decode
-from tallymark.metrics import TOTALS
 from tallymark.pointer_map import FOR_EVER
 from tallymark.properties import Property
 from tallymark.reports.local_time import local_us
 from tallymark.reports.plan import key_ranges
 from tallymark.reports.serving import Pointers, served_cells, slot_starts
+from tallymark.rollup_choice import TOTALS
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.row_keys import SEPARATOR, rollup_prefix
 from tallymark.slots import DAY_US, EPOCH

@@ -19,13 +19,13 @@ from stores.wide_rows.client_touches import pinned_touches
 from stores.wide_rows.port import WideRows
 from tallymark.decoded_cells import DecodedCells
 from tallymark.hits import HIT_SCHEMA
-from tallymark.metrics import smallest_rollup
 from tallymark.pieces import CLIENT
 from tallymark.properties import Property
 from tallymark.replays import Span
 from tallymark.reports.hit_facts import Facts, Needs, facts_of, together
 from tallymark.reports.plan import Plan
 from tallymark.reports.serving import Pointers
+from tallymark.rollup_choice import smallest_rollup
 from tallymark.slots import DAY_US, HOUR_US, SESSION_ALIGNMENT_US, window_end, window_start
 from tallymark.touches import TOUCH_SCHEMA
 

@@ -12,7 +12,6 @@ from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows
 from tallymark.day_cells import publications
 from tallymark.decoded_cells import DecodedCells
-from tallymark.metrics import TOTALS
 from tallymark.properties import Property
 from tallymark.report_names import names_of
 from tallymark.reports import (
@@ -32,6 +31,7 @@ from tallymark.reports import (
 from tallymark.reports.compatibility import compatibility_document
 from tallymark.reports.currencies import DatedRate
 from tallymark.reports.serving import Freshness, Pointers
+from tallymark.rollup_choice import TOTALS
 from tallymark.rule_documents import Rules
 from tallymark.slots import HOUR_US
 

@@ -23,8 +23,8 @@ from tallymark.conservation import Conservation
 from tallymark.differences import Differences, merged
 from tallymark.divergences import Divergences, LiveAudit, streamed_spans
 from tallymark.lineages import Span, merged_spans
-from tallymark.metrics import TOTALS
 from tallymark.pointer_map import PointerMap
+from tallymark.rollup_choice import TOTALS
 from tallymark.rollups import ROLLUPS
 
 Report = Callable[[int, int], None]

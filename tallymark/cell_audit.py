@@ -16,7 +16,7 @@ from tallymark.checks import (
     CheckResult,
 )
 from tallymark.decoded_cells import DecodedCells
-from tallymark.metrics import NOT_ADDITIVE, TOTALS
+from tallymark.rollup_choice import NOT_ADDITIVE, TOTALS
 from tallymark.rollups import ROLLUPS, Rollup
 from tallymark.uniques import estimates
 

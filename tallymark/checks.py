@@ -13,8 +13,8 @@ import polars as pl
 
 from tallymark.conservation import Conservation
 from tallymark.differences import Differences
-from tallymark.metrics import TOTALS
 from tallymark.replays import hour_text
+from tallymark.rollup_choice import TOTALS
 
 SIGMAS: Final = 4
 EXAMPLES: Final = 20

@@ -6,16 +6,8 @@ from functools import lru_cache, partial
 from typing import Final
 
 from tallymark.channel_groups import channel_column
-from tallymark.metrics import (
-    DIMENSIONS,
-    METRICS,
-    REALTIME_DIMENSIONS,
-    REALTIME_METRICS,
-    Dimension,
-    Metric,
-    MetricType,
-    key_text,
-)
+from tallymark.dimensions import DIMENSIONS, REALTIME_DIMENSIONS, Dimension, key_text
+from tallymark.metrics import METRICS, REALTIME_METRICS, Metric, MetricType
 from tallymark.rule_documents import Rules
 from tallymark.rule_documents.channel_groups import ChannelGroup
 from tallymark.rule_documents.custom_definitions import CustomDimension, CustomMetric, Unit

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import polars as pl
 
 from tallymark.decoded_cells import DecodedCells
-from tallymark.metrics import TOTALS
 from tallymark.reports.breakdown import PART, Breakdown, Grouping, Part
 from tallymark.reports.orders import OrderBy
 from tallymark.reports.plan import Plan
 from tallymark.reports.request import ReportRequest
 from tallymark.reports.unique_counts import NO_GROUP, Members
+from tallymark.rollup_choice import TOTALS
 
 Known = dict[str, int]
 """Measures of a part's total that the totals rollup knows best."""

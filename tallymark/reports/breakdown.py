@@ -12,7 +12,8 @@ import polars as pl
 
 from tallymark.aggregates import OTHER
 from tallymark.decoded_cells import DecodedCells
-from tallymark.metrics import AskedMetric, Dimension, part_of
+from tallymark.dimensions import Dimension
+from tallymark.metrics import AskedMetric, part_of
 from tallymark.reports.columns import DATE_RANGE
 from tallymark.reports.comparisons import COMPARISON, Comparison
 from tallymark.reports.dates import DateRange, TimeRange

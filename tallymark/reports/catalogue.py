@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tallymark.metrics import Dimension, Metric
+from tallymark.dimensions import Dimension
+from tallymark.metrics import Metric
 from tallymark.report_names import ReportNames
 
 

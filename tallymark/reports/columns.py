@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from tallymark.metrics import AskedMetric, Dimension
+from tallymark.dimensions import Dimension
+from tallymark.metrics import AskedMetric
 from tallymark.report_names import REALTIME, ReportNames
 from tallymark.reports.comparisons import COMPARISON
 from tallymark.reports.expressions import FormulaError, derived_dimension, derived_metric

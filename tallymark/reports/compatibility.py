@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from tallymark.metrics import AskedMetric, Dimension
+from tallymark.dimensions import Dimension
+from tallymark.metrics import AskedMetric
 from tallymark.report_names import ReportNames
 from tallymark.reports.catalogue import dimension_document, metric_document
 from tallymark.reports.fields import Enum, Reader, normalised

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tallymark.metrics import AskedMetric, Dimension, MetricType, TimeUnit
+from tallymark.dimensions import Dimension, TimeUnit
+from tallymark.metrics import AskedMetric, MetricType
 from tallymark.reports.fields import Reader
 
 MAX_FORMULA_CHARACTERS: Final = 500

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from tallymark.metrics import NOT_SET
+from tallymark.dimensions import NOT_SET
 from tallymark.reports.fields import Enum, Reader
 
 MAX_LEAVES: Final = 200

@@ -5,24 +5,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from tallymark.day_cells import Day, local_days
+from tallymark.dimensions import DIMENSIONS, Dimension
 from tallymark.hit_keys import HITS, ITEMS
-from tallymark.metrics import (
-    DIMENSIONS,
-    NOT_ADDITIVE,
-    TOTALS,
-    AskedMetric,
-    Dimension,
-    meant_by,
-    missing,
-    part_of,
-    smallest_rollup,
-    whole_by,
-)
+from tallymark.metrics import AskedMetric, part_of
 from tallymark.reports.dates import DateRange
 from tallymark.reports.pivots import regrouped
 from tallymark.reports.problems import InvalidRequestError
 from tallymark.reports.realtime import MINUTE_ROLLUP
 from tallymark.reports.request import ReportRequest
+from tallymark.rollup_choice import (
+    NOT_ADDITIVE,
+    TOTALS,
+    meant_by,
+    missing,
+    smallest_rollup,
+    whole_by,
+)
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.row_keys import rollup_range
 from tallymark.slots import HOUR_US

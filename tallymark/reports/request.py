@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tallymark.metrics import AskedMetric, Dimension
+from tallymark.dimensions import Dimension
+from tallymark.metrics import AskedMetric
 from tallymark.report_names import REALTIME, STANDARD, ReportNames
 from tallymark.reports.aggregations import AGGREGATIONS
 from tallymark.reports.columns import DATE_RANGE, invalid_field, limit_columns, read_columns

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from stores.wide_rows.sqlite import SqliteWideRows
-from tallymark.metrics import DIMENSIONS, METRICS
+from tallymark.dimensions import DIMENSIONS
+from tallymark.metrics import METRICS
 from tallymark.reports import (
     CHECK_COMPATIBILITY,
     RUN_PIVOT_REPORT,

@@ -10,7 +10,6 @@ from tallymark.cells import encode
 from tallymark.counting import Tally, slots_in
 from tallymark.decoded_cells import DecodedCells, decode
 from tallymark.hits import HIT_SCHEMA
-from tallymark.metrics import TOTALS
 from tallymark.replays import Span
 from tallymark.reports import (
     ReportRequest,
@@ -21,6 +20,7 @@ from tallymark.reports import (
     response_document,
 )
 from tallymark.reports.hit_facts import Facts, Needs, facts_of, together
+from tallymark.rollup_choice import TOTALS
 from tallymark.slots import DAY_US
 from tallymark.touches import TOUCH_SCHEMA
 from tests.strategies import MIDNIGHT_US

@@ -7,7 +7,6 @@ import polars as pl
 
 from tallymark.cells import SLOT_COLUMNS, encode
 from tallymark.decoded_cells import DecodedCells, decode
-from tallymark.metrics import TOTALS
 from tallymark.pointer_map import PointerMap
 from tallymark.report_names import STANDARD, ReportNames
 from tallymark.reports import (
@@ -21,6 +20,7 @@ from tallymark.reports import (
 )
 from tallymark.reports.currencies import DatedRate
 from tallymark.reports.serving import Pointers, served_cells
+from tallymark.rollup_choice import TOTALS
 from tallymark.rollups import BY_NAME, Rollup
 from tallymark.slots import HOUR_US
 

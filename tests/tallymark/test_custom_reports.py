@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tallymark.metrics import smallest_rollup
 from tallymark.report_names import names_of
 from tallymark.reports import InvalidRequestError
 from tallymark.reports.catalogue import metadata_document
+from tallymark.rollup_choice import smallest_rollup
 from tallymark.rule_documents import parse_rules
 from tests.tallymark.report_cells import asks, report_of, values
 

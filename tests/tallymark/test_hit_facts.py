@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallymark.dimensions import DIMENSIONS
 from tallymark.hits import HIT_SCHEMA
-from tallymark.metrics import DIMENSIONS, METRICS, missing, smallest_rollup
+from tallymark.metrics import METRICS
 from tallymark.reports import InvalidRequestError, plan_of_hits
+from tallymark.rollup_choice import missing, smallest_rollup
 from tallymark.rollups import ROLLUPS, Rollup
 from tallymark.slots import HOUR_US, MINUTE_US
 from tests.strategies import Visit, examples, hits_of, visits

@@ -6,18 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tallymark.dimensions import DIMENSIONS, REALTIME_DIMENSIONS
 from tallymark.hit_keys import HITS, ITEMS
-from tallymark.metrics import (
-    DIMENSIONS,
-    METRICS,
-    NOT_ADDITIVE,
-    REALTIME_DIMENSIONS,
-    TOTALS,
-    Metric,
-    missing,
-    smallest_rollup,
-)
+from tallymark.metrics import METRICS, Metric
 from tallymark.report_names import STANDARD
+from tallymark.rollup_choice import NOT_ADDITIVE, TOTALS, missing, smallest_rollup
 from tallymark.rollups import BY_NAME, ROLLUPS
 from tallymark.time_texts import LOCAL, NOW, RANGE_START
 
