@@ -14,10 +14,11 @@ from werkzeug.exceptions import HTTPException
 
 from report_api import errors
 from report_api.errors import ApiError
-from report_api.hit_reader import BeyondLimitsError, HitLimits, HitReader, TooManyReportsError
+from report_api.hit_reader import BeyondLimitsError, HitLimits, HitReader
 from report_api.metrics import CONTENT_TYPE, ReportMetrics
 from report_api.overview import overview_document
 from report_api.reader import ReportReader, rules_at
+from report_api.turns import TooManyReportsError
 from stores.archive.damage import ArchiveDamageError
 from stores.archive.port import Objects
 from stores.doubts import misruled_hours

@@ -2,16 +2,15 @@
 limits, and so few at a time that other reports do not wait for them.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import polars as pl
 
+from report_api.turns import Turns
 from stores.archive.clean_files import hash_range
 from stores.archive.port import Objects
 from stores.served_hits import HeldHits, HitsNotKeptError, ServedHits
@@ -58,10 +57,6 @@ class HitLimits:
 
 class BeyondLimitsError(Exception):
     """A report of hits that takes more than one may; says how to ask for less."""
-
-
-class TooManyReportsError(Exception):
-    """So many reports of hits are being computed that this one has to be asked for again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +117,8 @@ class HitReader:
         self._now_us = now_us
         self._limits = limits or HitLimits()
         self._clock = clock
-        self._turns = Turns(self._limits)
+        limited = self._limits
+        self._turns = Turns(limited.at_once, waiting=limited.waiting, seconds=limited.seconds)
 
     def read(self, plan: Plan, owner: Property, pointers: Pointers) -> HitAnswer:
         """What the report's measures are by its keys.
@@ -250,50 +246,6 @@ class HitReader:
                     f"It is answered from single hits: {count:,} {what} would have to be looked "
                     f"through, {most:,} may be. {_less(needs)}"
                 )
-
-
-class Turns:
-    """Lets few reports be computed at a time, of each property one.
-
-    Who may wait for a turn holds a thread of the server, so hardly anybody may.
-    """
-
-    def __init__(self, limits: HitLimits) -> None:
-        self._limits = limits
-        self._changed = threading.Condition()
-        self._running: set[int] = set()
-        self._waiting: set[int] = set()
-
-    @contextmanager
-    def taken(self, property_id: int) -> Iterator[None]:
-        """A turn of a property, as soon as it comes.
-
-        Raises:
-            TooManyReportsError: when it does not come, or so many wait already.
-        """
-        with self._changed:
-            if not self._may_run(property_id):
-                self._wait(property_id)
-            self._running.add(property_id)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._running.remove(property_id)
-                self._changed.notify_all()
-
-    def _wait(self, property_id: int) -> None:
-        if property_id in self._waiting or len(self._waiting) >= self._limits.waiting:
-            raise TooManyReportsError("other reports from single hits are being computed")
-        self._waiting.add(property_id)
-        try:
-            if not self._changed.wait_for(lambda: self._may_run(property_id), self._limits.seconds):
-                raise TooManyReportsError("another report from single hits takes long")
-        finally:
-            self._waiting.remove(property_id)
-
-    def _may_run(self, property_id: int) -> bool:
-        return property_id not in self._running and len(self._running) < self._limits.at_once
 
 
 def _less(needs: Needs) -> str:

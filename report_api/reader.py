@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from report_api.cell_reader import CellReader, Wanted
-from report_api.hit_reader import BeyondLimitsError, HitReader, TooManyReportsError
+from report_api.hit_reader import BeyondLimitsError, HitReader
 from report_api.receipts import Opened, Receipts, standard_error
+from report_api.turns import TooManyReportsError
 from stores.archive.damage import ArchiveDamageError
 from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows

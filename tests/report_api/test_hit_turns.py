@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from report_api.hit_reader import HitLimits, TooManyReportsError, Turns
+from report_api.turns import TooManyReportsError, Turns
 
 
 def test_a_property_has_one_turn_and_the_others_theirs() -> None:
-    turns = Turns(HitLimits(at_once=2, waiting=0))
+    turns = Turns(2, waiting=0, seconds=30)
     with turns.taken(1), turns.taken(2):
         for property_id in (1, 3):
             with pytest.raises(TooManyReportsError), turns.taken(property_id):
@@ -18,7 +18,7 @@ def test_a_property_has_one_turn_and_the_others_theirs() -> None:
 
 
 def test_who_waits_gets_the_turn_that_becomes_free() -> None:
-    turns, seen = Turns(HitLimits(at_once=1, waiting=1, seconds=30)), []
+    turns, seen = Turns(1, waiting=1, seconds=30), []
     is_taken = threading.Event()
 
     def ask() -> None:
@@ -36,7 +36,7 @@ def test_who_waits_gets_the_turn_that_becomes_free() -> None:
 
 
 def test_a_turn_that_does_not_come_is_given_up() -> None:
-    turns = Turns(HitLimits(at_once=1, waiting=1, seconds=0.05))
+    turns = Turns(1, waiting=1, seconds=0.05)
     with turns.taken(1):
         for _ in range(2):  # who gave up waits no more
             with pytest.raises(TooManyReportsError, match="takes long"), turns.taken(2):
@@ -49,7 +49,7 @@ def failing(turns: Turns) -> None:
 
 
 def test_a_turn_ends_with_an_error_too() -> None:
-    turns = Turns(HitLimits(at_once=1, waiting=0))
+    turns = Turns(1, waiting=0, seconds=30)
     with pytest.raises(ZeroDivisionError):
         failing(turns)
     with turns.taken(1):
