@@ -27,7 +27,7 @@ from .stack import Stack, eventually, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, needs_chromium, pytest.mark.timeout(900)]
 
-SPEED = 600
+SPEED = 900
 BEGINS = datetime(2026, 3, 1, tzinfo=UTC)
 REPORTED = {"startDate": "2026-02-28", "endDate": "2026-03-31"}
 HOUR_US = 3_600_000_000
