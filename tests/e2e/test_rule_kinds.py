@@ -4,6 +4,7 @@ to the same hits counted again from the archive.
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,29 +143,37 @@ def test_rules_of_every_kind_do_the_same_however_they_are_saved_and_counted(
     streamed = read_cells(stack.cells_path, "live-1")
     replayed = _replayed(stack, owners)
     assert differences(streamed, replayed) == []
-    counted = {owner.property_id for owner, rows in expected.items() if rows != {}}
+    counted = {
+        owner.property_id
+        for owner in owners
+        if owner.way == PLAIN or RULE_KINDS[owner.kind].after != {}
+    }
     assert {slot[0] for slot in replayed["totals"]} == counted
 
 
 def _save(service: Service, owners: list[Owner], folder: Path) -> None:
     """The rules of each owner in its way."""
-    stack = service.stack
-    with chromium(folder / "profile") as browser:
+    by_way = {way: [owner for owner in owners if owner.way == way] for way in WAYS}
+    for owner in by_way["api"]:
+        document = {"document": RULE_KINDS[owner.kind].rules}
+        service.config("PUT", f"/v1/{owner.name}/rules", document)
+    with ThreadPoolExecutor(2) as commands, chromium(folder / "profile") as browser:
+        applied = [commands.submit(_apply, service.stack, each) for each in by_way["command"]]
         page = RulesPage(browser)
-        page.open(stack.config_url, service.owner_key)
-        for owner in owners:
-            rules = RULE_KINDS[owner.kind].rules
-            if owner.way == "api":
-                service.config("PUT", f"/v1/{owner.name}/rules", {"document": rules})
-            elif owner.way == "command":
-                file = folder / "rules.json"
-                file.write_text(json.dumps(rules))
-                to = f"--property={owner.measurement_id}"
-                done = stack.run("rules", "apply", str(file), to, "--yes")
-                assert done.returncode == 0, done.stderr
-            elif owner.way == "page":
-                page.choose(owner.name)
-                page.saves(rules)
+        page.open(service.stack.config_url, service.owner_key)
+        for owner in by_way["page"]:
+            page.choose(owner.name)
+            page.saves(RULE_KINDS[owner.kind].rules)
+        for each in applied:
+            each.result()
+
+
+def _apply(stack: Stack, owner: Owner) -> None:
+    file = stack.folder / f"{owner.measurement_id}.json"
+    file.write_text(json.dumps(RULE_KINDS[owner.kind].rules))
+    to = f"--property={owner.measurement_id}"
+    done = stack.run("rules", "apply", str(file), to, "--yes")
+    assert done.returncode == 0, done.stderr
 
 
 def _wait_until_in_force(service: Service, owners: list[Owner], clock: ScaledClock) -> None:
