@@ -24,7 +24,6 @@ from stores.archive.removed_hours import (
 )
 from stores.archive.spool_runs import Run, joined
 from stores.archive.superseded import READERS_US
-from stores.failpoints import reach
 from tallymark.blocks import block_name
 from tallymark.retention import due_requests, streams_of
 
@@ -157,7 +156,6 @@ class RawRetention:
                 for spool_id, some in manifest.runs().items():
                     runs[spool_id] = joined([*runs.get(spool_id, ()), *some])
         note_removed(self._objects, removed_hours(self._objects).with_runs(runs))
-        reach("retention.noted-before-removed")
         count = sum(self._remove_hour(hour_us) for hour_us in hours)
         self._forget_ended_spools()
         return count
@@ -193,7 +191,6 @@ class RawRetention:
             file_name = f"{stem}.{xxhash.xxh3_64_hexdigest(content)}.parquet"
             manifest = replace(manifest, file=file_name)
             self._objects.put(file_name, content)
-            reach("retention.file-before-manifest")
         else:
             manifest = replace(manifest, file="")
         self._objects.put(manifest.name, manifest.encode())
