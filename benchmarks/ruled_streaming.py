@@ -97,12 +97,14 @@ def configuration(data: Path, owners: list[Property]) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     command = [*tallymark("serve", "config"), f"--data={data}", f"--port={port}", "--no-publish"]
     began = time.monotonic()
-    with process(*command):
+    with process(*command) as service:
         while not _answers(f"{url}/readyz"):
             time.sleep(0.2)
         took = time.monotonic() - began
         print(f"  {len(owners):,} properties taken over by the service in {took:.0f} s")
         yield f"{url}?key={rules / 'feed_key'}"
+        service.terminate()  # killed, it would leave its worker behind
+        service.wait()
 
 
 def _answers(url: str) -> bool:
