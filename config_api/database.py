@@ -6,10 +6,13 @@ without gaps: nobody ever sees change N + 1 before change N.
 """
 
 import logging
+import os
+import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -154,7 +157,8 @@ def _engine(url: str) -> Engine:
     if url.startswith("sqlite:"):
         path = Path(url.removeprefix("sqlite:"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # it knows people and hashes of keys; its journals are made alike
+        if not path.exists():
+            _make_sqlite(path)
         engine = create_engine(URL.create("sqlite", database=str(path)))
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -175,6 +179,21 @@ def _engine(url: str) -> Engine:
     # Many rows go in one statement: a thousand of them take as long as thirty by themselves.
     engine.dialect.use_insertmanyvalues_wo_returning = True
     return engine
+
+
+def _make_sqlite(path: Path) -> None:
+    """Make an empty database whole under another name: two that turn one to WAL at once fail."""
+    # It knows people and hashes of keys: only its owner may read it; its journals are made alike.
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(descriptor)
+    made = Path(name)
+    try:
+        with closing(sqlite3.connect(made)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        with suppress(FileExistsError):  # another process was quicker
+            path.hardlink_to(made)
+    finally:
+        made.unlink()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

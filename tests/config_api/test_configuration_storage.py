@@ -1,6 +1,7 @@
 """What the configuration keeps, alike on every database."""
 
 import shutil
+import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -480,6 +481,22 @@ def test_migrations_run_once_however_many_start_at_once(opened, url):
     shop(database)
     with database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM feed")).scalar() == 1
+
+
+def test_a_new_sqlite_file_is_opened_by_many_at_once_and_its_owners_alone(tmp_path):
+    def open_and_read(path: Any) -> None:
+        database = Database(f"sqlite:{path}", now_us=lambda: NOW, random_bytes=bytes)
+        with database.reading() as connection:
+            connection.execute(text("SELECT 1"))
+        database.close()
+
+    for number in range(40):
+        path = tmp_path / str(number) / "config.sqlite"
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(open_and_read, [path] * 4))
+        assert not list(path.parent.glob(".*"))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.read_bytes()[18:20] == bytes([2, 2])  # the file format's word for WAL
 
 
 def test_a_database_of_a_newer_version_is_left_alone(database, opened):
