@@ -192,7 +192,6 @@ class PointerMap:
         return orjson.dumps(self.to_json())
 
 
-@lru_cache(_DOCUMENTS_KEPT)
 @dataclass(frozen=True, kw_only=True)
 class ChangedSpan:
     """Hours (UTC µs) that another lineage serves than did; ``None`` where nothing does."""
@@ -219,6 +218,7 @@ def changed_spans(before: PointerMap, after: PointerMap) -> list[ChangedSpan]:
     return [span for span in spans if span.before != span.after]
 
 
+@lru_cache(_DOCUMENTS_KEPT)
 def decode(document: bytes | None) -> PointerMap:
     """The map in stored bytes; an empty one where nothing is stored.
 
