@@ -1,49 +1,32 @@
 """The report API: GA4 Data API methods, passports of hits, the merchant's page, health."""
 
-import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
-from flask import Blueprint, Flask, Response, current_app, g, request, send_from_directory
-from werkzeug.exceptions import HTTPException
+from flask import Blueprint, Flask, Response, g, request, send_from_directory
 
-from report_api import errors
-from report_api.errors import ApiError
-from report_api.hit_reader import BeyondLimitsError, HitLimits, HitReader
-from report_api.metrics import CONTENT_TYPE, ReportMetrics
+from report_api import errors, failures, health
+from report_api.hit_reader import HitLimits, HitReader
+from report_api.metrics import ReportMetrics
 from report_api.overview import overview_document
+from report_api.parts import Parts, parts
 from report_api.reader import ReportReader, rules_at
-from report_api.turns import TooManyReportsError
-from stores.archive.damage import ArchiveDamageError
+from report_api.requests import authorised, json_body, json_response, key_that_came
 from stores.archive.port import Objects
-from stores.doubts import misruled_hours
 from stores.live_audits import AuditNotes
-from stores.passports import HitNotFoundError, Passports
-from stores.rules_cache.port import RulesCache, RulesUnavailableError
-from stores.wide_rows.port import WideRows, WideRowsUnavailableError
-from tallymark.hit_names import HitName, HitNameError
-from tallymark.properties import Property, secret_hash
+from stores.passports import Passports
+from stores.rules_cache.port import RulesCache
+from stores.wide_rows.port import WideRows
+from tallymark.hit_names import HitName
 from tallymark.report_names import STANDARD, names_of
-from tallymark.reports import (
-    RUN_PIVOT_REPORT,
-    RUN_REALTIME_REPORT,
-    RUN_REPORT,
-    InvalidRequestError,
-    Method,
-)
+from tallymark.reports import RUN_PIVOT_REPORT, RUN_REALTIME_REPORT, RUN_REPORT, Method
 from tallymark.reports.batches import batch_requests
 from tallymark.reports.catalogue import metadata_document
 from tallymark.reports.serving import Freshness
 
 MAX_BODY_BYTES: Final = 262_144
-_RULES_AGAIN_SECONDS: Final = 5
-FRESHNESS_HEADER: Final = "X-Tallymark-Freshness"
-"""JSON: what an answer was computed from. A header, as strict clients refuse unknown fields."""
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -56,20 +39,6 @@ SECURITY_HEADERS: Final = {
 _STATIC: Final = Path(__file__).parent / "static"
 
 routes = Blueprint("reports", __name__)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What the application was made of."""
-
-    reader: ReportReader
-    rules_cache: RulesCache
-    now_us: Callable[[], int]
-    metrics: ReportMetrics
-    audit_notes: AuditNotes
-    wide_rows: WideRows
-    passports: Passports | None
-    collector_url: str
 
 
 def create_app(
@@ -94,7 +63,7 @@ def create_app(
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.extensions["tallymark"] = _Parts(
+    app.extensions["tallymark"] = Parts(
         ReportReader(
             wide_rows,
             now_us,
@@ -109,24 +78,11 @@ def create_app(
         collector_url,
     )
     app.register_blueprint(routes)
-    app.register_error_handler(ApiError, ApiError.response)
-    app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(InvalidRequestError, _invalid)
-    app.register_error_handler(HitNameError, _invalid)
-    app.register_error_handler(HitNotFoundError, _not_found)
-    app.register_error_handler(ArchiveDamageError, _damaged)
-    app.register_error_handler(BeyondLimitsError, _beyond_limits)
-    app.register_error_handler(TooManyReportsError, _too_many)
-    app.register_error_handler(WideRowsUnavailableError, _unavailable)
-    app.register_error_handler(RulesUnavailableError, _without_rules)
+    app.register_blueprint(health.routes)
+    failures.register(app)
     app.before_request(_begin)
     app.after_request(_end)
     return app
-
-
-def _parts() -> _Parts:
-    parts: _Parts = current_app.extensions["tallymark"]
-    return parts
 
 
 @routes.post("/v1beta/properties/<property_id>:runReport")
@@ -162,37 +118,37 @@ def batch_run_pivot_reports(property_id: str) -> Response:
 @routes.post("/v1beta/properties/<property_id>:checkCompatibility")
 def check_compatibility(property_id: str) -> Response:
     """What else a report may ask for."""
-    owner = _authorised(property_id)
-    return _document(_parts().reader.compatibility(owner, _json()))
+    owner = authorised(property_id)
+    return json_response(parts().reader.compatibility(owner, json_body()))
 
 
 @routes.get("/v1beta/properties/<property_id>/metadata")
 def metadata(property_id: str) -> Response:
     """The names that reports can ask for; of the property 0 those that all can."""
-    if property_id == "0" and _key():
-        return _document(metadata_document(0, STANDARD))
-    owner = _authorised(property_id)
-    names = names_of(rules_at(owner, _parts().now_us()))
-    return _document(metadata_document(owner.property_id, names))
+    if property_id == "0" and key_that_came():
+        return json_response(metadata_document(0, STANDARD))
+    owner = authorised(property_id)
+    names = names_of(rules_at(owner, parts().now_us()))
+    return json_response(metadata_document(owner.property_id, names))
 
 
 @routes.get("/v1/properties/<property_id>/overview")
 def overview(property_id: str) -> Response:
     """What the page shows."""
-    owner = _authorised(property_id)
-    parts = _parts()
-    document = overview_document(parts.reader, owner, parts.now_us)
-    return _document(document | {"collectorUrl": parts.collector_url})
+    owner = authorised(property_id)
+    of = parts()
+    shown = overview_document(of.reader, owner, of.now_us)
+    return json_response(shown | {"collectorUrl": of.collector_url})
 
 
 @routes.get("/v1/properties/<property_id>/hits/<hit_id>")
 def hit(property_id: str, hit_id: str) -> Response:
     """The passport of a hit of the property."""
-    owner = _authorised(property_id)
-    passports = _parts().passports
+    owner = authorised(property_id)
+    passports = parts().passports
     if passports is None:
         raise errors.no_archive()
-    return _document(passports.passport(HitName.parse(hit_id), owner))
+    return json_response(passports.passport(HitName.parse(hit_id), owner))
 
 
 @routes.get("/")
@@ -207,84 +163,20 @@ def static_file(name: str) -> Response:
     return send_from_directory(_STATIC, name, max_age=0)
 
 
-@routes.get("/healthz")
-def healthz() -> Response:
-    """Alive."""
-    return _document({"status": "ok"})
-
-
-@routes.get("/readyz")
-def readyz() -> Response:
-    """Able to answer: the store can be read. Raises what makes it a 503 otherwise."""
-    pointers = _parts().reader.pointers(0)
-    return _document({"status": "ok", "pointerMap": pointers.map_version})
-
-
-@routes.get("/metrics")
-def metrics() -> Response:
-    """For Prometheus."""
-    parts = _parts()
-    with suppress(WideRowsUnavailableError):  # what was said before stays
-        parts.metrics.audited(len(parts.audit_notes.alerts()))
-        found = misruled_hours(parts.wide_rows, parts.now_us())
-        parts.metrics.misruled(found.doubtful, found.wrong)
-    return Response(parts.metrics.text(), content_type=CONTENT_TYPE)
-
-
 def _report(property_id: str, method: Method) -> Response:
-    owner = _authorised(property_id)
-    found = _parts().reader.report(owner, _json(), None, method)
-    return _document(found.document, found.freshness)
+    owner = authorised(property_id)
+    found = parts().reader.report(owner, json_body(), None, method)
+    return json_response(found.document, found.freshness)
 
 
 def _batch(property_id: str, method: Method, field: str, name: str) -> Response:
-    owner = _authorised(property_id)
-    requests = batch_requests(_json(), name, method)
-    reader = _parts().reader
+    owner = authorised(property_id)
+    requests = batch_requests(json_body(), name, method)
+    reader = parts().reader
     pointers = reader.pointers(owner.property_id)
     answers = [reader.report(owner, each, pointers, method) for each in requests]
-    document = {field: [found.document for found in answers], "kind": f"analyticsData#{name}"}
-    return _document(document, Freshness.together([each.freshness for each in answers]))
-
-
-def _key() -> str:
-    """The key that came; 401 without one."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    key = token.strip() if scheme.lower() == "bearer" else ""
-    key = key or request.headers.get("X-Goog-Api-Key", "")
-    if not key:
-        raise errors.unauthenticated()
-    return key
-
-
-def _authorised(property_id: str) -> Property:
-    """The property, if the key that came opens it."""
-    key = _key()
-    is_number = property_id.isascii() and property_id.isdecimal() and len(property_id) < 19
-    owner = _parts().rules_cache.by_property_id(int(property_id)) if is_number else None
-    if owner is None:
-        secret_hash(key)  # takes as long as if there were one
-        raise errors.permission_denied()
-    if not owner.accepts_read_key(key, _parts().now_us()):
-        raise errors.permission_denied()
-    return owner
-
-
-def _json() -> Any:
-    body = request.get_data()
-    if not body:
-        return {}
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise errors.invalid_argument(f"Invalid JSON payload received. {error}") from error
-
-
-def _document(content: dict[str, Any], freshness: Freshness | None = None) -> Response:
-    response = Response(orjson.dumps(content), mimetype="application/json")
-    if freshness is not None:
-        response.headers[FRESHNESS_HEADER] = orjson.dumps(freshness).decode()
-    return response
+    together = {field: [found.document for found in answers], "kind": f"analyticsData#{name}"}
+    return json_response(together, Freshness.together([each.freshness for each in answers]))
 
 
 def _begin() -> None:
@@ -294,44 +186,7 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     seconds = time.perf_counter() - g.began
     method = (request.endpoint or "unknown").rpartition(".")[2]
-    _parts().metrics.answered(method, response.status_code, seconds)
+    parts().metrics.answered(method, response.status_code, seconds)
     response.headers.update(SECURITY_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
-
-
-def _http_error(error: HTTPException) -> Response:
-    code = error.code or 500
-    status = {404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT"}.get(code, "UNKNOWN")
-    return ApiError(code, status, error.description or error.name).response()
-
-
-def _invalid(error: InvalidRequestError | HitNameError) -> Response:
-    return errors.invalid_argument(str(error)).response()
-
-
-def _not_found(error: HitNotFoundError) -> Response:
-    return errors.not_found(str(error)).response()
-
-
-def _beyond_limits(error: BeyondLimitsError) -> Response:
-    return errors.invalid_argument(f"No rollup holds this combination. {error}").response()
-
-
-def _too_many(error: TooManyReportsError) -> Response:
-    return errors.too_many(f"No rollup holds this combination, and {error}.").response()
-
-
-def _damaged(error: ArchiveDamageError) -> Response:
-    current_app.logger.error("%s", error)
-    return errors.data_loss().response()
-
-
-def _without_rules(error: RulesUnavailableError) -> Response:
-    current_app.logger.warning("the rules cannot be asked: %s", error)
-    return errors.unavailable(_RULES_AGAIN_SECONDS).response()
-
-
-def _unavailable(error: WideRowsUnavailableError) -> Response:
-    current_app.logger.warning("the wide rows do not answer: %s", error)
-    return errors.unavailable(max(1, math.ceil(error.retry_after_seconds))).response()

@@ -1,0 +1,72 @@
+"""Failures: what each exception is to whoever asked."""
+
+import math
+from typing import Final
+
+from flask import Flask, Response, current_app
+from werkzeug.exceptions import HTTPException
+
+from report_api import errors
+from report_api.errors import ApiError
+from report_api.hit_reader import BeyondLimitsError
+from report_api.turns import TooManyReportsError
+from stores.archive.damage import ArchiveDamageError
+from stores.passports import HitNotFoundError
+from stores.rules_cache.port import RulesUnavailableError
+from stores.wide_rows.port import WideRowsUnavailableError
+from tallymark.hit_names import HitNameError
+from tallymark.reports import InvalidRequestError
+
+_RULES_AGAIN_SECONDS: Final = 5
+_STATUSES: Final = {404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT"}
+
+
+def register(app: Flask) -> None:
+    """Let the application answer failures in Google's shape."""
+    app.register_error_handler(ApiError, ApiError.response)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(InvalidRequestError, _invalid)
+    app.register_error_handler(HitNameError, _invalid)
+    app.register_error_handler(HitNotFoundError, _not_found)
+    app.register_error_handler(ArchiveDamageError, _damaged)
+    app.register_error_handler(BeyondLimitsError, _beyond_limits)
+    app.register_error_handler(TooManyReportsError, _too_many)
+    app.register_error_handler(WideRowsUnavailableError, _unavailable)
+    app.register_error_handler(RulesUnavailableError, _without_rules)
+
+
+def _http_error(error: HTTPException) -> Response:
+    code = error.code or 500
+    status = _STATUSES.get(code, "UNKNOWN")
+    return ApiError(code, status, error.description or error.name).response()
+
+
+def _invalid(error: InvalidRequestError | HitNameError) -> Response:
+    return errors.invalid_argument(str(error)).response()
+
+
+def _not_found(error: HitNotFoundError) -> Response:
+    return errors.not_found(str(error)).response()
+
+
+def _beyond_limits(error: BeyondLimitsError) -> Response:
+    return errors.invalid_argument(f"No rollup holds this combination. {error}").response()
+
+
+def _too_many(error: TooManyReportsError) -> Response:
+    return errors.too_many(f"No rollup holds this combination, and {error}.").response()
+
+
+def _damaged(error: ArchiveDamageError) -> Response:
+    current_app.logger.error("%s", error)
+    return errors.data_loss().response()
+
+
+def _without_rules(error: RulesUnavailableError) -> Response:
+    current_app.logger.warning("the rules cannot be asked: %s", error)
+    return errors.unavailable(_RULES_AGAIN_SECONDS).response()
+
+
+def _unavailable(error: WideRowsUnavailableError) -> Response:
+    current_app.logger.warning("the wide rows do not answer: %s", error)
+    return errors.unavailable(max(1, math.ceil(error.retry_after_seconds))).response()
