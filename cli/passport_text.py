@@ -51,6 +51,8 @@ def _hit(hit: dict[str, Any]) -> Iterator[str]:
     yield f"{_INDENT}{hit['why']}"
     if hit["repeats_sale"]:
         yield f"{_INDENT}its value is nothing, as it repeats a sale of the same transaction"
+    if hit["repeats_key_event"]:
+        yield f"{_INDENT}it is no key event, as one of its session stands for it"
     yield f"{_INDENT}happened {moment(hit['event_at'])}"
     for title in ("decoded", "enriched", "rules"):
         yield title

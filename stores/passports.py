@@ -24,7 +24,7 @@ from tallymark.passports import (
     counting,
     hit_document,
     letter_documents,
-    repeated_sales,
+    repeated,
     request_document,
     session_documents,
     understood,
@@ -120,7 +120,7 @@ class Passports:
         for (owner,), mine in hits.partition_by("property_id", as_dict=True).items():
             served = self._pointers.pointers(int(str(owner))).served
             sessions, why_not = self._sessions_of(counting(mine), request, served)
-            told, repeats = session_documents(sessions), repeated_sales(sessions)
+            told, repeats = session_documents(sessions), repeated(sessions)
             cells = self._cells(counting(mine), sessions, served)
             for hit in with_lateness(mine, self._late_us).iter_rows(named=True):
                 lineage = served.lineage_at(hit["event_at"])
@@ -128,7 +128,7 @@ class Passports:
                     hit_document(hit, lineage=lineage)
                     | {
                         "session": told.get(hit["hit_id"]),
-                        "repeats_sale": hit["hit_id"] in repeats,
+                        **{name: hit["hit_id"] in ids for name, ids in repeats.items()},
                         "session_not_told": "" if hit["excluded_by"] else why_not,
                         "computed_by": _computed_by(register.get(lineage or "")),
                         "cells": cells.get(hit["hit_id"], []),

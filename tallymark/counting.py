@@ -9,13 +9,14 @@ from typing import Final
 
 import polars as pl
 
+from tallymark.additions import with_additions
 from tallymark.aggregates import Counted, counted
 from tallymark.cells import SLOT_COLUMNS
+from tallymark.compaction import compact
 from tallymark.hits import HIT_SCHEMA
 from tallymark.narrow_hits import NARROW_SCHEMA, NARROWED, narrow
-from tallymark.pieces import CLIENT, Tables, compact, empty_tables, tables_of
+from tallymark.pieces import CLIENT, Tables, empty_tables, tables_of
 from tallymark.replays import Span
-from tallymark.sessions import join_sessions
 from tallymark.texts import merged as merged_texts
 from tallymark.texts import with_text_ids, with_texts
 from tallymark.touches import (
@@ -26,7 +27,6 @@ from tallymark.touches import (
     histories_of,
     touches_of,
 )
-from tallymark.transactions import with_values
 
 HIT_COLUMNS: Final = [
     name for name in HIT_SCHEMA if name in NARROW_SCHEMA or name in (*NARROWED, "excluded_by")
@@ -65,9 +65,8 @@ class Tally:
         """
         numbered, texts = with_text_ids(touches, {"source_id": SOURCE})
         histories = histories_of(numbered.select(list(TOUCH_ID_SCHEMA)))
-        tables = with_values(compact(self._tables))
+        joined, tables = with_additions(compact(self._tables))
         tables = replace(tables, texts=merged_texts(pl.concat([tables.texts, texts])))
-        joined = join_sessions(tables.pieces)
         return counted(tables, attributed(joined, histories, known_from))
 
 

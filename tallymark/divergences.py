@@ -41,10 +41,12 @@ _OF_TOUCHES: Final = ("acquisition", "first_user", "visitors")
 """Rollups whose rows are told apart by where clients came from over their time."""
 _OF_SESSIONS: Final = (
     "sessions", "engaged_sessions", "session_duration_ms", "active_users", "value_micros",
+    "key_events",
 )  # fmt: skip
 """Measures that follow from whole sessions, whatever tells the rows apart. A sale is worth nothing
-where it repeats an earlier one, which is found in what sessions reach (``transactions``)."""
-_GROWING: Final = ("events", "views", "engagement_ms", "key_events")
+where it repeats an earlier one, which is found in what sessions reach (``transactions``); a key
+event may count once a session (``key_events``)."""
+_GROWING: Final = ("events", "views", "engagement_ms")
 _NEVER_FOLDED: Final = ("totals", "minutes")
 KEPT_OF_AN_HOUR: Final = 20
 """Divergences that are told of each property and hour; all are counted."""

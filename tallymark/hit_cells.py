@@ -10,6 +10,7 @@ import polars as pl
 
 from tallymark.aggregates import new_vs_returning, with_constant_texts
 from tallymark.counting import Tally
+from tallymark.key_events import repeated_in_sessions
 from tallymark.narrow_hits import CUSTOM_TEXTS
 from tallymark.pieces import CLIENT, latest_before
 from tallymark.rollups import ROLLUPS, Rollup
@@ -116,7 +117,7 @@ def sessions_of(
     hits: pl.DataFrame, around: pl.DataFrame, touches: pl.DataFrame, known_from: int
 ) -> pl.DataFrame:
     """What the other hits of its client say of each: ``hit_id``, ``OF_SESSION``, the keys of
-    rollups that its session decides, and whether it ``repeats_sale``.
+    rollups that its session decides, and whether it ``repeats_sale`` or ``repeats_key_event``.
 
     Args:
         hits: ``HIT_SCHEMA``, those that no filter tagged.
@@ -141,7 +142,11 @@ def sessions_of(
         if rollup.text_id:
             told = with_texts(told, rollup.text_id, rollup.keys, texts)
     keys = [key for rollup in _PIECE for key in rollup.keys]
-    repeats = pl.col("hit_id").is_in(repeated_among(around).implode())
-    return told.with_columns(new_vs_returning=new_vs_returning(), repeats_sale=repeats).select(
-        "hit_id", *OF_SESSION, *keys, "repeats_sale"
-    )
+    repeats = {
+        "repeats_sale": repeated_among(around),
+        "repeats_key_event": repeated_in_sessions(around, facts.joined),
+    }
+    return told.with_columns(
+        new_vs_returning=new_vs_returning(),
+        **{name: pl.col("hit_id").is_in(ids.implode()) for name, ids in repeats.items()},
+    ).select("hit_id", *OF_SESSION, *keys, *repeats)

@@ -59,6 +59,7 @@ HIT_SCHEMA: Final = pl.Schema(
         "is_first_visit": pl.Boolean(),
         "is_page_view": pl.Boolean(),
         "is_key_event": pl.Boolean(),
+        "is_once_per_session": pl.Boolean(),  # a key event, and of its session the first may count
         "device_category": pl.String(),  # desktop, mobile, tablet, "" = not known
         "browser": pl.String(),
         "operating_system": pl.String(),

@@ -30,6 +30,7 @@ NARROW_SCHEMA: Final = pl.Schema(
         "is_first_visit": pl.Boolean(),
         "is_page_view": pl.Boolean(),
         "is_key_event": pl.Boolean(),
+        "is_once_per_session": pl.Boolean(),
         "value_micros": pl.Int64(),
         "transaction_key": pl.UInt64(),  # of a sale that names one, else 0
         "customs": pl.List(NARROW_CUSTOM),

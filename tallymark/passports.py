@@ -33,6 +33,8 @@ ENRICHED: Final = (
     "device_category", "browser", "operating_system", "country",
 )  # fmt: skip
 """Columns of a hit that processing finds out or may find out, where the client does not say."""
+REPEATS: Final = ("repeats_sale", "repeats_key_event")
+"""What may be told of hits that count: without a value, or as no key event."""
 _VERDICT: Final = ("hit_id", "received_at", "event_at", "excluded_by", "client_hash")
 _NOT_OF_DATA: Final = (MemoryError, OSError, ImportError, ZoneInfoNotFoundError)
 
@@ -166,18 +168,16 @@ def session_documents(sessions: pl.DataFrame | None) -> dict[str, dict[str, Any]
     """
     if sessions is None:
         return {}
-    in_one = sessions.filter(pl.col("session_start").is_not_null()).drop(
-        "begins_session", "repeats_sale"
-    )
+    in_one = sessions.filter(pl.col("session_start").is_not_null()).drop("begins_session", *REPEATS)
     return {session.pop("hit_id"): session for session in in_one.iter_rows(named=True)}
 
 
-def repeated_sales(sessions: pl.DataFrame | None) -> frozenset[str]:
-    """The ids of hits that repeat a sale, as far as that is known: they count, without a value.
+def repeated(sessions: pl.DataFrame | None) -> dict[str, frozenset[str]]:
+    """The ids of hits that repeat something (``REPEATS``), as far as that is known.
 
     Args:
         sessions: As of ``session_documents``.
     """
     if sessions is None:
-        return frozenset()
-    return frozenset(sessions.filter("repeats_sale").get_column("hit_id"))
+        return dict.fromkeys(REPEATS, frozenset())
+    return {name: frozenset(sessions.filter(name).get_column("hit_id")) for name in REPEATS}

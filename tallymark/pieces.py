@@ -1,6 +1,6 @@
 """Pieces and their companions: what a shard keeps of hits, small and mergeable.
 
-Seven tables say all that the rollups need. Each is a sum of its parts: the tables of two sets of
+Eight tables say all that the rollups need. Each is a sum of its parts: the tables of two sets of
 hits, concatenated and compacted, are the tables of their union, in any order and any split.
 
 * a **piece** is a maximal run of one client's hits within one slot with no pause ≥ the session
@@ -10,7 +10,9 @@ hits, concatenated and compacted, are the tables of their union, in any order an
 * a **minute** row is a client's presence in one minute;
 * **custom** and **amount** rows are what custom definitions say (``custom_rows``);
 * a **transaction** row is a sale that names one. Its value lies here and in none of the others,
-  since it counts once (``transactions``).
+  since it counts once (``transactions``);
+* a **key event** row is a key event that may count once a session, at least the first of its name
+  in a piece. That it is one lies here and in none of the others (``key_events``).
 """
 
 from dataclasses import dataclass, fields
@@ -20,9 +22,7 @@ import polars as pl
 
 from tallymark.custom_rows import (
     AMOUNT_SCHEMA,
-    AMOUNT_SUMS,
     CUSTOM_SCHEMA,
-    CUSTOM_SUMS,
     amount_rows,
     custom_rows,
     dimension_ids,
@@ -30,7 +30,6 @@ from tallymark.custom_rows import (
 from tallymark.narrow_hits import NO_TRANSACTION
 from tallymark.slots import MINUTE_US
 from tallymark.texts import NO_TEXT, TEXT_SCHEMA
-from tallymark.texts import merged as merged_texts
 
 CLIENT: Final = ("property_id", "client_hash")
 RUN: Final = (*CLIENT, "opens_session", "slot_start", "settings_from")
@@ -127,11 +126,24 @@ TRANSACTION_SCHEMA: Final = pl.Schema(
         "custom_ids": pl.List(pl.UInt64),  # of the values of custom dimensions that the sale has
     }
 )
+KEY_EVENT_SCHEMA: Final = pl.Schema(
+    {
+        "property_id": pl.Int64(),
+        "client_hash": pl.UInt64(),
+        "opens_session": pl.Boolean(),
+        "slot_start": pl.Int64(),
+        "slot_minutes": pl.Int32(),
+        "at": pl.Int64(),  # UTC µs of the hit
+        "hit_order": pl.UInt128(),
+        "event_id": pl.UInt64(),
+        "custom_ids": pl.List(pl.UInt64),  # of the values of custom dimensions that the hit has
+    }
+)
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The seven tables of a set of hits, and what the text ids in them mean."""
+    """The eight tables of a set of hits, and what the text ids in them mean."""
 
     pieces: pl.DataFrame
     pages: pl.DataFrame
@@ -140,6 +152,7 @@ class Tables:
     customs: pl.DataFrame
     amounts: pl.DataFrame
     transactions: pl.DataFrame
+    key_events: pl.DataFrame
     texts: pl.DataFrame
 
     def plus(self, other: "Tables") -> "Tables":
@@ -160,6 +173,7 @@ SCHEMAS: Final = {
     "customs": CUSTOM_SCHEMA,
     "amounts": AMOUNT_SCHEMA,
     "transactions": TRANSACTION_SCHEMA,
+    "key_events": KEY_EVENT_SCHEMA,
     "texts": TEXT_SCHEMA,
 }
 
@@ -178,6 +192,10 @@ def tables_of(hits: pl.DataFrame, texts: pl.DataFrame) -> Tables:
     if transactions.height:
         is_other = pl.col("transaction_key") == NO_TRANSACTION
         ordered = ordered.with_columns(pl.when(is_other).then("value_micros").otherwise(0))
+    key_events = ordered.filter("is_once_per_session")
+    if key_events.height:
+        is_every = pl.col("is_key_event") & ~pl.col("is_once_per_session")
+        ordered = ordered.with_columns(is_key_event=is_every)
     numbered = _with_runs(ordered)
     return Tables(
         pieces=_pieces(numbered),
@@ -186,14 +204,16 @@ def tables_of(hits: pl.DataFrame, texts: pl.DataFrame) -> Tables:
         minutes=_minutes(ordered),
         customs=custom_rows(numbered),
         amounts=amount_rows(numbered),
-        transactions=_transactions(transactions),
+        transactions=_with_custom_ids(transactions, TRANSACTION_SCHEMA),
+        key_events=_with_custom_ids(key_events, KEY_EVENT_SCHEMA),
         texts=texts,
     )
 
 
 def pieces_of(hits: pl.DataFrame) -> pl.DataFrame:
-    """The merged pieces alone (``PIECE_SCHEMA``) of narrow hits, with the value of every sale."""
-    return merge_pieces(_pieces(_with_runs(_ordered(hits))))
+    """The pieces alone (``PIECE_SCHEMA``) of narrow hits, with the value of every sale and with
+    every key event."""
+    return _pieces(_with_runs(_ordered(hits)))
 
 
 def slot_of() -> pl.Expr:
@@ -209,67 +229,7 @@ def _ordered(hits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_runs(ordered: pl.DataFrame) -> pl.DataFrame:
-    return ordered.with_columns(piece=_run_numbers(start="event_at", end="event_at"))
-
-
-def compact(tables: Tables) -> Tables:
-    """The same tables in fewer rows, sorted."""
-    pieces = merge_pieces(tables.pieces)
-    return Tables(
-        pieces=pieces,
-        pages=_summed(tables.pages, PAGE_SCHEMA, PAGE_SUMS),
-        events=_summed(tables.events, EVENT_SCHEMA, EVENT_SUMS),
-        minutes=_summed(tables.minutes, MINUTE_SCHEMA, MINUTE_SUMS),
-        customs=_summed(tables.customs, CUSTOM_SCHEMA, CUSTOM_SUMS),
-        amounts=_summed(tables.amounts, AMOUNT_SCHEMA, AMOUNT_SUMS),
-        transactions=tables.transactions.sort(*CLIENT, "at", "hit_order"),
-        texts=merged_texts(tables.texts),
-    )
-
-
-def merge_pieces(pieces: pl.DataFrame) -> pl.DataFrame:
-    """Join pieces that overlap or follow each other with a pause below the gap."""
-    ordered = pieces.sort(*RUN, "start", "first_order")
-    numbered = _with_reach(ordered).with_columns(piece=_run_numbers(start="start", end="reach"))
-    if numbered.is_empty() or numbered.get_column("piece").item(-1) == numbered.height:
-        return ordered
-    begins = pl.col("piece") != pl.col("piece").shift(1, fill_value=0)
-    merged = numbered.filter(begins).select(
-        "piece", *RUN, *FACTS, "start", "first_order", "device_id"
-    )
-    sums = numbered.group_by("piece", maintain_order=True).agg(
-        pl.col("end").max(), pl.col(*SUMS).sum(), pl.col("is_new").any()
-    )
-    merged = pl.concat([merged, sums.drop("piece")], how="horizontal")
-    for columns, is_last in (
-        (("source_at", "source_order", "source_id"), False),
-        (("landing_at", "landing_order", "landing_id"), False),
-        (("exit_at", "exit_order", "exit_id"), True),
-    ):
-        candidates = (
-            numbered.lazy().select("piece", *columns).filter(pl.col(columns[0]).is_not_null())
-        )
-        chosen = (
-            candidates.sort("piece", *columns[:2], descending=[False, is_last, is_last])
-            .filter(begins)
-            .collect()
-        )
-        merged = merged.join(chosen, on="piece", how="left", maintain_order="left")
-    return merged.select(list(PIECE_SCHEMA))
-
-
-def _with_reach(ordered: pl.DataFrame) -> pl.DataFrame:
-    """``reach``: the latest end so far of a run's pieces, which may lie within others.
-
-    A running maximum that starts anew with each run: the run's number stands in front of the
-    offset in the slot, which is less than an hour and so fits into 32 bits.
-    """
-    changed = pl.lit(value=False)
-    for column in RUN:
-        changed = changed | (pl.col(column) != pl.col(column).shift(1))
-    run = changed.fill_null(value=True).cum_sum().cast(pl.Int64)
-    highest = (run * 2**32 + pl.col("end") - pl.col("slot_start")).cum_max()
-    return ordered.with_columns(reach=pl.col("slot_start") + highest % 2**32)
+    return ordered.with_columns(piece=run_numbers(start="event_at", end="event_at"))
 
 
 def latest_before(rows: pl.DataFrame, marks: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -299,7 +259,7 @@ def latest_before(rows: pl.DataFrame, marks: pl.DataFrame, column: str) -> pl.Da
     return rows.with_columns(answer.sort("index").get_column(column))
 
 
-def _run_numbers(*, start: str, end: str) -> pl.Expr:
+def run_numbers(*, start: str, end: str) -> pl.Expr:
     """Number of the piece of each row, for rows sorted by client, opening and start."""
     changed = pl.lit(value=False)
     for column in RUN:
@@ -371,12 +331,7 @@ def _minutes(hits: pl.DataFrame) -> pl.DataFrame:
     return rows.select(list(MINUTE_SCHEMA)).cast(MINUTE_SCHEMA)
 
 
-def _transactions(sales: pl.DataFrame) -> pl.DataFrame:
-    """The rows of hits that are sales and name a transaction."""
-    rows = sales.rename({"event_at": "at"}).with_columns(custom_ids=dimension_ids(sales))
-    return rows.select(list(TRANSACTION_SCHEMA))
-
-
-def _summed(rows: pl.DataFrame, schema: pl.Schema, sums: tuple[str, ...]) -> pl.DataFrame:
-    keys = [column for column in schema if column not in sums]
-    return rows.group_by(keys).agg(pl.col(*sums).sum()).select(list(schema)).sort(keys)
+def _with_custom_ids(hits: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """A row a hit."""
+    rows = hits.rename({"event_at": "at"}).with_columns(custom_ids=dimension_ids(hits))
+    return rows.select(list(schema))

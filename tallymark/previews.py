@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import polars as pl
 
+from tallymark.additions import with_additions
+from tallymark.compaction import compact
 from tallymark.narrow_hits import narrow
-from tallymark.pieces import compact, tables_of
+from tallymark.pieces import tables_of
 from tallymark.processing import process_requests
 from tallymark.properties import Property, RulesVersion, properties_frame
 from tallymark.protocols import decode
@@ -23,8 +25,6 @@ from tallymark.rules import claimed
 from tallymark.rules.customs import TESTED
 from tallymark.rules.rewriting import is_created, rewritings
 from tallymark.rules.rule_sets import RuledHits
-from tallymark.sessions import join_sessions
-from tallymark.transactions import with_values
 
 MAX_EXAMPLES: Final = 20
 MAX_ALIKE: Final = 3
@@ -112,8 +112,7 @@ def _hits(requests: pl.DataFrame, owner: Property) -> pl.DataFrame:
 def headline(hits: pl.DataFrame) -> dict[str, int]:
     """What reports show first of hits (``HIT_SCHEMA``), as the rollups count it."""
     counting = hits.filter(pl.col("excluded_by") == "")
-    tables = with_values(compact(tables_of(*narrow(counting))))
-    joined = join_sessions(tables.pieces)
+    joined, _ = with_additions(compact(tables_of(*narrow(counting))))
     begins = joined.filter("begins_session")
     return {
         "users": counting.get_column("client_hash").n_unique(),

@@ -12,18 +12,24 @@ from typing import Final
 
 import polars as pl
 
+from tallymark.additions import (
+    added_in,
+    customs_with_additions,
+    events_with_additions,
+    joined_with_additions,
+)
 from tallymark.aggregates import Counted
 from tallymark.cells import SLOT_COLUMNS
+from tallymark.compaction import compact, merge_pieces
 from tallymark.custom_rows import CUSTOM_SCHEMA
 from tallymark.histories import Histories
+from tallymark.key_events import first_of_pieces
 from tallymark.owed import Owed, changed_slots, changed_touches
 from tallymark.pieces import (
     CLIENT,
     PAGE_SCHEMA,
     Tables,
-    compact,
     empty_tables,
-    merge_pieces,
     tables_of,
 )
 from tallymark.seen_ids import ID_SCHEMA, SeenIds
@@ -34,7 +40,6 @@ from tallymark.sessions import (
     SESSION_ORDER,
     join_customs,
     join_pages,
-    join_sessions,
 )
 from tallymark.shard_frames import SHARD_HIT_SCHEMA, ShardFrame
 from tallymark.shard_log import HELD_SINCE_EVER, Delta
@@ -48,13 +53,7 @@ from tallymark.slots import (
 from tallymark.texts import with_text_ids
 from tallymark.touch_cells import CLIENT_HOUR, hour_of
 from tallymark.touches import ATTRIBUTED_SCHEMA, SOURCE, TOUCH_ID_SCHEMA, attributed, touches_of
-from tallymark.transactions import (
-    counted_once,
-    customs_with_values,
-    events_with_values,
-    pieces_with_values,
-    sales_in,
-)
+from tallymark.transactions import counted_once
 from tallymark.vectors import BlockMark, Vector
 
 IDS_KEPT_US: Final = 600_000_000
@@ -165,11 +164,14 @@ class Shard:
         joined_of, other_joined = _apart(self.joined, clients)
         pages_of, other_pages = _apart(self.pages, clients)
         sales_of, other_sales = _apart(self.tables.transactions, clients)
+        key_events_of, other_key_events = _apart(self.tables.key_events, clients)
         transactions = pl.concat([sales_of, fresh.transactions])
         pieces = merge_pieces(pl.concat([pieces_of, fresh.pieces]))
+        key_events = first_of_pieces(pl.concat([key_events_of, fresh.key_events]), pieces)
         self.histories.meet(clients)
-        valued = pieces_with_values(pieces, counted_once(transactions))
-        joined = self._attributed(join_sessions(valued))
+        joined = self._attributed(
+            joined_with_additions(pieces, counted_once(transactions), key_events)
+        )
         pages = join_pages(pl.concat([pages_of.select(list(PAGE_SCHEMA)), fresh.pages]), joined)
         self._mark_dirty(changed_slots(joined_of, joined))
         self._mark_touches(changed_touches(joined_of, joined))
@@ -183,6 +185,7 @@ class Shard:
             customs=pl.concat([self.tables.customs, fresh.customs]),
             amounts=pl.concat([self.tables.amounts, fresh.amounts]),
             transactions=pl.concat([other_sales, transactions]),
+            key_events=pl.concat([other_key_events, key_events]),
             texts=pl.concat([self.tables.texts, fresh.texts]).unique(_TEXT_KEY),
         )
 
@@ -251,6 +254,7 @@ class Shard:
             customs=self.tables.customs.filter(still),
             amounts=self.tables.amounts.filter(still),
             transactions=self.tables.transactions.filter(pl.col("slot_start") >= needed),
+            key_events=self.tables.key_events.filter(pl.col("slot_start") >= needed),
             texts=self.tables.texts,
         )
         let_go = pl.col("start").is_between(known_from, self.known_from, closed="left")
@@ -290,6 +294,7 @@ class Shard:
             (self.tables.customs, ("custom_id",)),
             (self.tables.amounts, ("custom_id",)),
             (self.tables.transactions, ("event_id",)),
+            (self.tables.key_events, ("event_id",)),
         ]
         if with_others:
             holders.append((self.joined, ("source_id", "first_source_id")))
@@ -308,16 +313,16 @@ class Shard:
         """
         self.settle()
         slots = self.dirty.filter(self._may_be_written())
-        sales = sales_in(self.tables.transactions, slots)
+        added = added_in(slots, self.tables.transactions, self.tables.key_events, self.joined)
         # Of its own, since a frame that is being written into bytes is locked for all who hold it.
         tables = (
             table.clone()
             for table in (
                 self.joined,
                 self.pages,
-                events_with_values(self.tables.events, sales),
+                events_with_additions(self.tables.events, added),
                 self.tables.minutes,
-                join_customs(self._customs_in(slots, sales), self.joined),
+                join_customs(self._customs_in(slots, added), self.joined),
                 self.tables.amounts,
                 self.tables.texts,
             )
@@ -328,13 +333,13 @@ class Shard:
             facts=Counted(*tables),
         )
 
-    def _customs_in(self, slots: pl.DataFrame, sales: pl.DataFrame) -> pl.DataFrame:
+    def _customs_in(self, slots: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
         """Custom rows of slots, and of sessions that may start in them."""
         customs = self.tables.customs
         if customs.is_empty() or slots.is_empty():
             return customs
         first = slots.get_column("slot_start").min()
-        return customs_with_values(customs.filter(pl.col("slot_start") >= first), sales)
+        return customs_with_additions(customs.filter(pl.col("slot_start") >= first), added)
 
     def hand_out(self) -> Owed:
         """What is owed, for one who writes it and then says whether it is written or not.

@@ -8,14 +8,15 @@ import polars as pl
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from tallymark.additions import with_additions
+from tallymark.aggregates import Counted, counted
+from tallymark.compaction import compact
 from tallymark.hits import HIT_SCHEMA
 from tallymark.narrow_hits import NARROWED, narrow
-from tallymark.pieces import Tables, compact, tables_of
-from tallymark.sessions import join_sessions
+from tallymark.pieces import Tables, tables_of
 from tallymark.shard_frames import SHARD_HIT_SCHEMA, ShardFrame, counted_hits, split
 from tallymark.slots import HOUR_US, LATE_US, MINUTE_US, SESSION_ALIGNMENT_US
 from tallymark.touches import attributed, no_histories
-from tallymark.transactions import with_values
 from tallymark.vectors import BlockMark
 
 SECOND_US = 1_000_000
@@ -35,6 +36,8 @@ COLUMNS = {name: HIT_SCHEMA[name] for name in HIT_SCHEMA if name in SHARD_HIT_SC
 COLUMNS |= {name: HIT_SCHEMA[name] for name in (*NARROWED, "excluded_by")}
 """The columns of a hit that counting needs."""
 NAMES = ("page_view", "page_view", "scroll", "purchase")
+ONCE_PER_SESSION = {1: ("scroll",), 2: ("purchase",)}
+"""Key events of properties of which a session counts the first."""
 TRANSACTIONS = ("", "T1", "T1", "T2")
 DEVICES = (("desktop", "Firefox", "Linux"), ("mobile", "Chrome", "Android"))
 
@@ -67,14 +70,15 @@ def tables(hits: pl.DataFrame) -> Tables:
     return tables_of(*narrow(hits))
 
 
-def whole_tables(hits: pl.DataFrame) -> Tables:
-    """The same in as few rows as can be, each sale's value where it counts."""
-    return with_values(compact(tables(hits)))
+def all_joined(hits: pl.DataFrame) -> pl.DataFrame:
+    """The pieces of hits (``COLUMNS``) with their sessions, and with what counts once."""
+    return with_additions(compact(tables(hits)))[0]
 
 
-def all_attributed(pieces: pl.DataFrame) -> pl.DataFrame:
-    """Pieces with their sessions and touches, nothing older being known."""
-    return attributed(join_sessions(pieces), no_histories(), -(2**62))
+def all_counted(hits: pl.DataFrame) -> Counted:
+    """What the rollups of hits (``COLUMNS``) are computed from, nothing older being known."""
+    joined, whole = with_additions(compact(tables(hits)))
+    return counted(whole, attributed(joined, no_histories(), -(2**62)))
 
 
 def _hit(index: int, visit: Visit, gap_us: int, threshold_ms: int) -> dict[str, object]:
@@ -83,6 +87,7 @@ def _hit(index: int, visit: Visit, gap_us: int, threshold_ms: int) -> dict[str, 
     host, path = PAGES[look // 4 % 3]
     source, medium, campaign, channel = SOURCES[look // 12 % 4]
     device, browser, system = DEVICES[look // 48 % 2]
+    is_once = name in ONCE_PER_SESSION.get(visit.property_id, ())
     return {
         "received_at": visit.event_at,
         "has_balancer_id": False,
@@ -101,7 +106,8 @@ def _hit(index: int, visit: Visit, gap_us: int, threshold_ms: int) -> dict[str, 
         "engagement_ms": 4_000 * (look // 96 % 3),
         "is_first_visit": look % 11 == 0,
         "is_page_view": name == "page_view",
-        "is_key_event": name == "purchase",
+        "is_key_event": name == "purchase" or is_once,
+        "is_once_per_session": is_once,
         "device_category": device,
         "browser": browser,
         "operating_system": system,

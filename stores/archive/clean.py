@@ -39,7 +39,7 @@ from tallymark.rules_choice import AS_RECEIVED
 from tallymark.slots import HOUR_US, LATE_US
 
 CLEAN: Final = "clean/"
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Raise it when ``HIT_SCHEMA`` or the form of the manifests changes."""
 PART_HOURS: Final = ("received_hour", "event_hour")
 _ORDER: Final = ("client_hash", "event_at", "hit_id")

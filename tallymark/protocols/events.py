@@ -60,8 +60,9 @@ DECODED_SCHEMA: Final = pl.Schema(
             not in {
                 "property_id", "rules_version", "slot_minutes", "session_gap_ms",
                 "engagement_threshold_ms", "attribution_lookback_days", "settings_from",
-                "is_key_event", "is_page_view", "value_micros", "sent_value_micros", "channel",
-                "click_id", "device_category", "browser", "operating_system", "customs",
+                "is_key_event", "is_once_per_session", "is_page_view", "value_micros",
+                "sent_value_micros", "channel", "click_id", "device_category", "browser",
+                "operating_system", "customs",
             }
         },
         "event_value_micros": pl.Int64(),  # as sent, of an event of any name

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tallymark.aggregates import new_vs_returning, with_constant_texts
+from tallymark.compaction import merge_pieces
 from tallymark.counting import HIT_COLUMNS
 from tallymark.decoded_cells import DecodedCells
 from tallymark.hit_keys import (
@@ -32,6 +33,7 @@ from tallymark.hit_keys import (
     TEXTS,
     HitKey,
 )
+from tallymark.key_events import first_of_sessions
 from tallymark.narrow_hits import NARROW_SCHEMA, NO_TRANSACTION, narrow
 from tallymark.pieces import CLIENT, latest_before, pieces_of, slot_of
 from tallymark.reports.item_facts import item_sums_of_hits, with_items
@@ -43,8 +45,8 @@ from tallymark.texts import NO_TEXT, TEXT_SCHEMA, with_text_ids, with_texts
 from tallymark.touches import SOURCE, TOUCH_ID_SCHEMA, attributed, histories_of
 from tallymark.transactions import counted_once
 
-_OF_SESSION: Final = frozenset((*SESSION_SETS, "active_users", "entrances", "exits"))
-"""Measures for which sessions have to be known."""
+_OF_SESSION: Final = frozenset((*SESSION_SETS, "active_users", "entrances", "exits", "key_events"))
+"""Measures for which sessions have to be known: a key event may count once in one."""
 _BY_TOUCHES: Final = ("source_id", "first_source_id")
 _SAID: Final = (
     "session_start", "session_slot", "session_duration_ms", "is_engaged", "is_active",
@@ -53,7 +55,7 @@ _SAID: Final = (
 """What the piece of a hit says of it."""
 _COUNTED: Final = (
     "property_id", "client_hash", "event_at", "slot_minutes", "excluded_by", "engagement_ms",
-    "is_page_view", "is_key_event", "is_first_visit",
+    "is_page_view", "is_first_visit",
 )  # fmt: skip
 """Columns of hits that count by themselves."""
 _WITH_ITEMS: Final = ("items", "sent_value_micros", "currency")
@@ -225,7 +227,7 @@ def _with_sessions(
     """Hits with what their pieces say of them, and the texts of it."""
     touched, more = with_text_ids(older, {"source_id": SOURCE})
     histories = histories_of(touched.select(list(TOUCH_ID_SCHEMA)))
-    pieces = pieces_of(hits.select(list(NARROW_SCHEMA)).cast(NARROW_SCHEMA))
+    pieces = merge_pieces(pieces_of(hits.select(list(NARROW_SCHEMA)).cast(NARROW_SCHEMA)))
     joined = attributed(join_sessions(pieces), histories, known_from)
     marks = joined.select(
         *CLIENT, "opens_session", at="start", piece=pl.struct(_SAID)
@@ -234,9 +236,19 @@ def _with_sessions(
         *(set(_SAID) & set(hits.columns) - {"source_id"})
     )
     told = latest_before(own, marks, "piece").unnest("piece")
-    told = told.with_columns(*_firsts(needs), new_vs_returning=new_vs_returning())
+    told = _counted_once(told).with_columns(*_firsts(needs), new_vs_returning=new_vs_returning())
     known = with_constant_texts(pl.concat([texts, more]), told)
     return told, known
+
+
+def _counted_once(told: pl.DataFrame) -> pl.DataFrame:
+    """``told`` without the key events that another one of their session stands for."""
+    key_events = told.filter("is_once_per_session")
+    if key_events.is_empty():
+        return told
+    counted = first_of_sessions(key_events).get_column("hit_order")
+    repeats = pl.col("is_once_per_session") & ~pl.col("hit_order").is_in(counted.implode())
+    return told.with_columns(is_key_event=pl.col("is_key_event") & ~repeats)
 
 
 def _firsts(needs: Needs) -> list[pl.Expr]:

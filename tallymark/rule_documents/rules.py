@@ -145,16 +145,29 @@ class KeyEvent(RuleModel):
         when: Which of them; all where nothing is said.
         default_value: What those are worth that were sent without a value: the text of a decimal
             number, in the property's currency. It is no revenue.
+        counting_method: Whether each of them is a key event, as where nothing is said, or the first
+            of a session alone. Google Analytics' words.
     """
 
     event: EventName
     when: Condition | None = None
+    counting_method: Literal["once_per_event", "once_per_session"] | None = None
     default_value: Annotated[str, AfterValidator(_amount)] | None = None
 
     @property
     def default_micros(self) -> int:
         """The default value, 0 where there is none."""
         return int(Decimal(self.default_value or 0).scaleb(6))
+
+    @property
+    def is_once_per_session(self) -> bool:
+        """Whether of one name the first of a session alone counts."""
+        return self.counting_method == "once_per_session"
+
+    @property
+    def is_by_name(self) -> bool:
+        """Whether its name is all that there is to know of a hit."""
+        return self.when is None and not self.is_once_per_session
 
 
 def _named(event: object) -> object:
@@ -258,7 +271,7 @@ class Rules(RuleModel):
         asked = {
             "rewrites", "created_events", "filters", "referral_exclusions", "cross_domain_hosts",
         }  # fmt: skip
-        if self.has_event_values or any(event.when for event in self.key_events):
+        if self.has_event_values or not all(event.is_by_name for event in self.key_events):
             asked.add("key_events")
         if self.consent.answers:
             asked.add("consent")

@@ -16,7 +16,7 @@ from tallymark.rules.filters import tagged_by_filter
 from tallymark.rules.privacy import with_refusals_tagged
 from tallymark.rules.rule_sets import Asked, RuledHits, applying
 
-RULED: Final = (*CLAIMED, "is_key_event", "value_micros", "customs")
+RULED: Final = (*CLAIMED, "is_key_event", "is_once_per_session", "value_micros", "customs")
 """Columns of a hit that the rules fill in."""
 OTHER_HOST: Final = "host"
 """What ``excluded_by`` says of a hit of a page on a host that its property does not allow."""
@@ -55,20 +55,28 @@ def judged(hits: pl.DataFrame, properties: pl.DataFrame) -> Judged:
 
 
 def _with_key_events(hits: pl.DataFrame, ruled: RuledHits) -> pl.DataFrame:
-    """By name, and where a property has conditions for any of them, by these."""
-    named = hits.with_columns(is_key_event=pl.col("event_name").is_in(pl.col("key_events")))
-    asked = ruled.asked(lambda rules: rules.key_events if _has_conditions(rules) else ())
+    """By name, and where a property has more to say of any of them, by that."""
+    named = hits.with_columns(
+        is_key_event=pl.col("event_name").is_in(pl.col("key_events")),
+        is_once_per_session=pl.lit(value=False),
+    )
+    asked = ruled.asked(lambda rules: () if _are_by_name(rules) else rules.key_events)
     if asked.rows.is_empty():
         return named
     names = hits.get_column("event_name").gather(asked.rows["row"])
     of_name = asked.rows.filter(names == asked.values(asked.rows, lambda event: event.event))
-    found = applying(hits, Asked(asked.parts, of_name)).rows.get_column("row").unique()
-    is_key = named.get_column("is_key_event").scatter(asked.rows["row"].unique(), values=False)
-    return named.with_columns(is_key.scatter(found, values=True))
+    found = applying(hits, Asked(asked.parts, of_name)).rows
+    once = asked.values(found, lambda event: event.is_once_per_session).cast(pl.Boolean)
+    is_key, is_once = named["is_key_event"], named["is_once_per_session"]
+    is_key = is_key.scatter(asked.rows["row"].unique(), values=False)
+    return named.with_columns(
+        is_key.scatter(found["row"], values=True),
+        is_once.scatter(found.filter(once)["row"], values=True),
+    )
 
 
-def _has_conditions(rules: Rules) -> bool:
-    return any(event.when is not None for event in rules.key_events)
+def _are_by_name(rules: Rules) -> bool:
+    return all(event.is_by_name for event in rules.key_events)
 
 
 def _tagged_by_host(hits: pl.DataFrame, properties: pl.DataFrame) -> pl.DataFrame:

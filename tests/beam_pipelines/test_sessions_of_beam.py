@@ -9,15 +9,14 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import Sessions, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from tallymark.sessions import join_sessions
 from tests.strategies import (
     HOUR_US,
     MIDNIGHT_US,
     MINUTE_US,
     SECOND_US,
     Visit,
+    all_joined,
     hits_of,
-    whole_tables,
 )
 
 MILLISECOND_US = 1_000
@@ -63,7 +62,7 @@ def visits_of(gap_us: int, seed: int, count: int) -> list[Visit]:
 
 
 def our_sessions(hits: pl.DataFrame) -> list[Session]:
-    joined = join_sessions(whole_tables(hits).pieces)
+    joined = all_joined(hits)
     rows = joined.group_by("client_hash", "session_start").agg(
         pl.col("session_duration_ms").first(), pl.col("events").sum()
     )

@@ -23,7 +23,7 @@ from stores.doubts import Doubts
 from stores.live_audits import AuditNotes
 from stores.publication import Publisher
 from stores.wide_rows.opening import open_wide_rows
-from tallymark.aggregates import cell_frame, counted
+from tallymark.aggregates import cell_frame
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.conservation import Conservation
 from tallymark.divergences import COUNT_SCHEMA, DIVERGENCE_SCHEMA, Divergences
@@ -31,7 +31,7 @@ from tallymark.doubts import DOUBT_SCHEMA
 from tallymark.slots import HOUR_US
 from tests.beam_pipelines.worlds import request_blocks
 from tests.property_files import create_property
-from tests.strategies import MIDNIGHT_US, MINUTE_US, Visit, all_attributed, hits_of, whole_tables
+from tests.strategies import MIDNIGHT_US, MINUTE_US, Visit, all_counted, hits_of
 
 GAP_US = 30 * MINUTE_US
 SPAN = (MIDNIGHT_US, MIDNIGHT_US + 4 * HOUR_US)
@@ -62,12 +62,9 @@ class Scene:
                   opens_session=True, look=0)
             for client in range(clients)
         ]  # fmt: skip
-        whole = whole_tables(hits_of(visits, GAP_US))
-        joined = all_attributed(whole.pieces)
-        touched = joined.select(SLOT_COLUMNS).unique()
-        self.wide_rows.write(
-            cell_frame(counted(whole, joined), touched, lineage=lineage, version=1)
-        )
+        facts = all_counted(hits_of(visits, GAP_US))
+        touched = facts.joined.select(SLOT_COLUMNS).unique()
+        self.wide_rows.write(cell_frame(facts, touched, lineage=lineage, version=1))
 
     def candidate(self, clients: int, *, lost: int = 0, **facts) -> str:
         made = self.publisher.lineages.draw(

@@ -48,6 +48,7 @@ class Settings:
     engagement_threshold_ms: int = 10_000
     attribution_lookback_days: int = 90
     key_events: tuple[str, ...] = ("purchase",)
+    once_per_session: tuple[str, ...] = ()
     change: "Change | None" = None
 
     def at(self, event_at: int) -> "Settings":
@@ -93,6 +94,8 @@ class OracleHit:
     value_micros: int = 0
     transaction_id: str = ""
     key_events: tuple[str, ...] = ("purchase",)
+    once_per_session: tuple[str, ...] = ()
+    is_repeat: bool = False
     customs: tuple[tuple[str, str, int | None], ...] = ()
 
     @property
@@ -240,6 +243,22 @@ def sold_once(hits: list[OracleHit]) -> list[OracleHit]:
     return worth
 
 
+def repeated_key_events(sessions: list[Session], outside: list[OracleHit]) -> set[OracleHit]:
+    """The hits of one client that are no key event, as they come after another of their name in
+    their session; outside of any, at the same instant."""
+    seen: set[tuple[str, int, bool]] = set()
+    repeats = set()
+    placed = [(hit, session.start, True) for session in sessions for hit in session.hits]
+    placed += [(hit, hit.event_at, False) for hit in outside]
+    for hit, moment, is_inside in sorted(placed, key=lambda each: _in_order(each[0])):
+        if hit.event_name in hit.once_per_session:
+            name = hit.event_name, moment, is_inside
+            if name in seen:
+                repeats.add(hit)
+            seen.add(name)
+    return repeats
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """What a client's sessions, all of them, say of one of them or of a hit outside."""
@@ -279,13 +298,20 @@ def expected_cells(
     by_client: dict[tuple[int, str], list[OracleHit]] = defaultdict(list)
     for hit in hits:
         if not live or hit.counts_live:
-            key_events = settings[hit.property_id].received(hit.received_at).key_events
+            held = settings[hit.property_id].received(hit.received_at)
             mine = by_client[hit.property_id, hit.client_id]
-            mine.append(replace(hit, key_events=key_events))
+            mine.append(
+                replace(hit, key_events=held.key_events, once_per_session=held.once_per_session)
+            )
     counter = _Counter(settings)
     for (property_id, _), sent in by_client.items():
         mine = sold_once(sent)
         sessions, outside = sessions_of(mine, settings[property_id])
+        repeats = repeated_key_events(sessions, outside)
+        for session in sessions:
+            session.opening = [replace(hit, is_repeat=hit in repeats) for hit in session.opening]
+            session.joined = [replace(hit, is_repeat=hit in repeats) for hit in session.joined]
+        outside = [replace(hit, is_repeat=hit in repeats) for hit in outside]
         for index, session in enumerate(sessions):
             held = settings[property_id].at(session.start)
             lookback_us = held.attribution_lookback_days * DAY_US
@@ -341,7 +367,8 @@ class _Counter:
             self._add(rollup, slot, keys, "events", 1)
             self._add(rollup, slot, keys, "views", int(hit.is_view))
             self._add(rollup, slot, keys, "engagement_ms", hit.engagement_ms)
-            self._add(rollup, slot, keys, "key_events", int(hit.is_key_event))
+            is_counted = hit.is_key_event and not hit.is_repeat
+            self._add(rollup, slot, keys, "key_events", int(is_counted))
             self._add(rollup, slot, keys, "value_micros", hit.value_micros)
             members = {"users": True, "active_users": active, "new_users": hit.is_first_visit}
             for name in LAYOUTS[rollup].sets:

@@ -359,6 +359,23 @@ RULE_KINDS: Final = {
         before=None,
         after={("sign_up",): (14.5,), ("page_view",): (1,)},
     ),
+    "key_events once_per_session": RuleKind(
+        rules={
+            "key_events": [
+                {"event": "sign_up", "counting_method": "once_per_session"},
+                {"event": "tried", "counting_method": "once_per_event"},
+            ]
+        },
+        sent=(
+            *(hit(event="sign_up") for _ in range(3)),
+            hit(event="sign_up", client="2.2"),
+            *(hit(event="tried") for _ in range(2)),
+        ),
+        dimensions=("eventName",),
+        metrics=("eventCount", "keyEvents"),
+        before={("sign_up",): (4, 0), ("tried",): (2, 0)},
+        after={("sign_up",): (4, 2), ("tried",): (2, 2)},
+    ),
     "key_events": RuleKind(
         rules={
             "key_events": [

@@ -44,7 +44,10 @@ class PassportWorld:
 
     def __post_init__(self) -> None:
         rules = self.folder / "rules" / "properties.json"
-        self.mine = create_property(rules, random_bytes=lambda size: b"m" * size, name="Mine")
+        once = {"event": "sign_up", "counting_method": "once_per_session"}
+        self.mine = create_property(
+            rules, random_bytes=lambda size: b"m" * size, name="Mine", key_events=[once, "purchase"]
+        )
         self.theirs = create_property(rules, random_bytes=lambda size: b"t" * size, name="Theirs")
         self.rules = FileRulesCache(rules)
         self.objects = FolderObjects(self.folder / "archive")

@@ -372,6 +372,17 @@ def test_a_sale_that_is_sent_again_is_told_to_be_worth_nothing(world: PassportWo
     assert "as it repeats a sale of the same transaction" in said
 
 
+def test_a_key_event_that_another_of_its_session_stands_for_is_told(world: PassportWorld) -> None:
+    query = f"v=2&tid={world.my_id}&cid=1.1&en=sign_up"
+    views = [world.view(HOUR + at * MINUTE_US, at, query=query) for at in (0, 1, 40)]
+    world.archive(*views)
+    told = [of(world, view["request_id"])["hits"][0] for view in views]
+    assert [hit["repeats_key_event"] for hit in told] == [False, True, False]
+    assert all(hit["rules"]["is_key_event"] for hit in told)
+    said = ["\n".join(passport_lines(of(world, view["request_id"]))) for view in views]
+    assert ["as one of its session stands for it" in text for text in said] == [False, True, False]
+
+
 def test_a_session_that_would_take_too_much_reading_is_not_told(world: PassportWorld) -> None:
     views = [world.view(HOUR + minute * MINUTE_US, minute) for minute in range(5)]
     world.archive(*views)

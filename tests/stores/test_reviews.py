@@ -18,7 +18,7 @@ from stores.publication import Publisher
 from stores.reviews import Review, review
 from stores.wide_rows.port import WideRows
 from stores.wide_rows.sqlite import SqliteWideRows
-from tallymark.aggregates import cell_frame, counted
+from tallymark.aggregates import cell_frame
 from tallymark.cells import CHUNKED, SLOT_COLUMNS, encode
 from tallymark.checks import (
     AUDITED,
@@ -38,11 +38,10 @@ from tests.strategies import (
     MIDNIGHT_US,
     MINUTE_US,
     Visit,
-    all_attributed,
+    all_counted,
     examples,
     hits_of,
     visits,
-    whole_tables,
 )
 
 GAP_US = 30 * MINUTE_US
@@ -55,10 +54,9 @@ CANDIDATE = "gen-1"
 def write(wide_rows: WideRows, hits: pl.DataFrame, lineage: str) -> None:
     if hits.is_empty():
         return
-    whole = whole_tables(hits)
-    joined = all_attributed(whole.pieces)
-    touched = joined.select(SLOT_COLUMNS).unique()
-    wide_rows.write(cell_frame(counted(whole, joined), touched, lineage=lineage, version=1))
+    facts = all_counted(hits)
+    touched = facts.joined.select(SLOT_COLUMNS).unique()
+    wide_rows.write(cell_frame(facts, touched, lineage=lineage, version=1))
 
 
 def visits_of(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallymark import aggregates
-from tallymark.aggregates import OTHER, cell_frame, counted
+from tallymark.aggregates import OTHER, cell_frame
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.decoded_cells import decode
 from tallymark.rollups import BY_NAME, ROLLUPS
@@ -20,17 +20,22 @@ from tests.strategies import (
     HOUR_US,
     MIDNIGHT_US,
     MINUTE_US,
+    ONCE_PER_SESSION,
     Visit,
-    all_attributed,
+    all_counted,
     examples,
     hits_of,
     visits,
-    whole_tables,
 )
 
 GAP_US = 30 * MINUTE_US
 SETTINGS = {
-    owner: Settings(slot_minutes=(60, 30, 15)[owner % 3], session_gap_seconds=1800)
+    owner: Settings(
+        slot_minutes=(60, 30, 15)[owner % 3],
+        session_gap_seconds=1800,
+        key_events=("purchase", *ONCE_PER_SESSION.get(owner, ())),
+        once_per_session=ONCE_PER_SESSION.get(owner, ()),
+    )
     for owner in (1, 2, 3)
 }
 
@@ -66,10 +71,9 @@ def oracle_hit(row: dict) -> OracleHit:  # type: ignore[type-arg]
 
 def cells_of(hits: pl.DataFrame) -> Cells:
     """All cells of the hits, read by somebody who knows the layout alone."""
-    whole = whole_tables(hits)
-    joined = all_attributed(whole.pieces)
-    touched = joined.select(SLOT_COLUMNS).unique()
-    frame = cell_frame(counted(whole, joined), touched, lineage="live-1", version=1)
+    facts = all_counted(hits)
+    touched = facts.joined.select(SLOT_COLUMNS).unique()
+    frame = cell_frame(facts, touched, lineage="live-1", version=1)
     values = {(key, at, family): value for key, family, at, _, value in frame.iter_rows()}
     found: Cells = {name: {} for name in LAYOUTS}
     for (key, at, family), value in values.items():
@@ -149,10 +153,9 @@ def test_a_full_cell_folds_its_smallest_rows_into_one(monkeypatch: pytest.Monkey
         for rollup in ROLLUPS
     )
     monkeypatch.setattr(aggregates, "ROLLUPS", small)
-    whole = whole_tables(many_pages(pages))
-    joined = all_attributed(whole.pieces)
-    touched = joined.select(SLOT_COLUMNS).unique()
-    cells = cell_frame(counted(whole, joined), touched, lineage="live-1", version=1)
+    facts = all_counted(many_pages(pages))
+    touched = facts.joined.select(SLOT_COLUMNS).unique()
+    cells = cell_frame(facts, touched, lineage="live-1", version=1)
     in_pages = cells.filter(pl.col("row_key").cast(pl.String).str.contains("#pages#"))
     found = decode(BY_NAME["pages"], in_pages)
     rows = {row["path"]: row for row in found.numbers.to_dicts()}
@@ -190,10 +193,8 @@ def test_each_custom_dimension_keeps_rows_of_its_own(monkeypatch: pytest.MonkeyP
     data=st.data(),
 )
 def test_a_slot_alone_is_computed_as_among_all(chosen: list[Visit], data: st.DataObject) -> None:
-    whole = whole_tables(hits_of(chosen, GAP_US))
-    joined = all_attributed(whole.pieces)
-    touched = joined.select(SLOT_COLUMNS).unique().sort(SLOT_COLUMNS)
-    facts = counted(whole, joined)
+    facts = all_counted(hits_of(chosen, GAP_US))
+    touched = facts.joined.select(SLOT_COLUMNS).unique().sort(SLOT_COLUMNS)
     every = cell_frame(facts, touched, lineage="live-1", version=1)
     index = data.draw(st.integers(0, touched.height - 1))
     alone = cell_frame(facts, touched[index : index + 1], lineage="live-1", version=1)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallymark.aggregates import cell_frame, counted
+from tallymark.aggregates import cell_frame
 from tallymark.cells import SLOT_COLUMNS
 from tallymark.decoded_cells import DecodedCells, decode
 from tallymark.divergences import (
@@ -27,11 +27,10 @@ from tests.strategies import (
     MINUTE_US,
     SESSION_ALIGNMENT_US,
     Visit,
-    all_attributed,
+    all_counted,
     examples,
     hits_of,
     visits,
-    whole_tables,
 )
 
 L = SESSION_ALIGNMENT_US
@@ -41,10 +40,9 @@ EVERYTHING = [(MIDNIGHT_US - 48 * HOUR_US, MIDNIGHT_US + 96 * HOUR_US)]
 
 def cells_of(hits: pl.DataFrame, lineage: str = "live-1") -> dict[str, DecodedCells]:
     """What is counted of hits, by rollup."""
-    whole = whole_tables(hits)
-    joined = all_attributed(whole.pieces)
-    touched = joined.select(SLOT_COLUMNS).unique()
-    cells = cell_frame(counted(whole, joined), touched, lineage=lineage, version=1)
+    facts = all_counted(hits)
+    touched = facts.joined.select(SLOT_COLUMNS).unique()
+    cells = cell_frame(facts, touched, lineage=lineage, version=1)
     return {
         rollup.name: decode(
             rollup, cells.filter(pl.col("row_key").bin.contains(f"#{rollup.name}#".encode()))

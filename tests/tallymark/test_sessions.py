@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from tallymark.pieces import Tables, compact
+from tallymark.additions import with_additions
+from tallymark.compaction import compact
+from tallymark.pieces import Tables
 from tallymark.sessions import join_pages, join_sessions
 from tallymark.slots import HOUR_US, MINUTE_US, SESSION_ALIGNMENT_US, window_end, window_start
 from tallymark.texts import with_texts
@@ -18,7 +20,6 @@ from tests.strategies import (
     hits_of,
     tables,
     visits,
-    whole_tables,
 )
 from tests.tallymark.plain_sessions import plain_sessions
 
@@ -32,12 +33,12 @@ SUMS = ("events", "views", "engagement_ms", "value_micros")
 
 def joined_of(hits: pl.DataFrame) -> pl.DataFrame:
     """Pieces with their sessions, in words."""
-    return in_words(whole_tables(hits))
+    return in_words(compact(tables(hits)))
 
 
 def in_words(whole: Tables) -> pl.DataFrame:
-    """What ``join_sessions`` says of the pieces, ids replaced by texts."""
-    joined = join_sessions(whole.pieces)
+    """Pieces with their sessions and what counts once, ids replaced by texts."""
+    joined, _ = with_additions(whole)
     for name, columns in (
         ("own_source_id", ("source", "medium", "campaign", "channel")),
         ("landing_id", ("landing_host", "landing_page")),

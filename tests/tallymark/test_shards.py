@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from stores.wide_rows.port import CELL_SCHEMA
-from tallymark.aggregates import cell_frame, counted
+from tallymark.aggregates import cell_frame
 from tallymark.cells import SLOT_COLUMNS, version_of
 from tallymark.decoded_cells import decode
 from tallymark.pieces import CLIENT, Tables
@@ -28,14 +28,13 @@ from tests.strategies import (
     MIDNIGHT_US,
     SentBlock,
     Visit,
-    all_attributed,
+    all_counted,
     deliveries,
     examples,
     frame_of,
     hits_of,
     recordings,
     visits,
-    whole_tables,
 )
 
 SINCE_EVER = -(2**62)
@@ -49,16 +48,14 @@ SALE = 15
 
 def cells_at_once(hits: pl.DataFrame) -> dict[Name, bytes]:
     """The cells of hits that were all there from the beginning."""
-    whole = whole_tables(hits)
-    joined = all_attributed(whole.pieces)
-    touched = joined.select(SLOT_COLUMNS).unique()
+    facts = all_counted(hits)
+    touched = facts.joined.select(SLOT_COLUMNS).unique()
     if touched.is_empty():
         return {}
-    facts = counted(whole, joined)
     frame = pl.concat(
         [
             cell_frame(facts, touched, lineage=LINEAGE, version=1),
-            touch_cells_of(joined, whole.texts),
+            touch_cells_of(facts.joined, facts.texts),
         ]
     )
     return said({(key, family, at): value for key, family, at, _, value in frame.iter_rows()})

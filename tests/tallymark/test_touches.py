@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from tallymark.pieces import CLIENT, Tables
+from tallymark.aggregates import Counted
+from tallymark.pieces import CLIENT
 from tallymark.pointer_map import PointerMap
-from tallymark.sessions import join_sessions
 from tallymark.slots import DAY_US, HOUR_US, MINUTE_US
 from tallymark.texts import TEXT_SCHEMA, text_id, with_texts
 from tallymark.touch_cells import decode_touches, encode_touches, hour_of, served
@@ -26,11 +26,11 @@ from tallymark.touches import (
 from tests.strategies import (
     MIDNIGHT_US,
     Visit,
-    all_attributed,
+    all_counted,
+    all_joined,
     examples,
     hits_of,
     visits,
-    whole_tables,
 )
 
 GAP_US = 30 * MINUTE_US
@@ -51,19 +51,21 @@ def visit_at(days: float, source: tuple[str, ...], *, opens: bool = True) -> pl.
 
 def told(*hits: pl.DataFrame, lookback_days: int = 90) -> list[tuple[str, str, bool | None]]:
     """Session source, first-user source and "is returning" of each hit, by time."""
-    whole = whole_tables(
-        pl.concat(hits).with_columns(attribution_lookback_days=pl.lit(lookback_days, pl.Int32))
+    return in_words(
+        all_counted(
+            pl.concat(hits).with_columns(attribution_lookback_days=pl.lit(lookback_days, pl.Int32))
+        )
     )
-    return in_words(whole, all_attributed(whole.pieces))
 
 
-def in_words(whole: Tables, rows: pl.DataFrame) -> list[tuple[str, str, bool | None]]:
+def in_words(facts: Counted) -> list[tuple[str, str, bool | None]]:
     constants = pl.DataFrame(
         [(1, text_id(*names), *names) for names in (DIRECT, NO_SESSION)],
         schema=TEXT_SCHEMA,
         orient="row",
     )
-    texts = pl.concat([whole.texts, constants]).unique(["property_id", "text_id"])
+    texts = pl.concat([facts.texts, constants]).unique(["property_id", "text_id"])
+    rows = facts.joined
     for name, columns in (
         ("source_id", SOURCE),
         ("first_source_id", tuple(f"first_{part}" for part in SOURCE)),
@@ -147,7 +149,7 @@ def some_days(draw: st.DrawFn) -> pl.DataFrame:
 def test_what_the_store_tells_of_older_hours_stands_for_them(hits: pl.DataFrame, cut: int) -> None:
     """From any hour on attribution by histories is that by all hits, in one step or in two."""
     known_from = MIDNIGHT_US + cut * HOUR_US
-    joined = join_sessions(whole_tables(hits).pieces)
+    joined = all_joined(hits)
     every = attributed(joined, histories_of(touches_of(joined).clear()), -(2**62))
     older = touches_of(joined).filter(pl.col("start") < known_from)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tallymark.pieces import TRANSACTION_SCHEMA
 from tallymark.slots import HOUR_US, SESSION_ALIGNMENT_US
 from tallymark.transactions import counted_once
-from tests.strategies import MIDNIGHT_US, Visit, examples, hits_of, tables, whole_tables
+from tests.strategies import MIDNIGHT_US, Visit, all_counted, all_joined, examples, hits_of, tables
 
 L_US = SESSION_ALIGNMENT_US
 
@@ -57,15 +57,15 @@ def sales(*rows: tuple[int, str, str, int]) -> pl.DataFrame:
 def test_a_sale_counts_unless_it_repeats_one_of_its_horizon(
     rows: list[tuple[int, str, str, int]], counting: int
 ) -> None:
-    whole = whole_tables(sales(*rows))
-    assert whole.pieces["value_micros"].sum() == counting * 5_000_000
+    whole = all_counted(sales(*rows))
+    assert whole.joined["value_micros"].sum() == counting * 5_000_000
     assert whole.events["value_micros"].sum() == counting * 5_000_000
     assert whole.events["events"].sum() == len(rows), "what repeats a sale is still an event"
 
 
 def test_the_first_in_time_counts_whichever_arrived_first() -> None:
     late_first = sales((HOUR_US, "purchase", "T1", 1), (0, "purchase", "T1", 1))
-    pieces = whole_tables(late_first).pieces.sort("start")
+    pieces = all_joined(late_first).sort("start")
     assert pieces["value_micros"].to_list() == [5_000_000, 0]
 
 

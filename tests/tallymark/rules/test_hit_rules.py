@@ -356,6 +356,42 @@ def test_a_key_event_may_have_a_condition(path: str, is_key_event: bool) -> None
     assert after(web("v=2&tid=G-1&cid=1.2&en=purchase"), key_events=events)["is_key_event"]
 
 
+@pytest.mark.parametrize(
+    ("event", "path", "expected"),
+    [
+        pytest.param({"event": "page_view"}, "/a", (True, False), id="by its name"),
+        pytest.param(
+            {"event": "page_view", "counting_method": "once_per_event"}, "/a", (True, False),
+            id="every one",
+        ),
+        pytest.param(
+            {"event": "page_view", "counting_method": "once_per_session"}, "/a", (True, True),
+            id="the first of a session",
+        ),
+        pytest.param(
+            {
+                "event": "page_view", "counting_method": "once_per_session",
+                "when": {"field": "path", "is": "/a"},
+            },
+            "/b", (False, False),
+            id="the first of those that it is",
+        ),
+        pytest.param(
+            {"event": "other", "counting_method": "once_per_session"}, "/a", (False, False),
+            id="one of another name",
+        ),
+    ],
+)  # fmt: skip
+def test_a_key_event_may_count_once_a_session(
+    event: dict[str, Any], path: str, expected: tuple[bool, bool]
+) -> None:
+    hit = after(sent(path), key_events=["purchase", event])
+
+    assert (hit["is_key_event"], hit["is_once_per_session"]) == expected
+    bought = after(web("v=2&tid=G-1&cid=1.2&en=purchase"), key_events=["purchase", event])
+    assert (bought["is_key_event"], bought["is_once_per_session"]) == (True, False)
+
+
 DEFAULTS: dict[str, Any] = {
     "currency": "CHF",
     "exchange_rates": [{"currency": "EUR", "since": "2020-01-01", "rate": "0.5"}],
