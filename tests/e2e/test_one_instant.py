@@ -52,11 +52,12 @@ def test_four_jobs_and_a_replay_process_every_hit_with_the_version_of_its_instan
         with jobs_beside(stack, JOBS - 1) as lineages:
             with RuledLoad(stack.collector_port, [*owners.values()], HITS_PER_SECOND) as load:
                 change_often(configuration, owners)
+                versions: Versions = {
+                    one: configuration.versions(owner) for owner, one in owners.items()
+                }
+                hits_of_the_newest(versions, clock)
             assert not load.answers.refused
             assert not load.answers.unknown
-            versions: Versions = {
-                one: configuration.versions(owner) for owner, one in owners.items()
-            }
             all_have_counted(stack, ["live-1", *lineages])
     by_hand = ruled_by_hand(stack.data / "archive", versions)
     assert len(by_hand) == len(load.answers.accepted) > 20_000
@@ -118,6 +119,13 @@ def change_often(configuration: Configuration, owners: dict[int, str]) -> None:
             time.sleep(2 * pause * random.random())
             assert configuration.save(owner, number).status_code == 200
     time.sleep(max(0.0, until - time.monotonic()))
+
+
+def hits_of_the_newest(versions: Versions, clock: ScaledClock) -> None:
+    """Let hits come in under the newest versions for a while, however long their saving took."""
+    in_force = max(max(since.values()) for since in versions.values())
+    eventually(lambda: clock.utc_us() > in_force, within_seconds=60, what="the newest versions")
+    time.sleep(2)
 
 
 def every_version_was_in_force(ruled: Iterable[Ruled], versions: Versions) -> None:
