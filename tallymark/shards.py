@@ -294,7 +294,6 @@ class Shard:
             (self.tables.customs, ("custom_id",)),
             (self.tables.amounts, ("custom_id",)),
             (self.tables.transactions, ("event_id",)),
-            (self.tables.key_events, ("event_id",)),
         ]
         if with_others:
             holders.append((self.joined, ("source_id", "first_source_id")))

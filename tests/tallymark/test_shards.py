@@ -1,7 +1,7 @@
 """A shard: whatever the order of arrival and wherever it is flushed, the cells are the same."""
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import polars as pl
 import pytest
@@ -26,6 +26,7 @@ from tallymark.vectors import BlockMark
 from tests.strategies import (
     GAPS_MINUTES,
     MIDNIGHT_US,
+    NAMES,
     SentBlock,
     Visit,
     all_counted,
@@ -523,6 +524,24 @@ def test_a_sale_found_later_to_have_come_before_takes_the_value_from_what_repeat
     assert shard.owed().slots.height == 2
     store.flush(shard)
     assert_same(store.cells, cells_at_once(hits_of([first, again], 30 * MINUTE_US)))
+
+
+def test_a_key_event_of_an_hour_that_was_let_go_still_stands_for_those_of_its_session() -> None:
+    shard, store = Shard(reads_whole_from=SINCE_EVER), Store()
+    early, late, between = (once_a_session(minutes) for minutes in (50, 70, 65))
+    taken_all(shard, block(1, 2 * HOUR_US, [early, late]))
+    store.flush(shard)
+    taken_all(shard, block(2, sealed_at(MIDNIGHT_US) - MIDNIGHT_US))
+    shard.prune()
+    assert shard.held_from == MIDNIGHT_US + HOUR_US
+    assert taken_all(shard, block(1, 2 * HOUR_US, [between], spool="b")) == [1]
+    store.flush(shard)
+    assert_same(store.cells, cells_at_once(hits_of([early, late, between], 30 * MINUTE_US)))
+
+
+def once_a_session(minutes: int) -> Visit:
+    """A key event of which a session counts the first, so long after midnight."""
+    return replace(visit(minutes * MINUTE_US, look=NAMES.index("scroll")), property_id=1)
 
 
 def test_a_log_entry_survives_its_bytes() -> None:
