@@ -8,18 +8,21 @@ from typing import Final
 from flask import Blueprint, Flask, Response, g, request, send_from_directory
 
 from report_api import errors, failures, health
+from report_api.answer_cache import AnswerCache
 from report_api.hit_reader import HitLimits, HitReader
 from report_api.metrics import ReportMetrics
 from report_api.overview import overview_document
 from report_api.parts import Parts, parts
+from report_api.quotas import Quotas
 from report_api.reader import ReportReader, rules_at
-from report_api.requests import authorised, json_body, json_response, key_that_came
+from report_api.requests import admitted, authorised, json_body, json_response, key_that_came
 from stores.archive.port import Objects
 from stores.live_audits import AuditNotes
 from stores.passports import Passports
 from stores.rules_cache.port import RulesCache
 from stores.wide_rows.port import WideRows
 from tallymark.hit_names import HitName
+from tallymark.quotas import UNLIMITED, Category, QuotaLimits
 from tallymark.report_names import STANDARD, names_of
 from tallymark.reports import RUN_PIVOT_REPORT, RUN_REALTIME_REPORT, RUN_REPORT, Method
 from tallymark.reports.batches import batch_requests
@@ -49,6 +52,9 @@ def create_app(
     archive: Objects | None = None,
     collector_url: str = "",
     hit_limits: HitLimits | None = None,
+    quota_limits: QuotaLimits = UNLIMITED,
+    quotas_path: Path | None = None,
+    answer_cache: AnswerCache | None = None,
 ) -> Flask:
     """The WSGI application.
 
@@ -60,15 +66,19 @@ def create_app(
             rollup answers; ``None`` where it is not here.
         collector_url: For the snippet that the page shows; "" where it is not known.
         hit_limits: What one report may take that is answered from hits; ``None``: the usual.
+        quota_limits: What may be asked of every property.
+        quotas_path: The file in which workers tell each other what was asked; ``None``: this
+            worker is the only one.
+        answer_cache: Keeps answers; ``None``: each is computed anew.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    hits = None if archive is None else HitReader(archive, wide_rows, now_us, hit_limits)
+    answers = answer_cache or AnswerCache(0, seed=0)
     app.extensions["tallymark"] = Parts(
-        ReportReader(
-            wide_rows,
-            now_us,
-            None if archive is None else HitReader(archive, wide_rows, now_us, hit_limits),
-        ),
+        ReportReader(wide_rows, now_us, hits, answers),
+        answers,
+        Quotas(quota_limits, now_us, is_server_error=failures.is_server_error, path=quotas_path),
         rules_cache,
         now_us,
         ReportMetrics(),
@@ -118,8 +128,8 @@ def batch_run_pivot_reports(property_id: str) -> Response:
 @routes.post("/v1beta/properties/<property_id>:checkCompatibility")
 def check_compatibility(property_id: str) -> Response:
     """What else a report may ask for."""
-    owner = authorised(property_id)
-    return json_response(parts().reader.compatibility(owner, json_body()))
+    with admitted(property_id) as (owner, _):
+        return json_response(parts().reader.compatibility(owner, json_body()))
 
 
 @routes.get("/v1beta/properties/<property_id>/metadata")
@@ -127,9 +137,9 @@ def metadata(property_id: str) -> Response:
     """The names that reports can ask for; of the property 0 those that all can."""
     if property_id == "0" and key_that_came():
         return json_response(metadata_document(0, STANDARD))
-    owner = authorised(property_id)
-    names = names_of(rules_at(owner, parts().now_us()))
-    return json_response(metadata_document(owner.property_id, names))
+    with admitted(property_id) as (owner, _):
+        names = names_of(rules_at(owner, parts().now_us()))
+        return json_response(metadata_document(owner.property_id, names))
 
 
 @routes.get("/v1/properties/<property_id>/overview")
@@ -164,19 +174,24 @@ def static_file(name: str) -> Response:
 
 
 def _report(property_id: str, method: Method) -> Response:
-    owner = authorised(property_id)
-    found = parts().reader.report(owner, json_body(), None, method)
-    return json_response(found.document, found.freshness)
+    category: Category = "realtime" if method is RUN_REALTIME_REPORT else "core"
+    with admitted(property_id, category) as (owner, admission):
+        found = parts().reader.report(owner, json_body(), None, method)
+        return json_response(admission.charged(found), found.freshness)
 
 
 def _batch(property_id: str, method: Method, field: str, name: str) -> Response:
-    owner = authorised(property_id)
-    requests = batch_requests(json_body(), name, method)
-    reader = parts().reader
-    pointers = reader.pointers(owner.property_id)
-    answers = [reader.report(owner, each, pointers, method) for each in requests]
-    together = {field: [found.document for found in answers], "kind": f"analyticsData#{name}"}
-    return json_response(together, Freshness.together([each.freshness for each in answers]))
+    with admitted(property_id) as (owner, admission):
+        requests = batch_requests(json_body(), name, method)
+        reader = parts().reader
+        pointers = reader.pointers(owner.property_id)
+        documents, receipts = [], []
+        for each in requests:
+            found = reader.report(owner, each, pointers, method)
+            documents.append(admission.charged(found))
+            receipts.append(found.freshness)
+    together = {field: documents, "kind": f"analyticsData#{name}"}
+    return json_response(together, Freshness.together(receipts))
 
 
 def _begin() -> None:

@@ -1,9 +1,9 @@
 """Reads of served cells: those of days where there are any, those of hours for all other time."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from tallymark.row_keys import rollup_prefix
 CHUNK_READS: Final = 4
 """A flush may replace a large cell between the reads of its parts; it is then read again."""
 
+Used = TypeVar("Used")
 Spans = tuple[tuple[int, int], ...]
 
 
@@ -54,6 +55,41 @@ class Wanted:
     days: Mapping[Day, str]
 
 
+class FoundCells:
+    """The cells of one read, not decoded yet.
+
+    Args:
+        wanted: What they were read for.
+        reads: Of each rollup.
+    """
+
+    def __init__(self, wanted: Wanted, reads: Sequence[_Read]) -> None:
+        self._wanted = wanted
+        self._reads = reads
+
+    @property
+    def frames(self) -> list[pl.DataFrame]:
+        """All cells that may have a part in the answer."""
+        return [frame for read in self._reads for frame in (read.hours, read.days)]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of their values."""
+        return sum(int(frame.get_column("value").bin.size().sum()) for frame in self.frames)
+
+    def decoded(self) -> tuple[list[DecodedCells], Freshness]:
+        """The served cells of each rollup, and the receipt of the first.
+
+        Raises:
+            ChunksChangedError: when a cell was replaced between the reads of its parts.
+        """
+        answers = [
+            _decoded(rollup, self._wanted, read)
+            for rollup, read in zip(self._wanted.rollups, self._reads, strict=True)
+        ]
+        return [decoded for decoded, _ in answers], answers[0][1]
+
+
 class CellReader:
     """Reads and decodes what is served.
 
@@ -64,21 +100,17 @@ class CellReader:
     def __init__(self, wide_rows: WideRows) -> None:
         self._wide_rows = wide_rows
 
-    def read(self, wanted: Wanted) -> tuple[list[DecodedCells], Freshness]:
-        """The served cells of each rollup, and the receipt of the first.
+    def read(self, wanted: Wanted, use: Callable[["FoundCells"], Used]) -> Used:
+        """What ``use`` makes of the cells; it is given others where it finds that they changed.
 
         Raises:
             WideRowsUnavailableError: when the store cannot be read.
         """
         for _ in range(CHUNK_READS):
             try:
-                answers = [
-                    _decoded(rollup, wanted, read)
-                    for rollup, read in zip(wanted.rollups, self._reads(wanted), strict=True)
-                ]
+                return use(FoundCells(wanted, self._reads(wanted)))
             except ChunksChangedError:
                 continue
-            return [decoded for decoded, _ in answers], answers[0][1]
         names = " and ".join(rollup.name for rollup in wanted.rollups)
         raise WideRowsUnavailableError(
             f"cells of {names} changed in each of {CHUNK_READS} reads; ask again"

@@ -94,6 +94,11 @@ def too_many(message: str) -> ApiError:
     )
 
 
+def quota_exhausted(message: str, retry_after_seconds: int) -> ApiError:
+    """429: a quota of the property is used up."""
+    return ApiError(429, "RESOURCE_EXHAUSTED", message, {"Retry-After": str(retry_after_seconds)})
+
+
 def unavailable(retry_after_seconds: int) -> ApiError:
     """503: the store does not answer; the same request may succeed later."""
     return ApiError(

@@ -15,10 +15,24 @@ from stores.passports import HitNotFoundError
 from stores.rules_cache.port import RulesUnavailableError
 from stores.wide_rows.port import WideRowsUnavailableError
 from tallymark.hit_names import HitNameError
+from tallymark.quotas import QuotaExhaustedError
 from tallymark.reports import InvalidRequestError
 
 _RULES_AGAIN_SECONDS: Final = 5
 _STATUSES: Final = {404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT"}
+
+
+_EXPECTED: Final = (
+    InvalidRequestError,
+    HitNameError,
+    HitNotFoundError,
+    BeyondLimitsError,
+    TooManyReportsError,
+    QuotaExhaustedError,
+    RulesUnavailableError,
+    WideRowsUnavailableError,
+)
+"""What is no fault of the server, or passes by itself."""
 
 
 def register(app: Flask) -> None:
@@ -33,11 +47,23 @@ def register(app: Flask) -> None:
     app.register_error_handler(TooManyReportsError, _too_many)
     app.register_error_handler(WideRowsUnavailableError, _unavailable)
     app.register_error_handler(RulesUnavailableError, _without_rules)
+    app.register_error_handler(QuotaExhaustedError, _exhausted)
+
+
+def is_server_error(error: BaseException) -> bool:
+    """Whether an exception is the server's fault, so that it counts as a server error of a quota.
+
+    A store that is away is nobody's: who asks again while it is would else be locked out for an
+    hour after it has come back.
+    """
+    if isinstance(error, ApiError | HTTPException):
+        return (error.code or 500) >= 500
+    return not isinstance(error, _EXPECTED)
 
 
 def _http_error(error: HTTPException) -> Response:
     code = error.code or 500
-    status = _STATUSES.get(code, "UNKNOWN")
+    status = _STATUSES.get(code, "INTERNAL" if code >= 500 else "UNKNOWN")
     return ApiError(code, status, error.description or error.name).response()
 
 
@@ -55,6 +81,10 @@ def _beyond_limits(error: BeyondLimitsError) -> Response:
 
 def _too_many(error: TooManyReportsError) -> Response:
     return errors.too_many(f"No rollup holds this combination, and {error}.").response()
+
+
+def _exhausted(error: QuotaExhaustedError) -> Response:
+    return errors.quota_exhausted(str(error), error.retry_after_seconds).response()
 
 
 def _damaged(error: ArchiveDamageError) -> Response:

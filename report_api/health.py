@@ -34,4 +34,5 @@ def metrics() -> Response:
         of.metrics.audited(len(of.audit_notes.alerts()))
         found = misruled_hours(of.wide_rows, of.now_us())
         of.metrics.misruled(found.doubtful, found.wrong)
+    of.metrics.cached(of.answers.hits, of.answers.misses, of.answers.size_bytes)
     return Response(of.metrics.text(), content_type=CONTENT_TYPE)

@@ -50,6 +50,26 @@ class ReportMetrics:
             registry=self._registry,
         )
 
+        # Answers that were kept and served again, those that were not, and what is kept: of this
+        # worker.
+        self._cache_hits = Gauge(
+            "tallymark_report_cache_hits", "Answers served from the cache", registry=self._registry
+        )
+        self._cache_misses = Gauge(
+            "tallymark_report_cache_misses",
+            "Answers computed as none was kept",
+            registry=self._registry,
+        )
+        self._cache_bytes = Gauge(
+            "tallymark_report_cache_bytes", "Bytes of answers kept", registry=self._registry
+        )
+
+    def cached(self, hits: int, misses: int, size_bytes: int) -> None:
+        """Show what the cache of answers has done."""
+        self._cache_hits.set(hits)
+        self._cache_misses.set(misses)
+        self._cache_bytes.set(size_bytes)
+
     def misruled(self, doubtful: int, wrong: int) -> None:
         """Show how many hours of properties are in doubt, and how many are wrong."""
         self._doubtful_hours.set(doubtful)

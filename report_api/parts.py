@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from report_api.answer_cache import AnswerCache
 from report_api.metrics import ReportMetrics
+from report_api.quotas import Quotas
 from report_api.reader import ReportReader
 from stores.live_audits import AuditNotes
 from stores.passports import Passports
@@ -18,6 +20,8 @@ class Parts:
     """What the application was made of."""
 
     reader: ReportReader
+    answers: AnswerCache
+    quotas: Quotas
     rules_cache: RulesCache
     now_us: Callable[[], int]
     metrics: ReportMetrics

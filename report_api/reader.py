@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from report_api.cell_reader import CellReader, Wanted
+import orjson
+
+from report_api.answer_cache import AnswerCache
+from report_api.cell_reader import CellReader, FoundCells, Wanted
 from report_api.hit_reader import BeyondLimitsError, HitReader
 from report_api.receipts import Opened, Receipts, standard_error
 from report_api.turns import TooManyReportsError
@@ -13,7 +16,7 @@ from stores.pointers import PointerStore
 from stores.wide_rows.port import WideRows
 from tallymark.day_cells import publications
 from tallymark.decoded_cells import DecodedCells
-from tallymark.properties import Property
+from tallymark.properties import Property, RulesVersion
 from tallymark.report_names import names_of
 from tallymark.reports import (
     CHECK_COMPATIBILITY,
@@ -39,10 +42,19 @@ from tallymark.slots import HOUR_US
 
 @dataclass(frozen=True)
 class Answer:
-    """A JSON document and what it was computed from."""
+    """A report that was answered.
+
+    Attributes:
+        document: As JSON.
+        freshness: What it was computed from.
+        cell_bytes: How much was decoded for it.
+        tells_quota: Whether it was asked to say what is left of quotas.
+    """
 
     document: dict[str, Any]
     freshness: Freshness
+    cell_bytes: int = 0
+    tells_quota: bool = False
 
 
 class ReportReader:
@@ -52,11 +64,17 @@ class ReportReader:
         wide_rows: Where cells and pointers are.
         now_us: UTC µs.
         hits: Reads hits; ``None`` where there is no archive.
+        answers: Keeps answers from cells; ``None``: each is computed anew.
     """
 
     def __init__(
-        self, wide_rows: WideRows, now_us: Callable[[], int], hits: HitReader | None = None
+        self,
+        wide_rows: WideRows,
+        now_us: Callable[[], int],
+        hits: HitReader | None = None,
+        answers: AnswerCache | None = None,
     ) -> None:
+        self._answers = answers or AnswerCache(0, seed=0)
         self._pointers = PointerStore(wide_rows)
         self._cells = CellReader(wide_rows)
         self._receipts = Receipts(wide_rows, now_us)
@@ -103,33 +121,39 @@ class ReportReader:
         opened = self._receipts.opened(owner, planned.spans, pointers)
         if hits is not None and planned.is_of_hits:
             return self._from_hits(hits, planned, owner, pointers, opened)
-        decoded, totals, freshness = self._read(planned, pointers)
-        if decoded.has_other_row and hits is not None:
+        wanted = _wanted(planned, pointers)
+        facts = None if parsed.is_realtime else _facts(request, parsed, owner, pointers)
+        found = self._cells.read(wanted, lambda cells: self._from_cells(planned, cells, facts))
+        if found.freshness.is_capped and hits is not None:
             whole = self._whole(hits, parsed, owner, pointers, opened)
             if whole is not None:
                 return whole
-        estimated = standard_error(decoded, planned)
-        freshness = replace(freshness, standard_error=estimated, is_capped=decoded.has_other_row)
-        receipt = self._receipts.completed(freshness, opened, owner, planned.spans)
-        return Answer(_document(planned, decoded, totals), receipt)
+        receipt = self._receipts.completed(found.freshness, opened, owner, planned.spans)
+        return replace(found, freshness=receipt, tells_quota=parsed.tells_quota)
 
-    def _read(
-        self, planned: Plan, pointers: Pointers
-    ) -> tuple[DecodedCells, DecodedCells | None, Freshness]:
-        """The cells of a plan, those of its totals, and the receipt of both."""
-        rollups = (planned.rollup, TOTALS) if planned.whole_measures else (planned.rollup,)
-        (decoded, *totals), freshness = self._cells.read(
-            Wanted(
-                property_id=planned.property_id,
-                rollups=rollups,
-                spans=planned.spans,
-                pointers=pointers,
-                columns=planned.columns,
-                with_sets=bool(planned.uniques),
-                days=publications(planned.days, pointers.served),
-            )
+    def _from_cells(self, planned: Plan, cells: FoundCells, facts: Any) -> Answer:
+        """The answer that cells give, as it was kept or computed now.
+
+        Args:
+            planned: Of the request.
+            cells: Its cells.
+            facts: What else the answer depends on; ``None`` where it is not to be kept.
+        """
+        is_kept = self._answers.is_on and facts is not None
+        key = self._answers.key(facts, cells.frames) if is_kept else b""
+        kept = self._answers.get(key) if is_kept else None
+        if kept is not None:
+            return Answer(orjson.loads(kept.body), kept.freshness)
+        (decoded, *totals), freshness = cells.decoded()
+        freshness = replace(
+            freshness,
+            standard_error=standard_error(decoded, planned),
+            is_capped=decoded.has_other_row,
         )
-        return decoded, totals[0] if totals else None, freshness
+        document = _document(planned, decoded, totals[0] if totals else None)
+        if is_kept:
+            self._answers.put(key, document, freshness)
+        return Answer(document, freshness, cell_bytes=cells.size_bytes)
 
     def _from_hits(
         self, hits: HitReader, planned: Plan, owner: Property, pointers: Pointers, opened: Opened
@@ -147,7 +171,8 @@ class ReportReader:
             overrides=pointers.overrides_version,
         )
         receipt = self._receipts.completed(freshness, opened, owner, planned.spans)
-        return Answer(_document(planned, found.decoded), receipt)
+        document = _document(planned, found.decoded)
+        return Answer(document, receipt, tells_quota=planned.request.tells_quota)
 
     def _whole(
         self,
@@ -192,6 +217,32 @@ class ReportReader:
         )
 
 
+def _wanted(planned: Plan, pointers: Pointers) -> Wanted:
+    """The cells of a plan, and those of its totals."""
+    return Wanted(
+        property_id=planned.property_id,
+        rollups=(planned.rollup, TOTALS) if planned.whole_measures else (planned.rollup,),
+        spans=planned.spans,
+        pointers=pointers,
+        columns=planned.columns,
+        with_sets=bool(planned.uniques),
+        days=publications(planned.days, pointers.served),
+    )
+
+
+def _facts(request: Any, parsed: ReportRequest, owner: Property, pointers: Pointers) -> list[Any]:
+    """All that an answer depends on besides its cells, as JSON."""
+    version = version_at(owner, parsed.now_us)
+    return [
+        owner.property_id,
+        parsed.method.name,
+        request,
+        [[each.name, each.start_us, each.end_us] for each in parsed.date_ranges],
+        [version.version, version.effective_at],
+        [pointers.map_version, pointers.overrides_version, pointers.served.to_json()],
+    ]
+
+
 def _document(
     planned: Plan, decoded: DecodedCells, totals: DecodedCells | None = None
 ) -> dict[str, Any]:
@@ -212,5 +263,10 @@ def _planned(parsed: ReportRequest, property_id: int, *, is_with_hits: bool) -> 
 
 def rules_at(owner: Property, instant_us: int) -> Rules:
     """The rules in force at an instant."""
+    return version_at(owner, instant_us).rules
+
+
+def version_at(owner: Property, instant_us: int) -> RulesVersion:
+    """The version of the rules in force at an instant."""
     in_force = [version for version in owner.versions if version.effective_at <= instant_us]
-    return (in_force[-1] if in_force else owner.versions[0]).rules
+    return in_force[-1] if in_force else owner.versions[0]

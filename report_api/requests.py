@@ -1,5 +1,7 @@
 """Requests and answers of the report API: whose key came, JSON in, JSON and a receipt out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import orjson
@@ -7,7 +9,9 @@ from flask import Response, request
 
 from report_api import errors
 from report_api.parts import parts
+from report_api.quotas import Admission
 from tallymark.properties import Property, secret_hash
+from tallymark.quotas import Category
 from tallymark.reports.serving import Freshness
 
 FRESHNESS_HEADER: Final = "X-Tallymark-Freshness"
@@ -43,6 +47,19 @@ def authorised(property_id: str) -> Property:
     if not owner.accepts_read_key(key, parts().now_us()):
         raise errors.permission_denied()
     return owner
+
+
+@contextmanager
+def admitted(property_id: str, category: Category = "core") -> Iterator[tuple[Property, Admission]]:
+    """The property, if the key that came opens it, and what its request is charged to.
+
+    Raises:
+        ApiError: 401 without a key, 403 with one that does not open it.
+        QuotaExhaustedError: when a quota of the property is used up.
+    """
+    owner = authorised(property_id)
+    with parts().quotas.admitted(owner, category, key_that_came()) as admission:
+        yield owner, admission
 
 
 def json_body() -> Any:

@@ -32,8 +32,10 @@ def serve(settings: ReportSettings) -> None:
 def load_application(settings: ReportSettings) -> Callable[..., Any]:
     """The application, in the process of the worker that will serve it."""
     import gc  # noqa: PLC0415  in the worker, as all that follows
+    import secrets  # noqa: PLC0415
     import time  # noqa: PLC0415
 
+    from report_api.answer_cache import AnswerCache  # noqa: PLC0415
     from report_api.app import create_app  # noqa: PLC0415
     from stores.archive.opening import open_objects  # noqa: PLC0415
     from stores.clock import utc_us  # noqa: PLC0415
@@ -47,6 +49,9 @@ def load_application(settings: ReportSettings) -> Callable[..., Any]:
         now_us=utc_us,
         archive=open_objects(settings.archive_url) if settings.archive_url else None,
         collector_url=settings.collector_url,
+        quota_limits=settings.quotas,
+        quotas_path=settings.quotas_path,
+        answer_cache=AnswerCache(settings.answer_cache_bytes, seed=secrets.randbits(64)),
     )
     gc.freeze()  # what is loaded stays; no collection has to look through it
     return app.wsgi_app

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tallymark.quotas import GOOGLES, QuotaLimits
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSettings:
@@ -20,6 +22,8 @@ class ReportSettings:
         archive_url: For ``stores.archive.opening.open_objects``; without it no hit has a passport.
         collector_url: Where sites send hits, for the snippet that the page shows to a merchant
             without hits; the page names a placeholder where it is "".
+        quotas: How much may be asked of every property.
+        answer_cache_bytes: What the answers that a worker keeps may take; 0: it keeps none.
     """
 
     data_dir: Path
@@ -31,6 +35,8 @@ class ReportSettings:
     threads: int = 4
     archive_url: str = ""
     collector_url: str = ""
+    quotas: QuotaLimits = GOOGLES
+    answer_cache_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` that names every setting that cannot be."""
@@ -40,12 +46,18 @@ class ReportSettings:
                 ("port", "1 to 65535", 0 < self.port < 65536),
                 ("workers", "at least 1", self.workers >= 1),
                 ("threads", "at least 1", self.threads >= 1),
+                ("answer_cache_bytes", "at least 0", self.answer_cache_bytes >= 0),
                 ("wide_rows_url", "a URL", bool(self.wide_rows_url)),
             )
             if not good
         ]
         if problems:
             raise ValueError("; ".join(problems))
+
+    @property
+    def quotas_path(self) -> Path:
+        """Where workers tell each other what was asked."""
+        return self.data_dir / "run" / "report_quotas.sqlite"
 
     @property
     def rules_place(self) -> str:

@@ -9,6 +9,7 @@ import click
 
 from cli.data_folder import DataFolder, data_option
 from cli.redaction import redact_option
+from tallymark.quotas import GOOGLES, QuotaLimits
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,9 +31,22 @@ _RULES = click.option(
     "[default: the file in --data]",
 )  # fmt: skip
 
+_QUOTAS = (
+    "tokens_per_day", "tokens_per_hour", "tokens_per_project_per_hour", "concurrent_requests",
+    "server_errors_per_project_per_hour",
+)  # fmt: skip
+
 
 def _port(default: int) -> Callable[[Command], Command]:
     return click.option("--port", type=click.IntRange(1, 65535), default=default, show_default=True)
+
+
+def _quota(name: str, what: str) -> Callable[[Command], Command]:
+    """The option of a quota."""
+    return click.option(
+        f"--{name.replace('_', '-')}", name, type=click.IntRange(0, 2**31 - 1),
+        default=getattr(GOOGLES, name), show_default=True, help=f"{what}; 0: any number.",
+    )  # fmt: skip
 
 
 @click.group()
@@ -193,8 +207,22 @@ def stream(
     help="For passports of hits  [default: the folder in --data, if there is one]",
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
+@_quota("tokens_per_day", "Tokens of a property in a day of its time zone")
+@_quota("tokens_per_hour", "Tokens of a property in an hour")
+@_quota("tokens_per_project_per_hour", "Tokens of one read key in an hour")
+@_quota("concurrent_requests", "Requests of a property at a time")
+@_quota("server_errors_per_project_per_hour", "Server errors of one read key in an hour")
+@click.option(
+    "--answer-cache-mebibytes", type=click.IntRange(0), default=64, show_default=True,
+    help="What the answers that a worker keeps may take; 0: it keeps none.",
+)  # fmt: skip
 def reports(
-    data: Path, wide_rows: str | None, archive: str | None, rules: str | None, **settings: Any
+    data: Path,
+    wide_rows: str | None,
+    archive: str | None,
+    rules: str | None,
+    answer_cache_mebibytes: int,
+    **settings: Any,
 ) -> None:
     """The report API and the pages that merchants look at.
 
@@ -205,6 +233,7 @@ def reports(
     from report_api.server import serve as serve_reports  # noqa: PLC0415
     from report_api.settings import ReportSettings  # noqa: PLC0415
 
+    quotas = {name: settings.pop(name) for name in _QUOTAS}
     folder = DataFolder(data)
     here = folder.archive_url if folder.archive.is_dir() else ""
     serve_reports(
@@ -213,6 +242,8 @@ def reports(
             wide_rows_url=wide_rows or folder.wide_rows_url,
             archive_url=here if archive is None else archive,
             rules_path=rules or "",
+            quotas=QuotaLimits(**quotas),
+            answer_cache_bytes=answer_cache_mebibytes << 20,
             **settings,
         )
     )

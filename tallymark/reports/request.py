@@ -72,6 +72,7 @@ class ReportRequest:
         aggregations: Of ``AGGREGATIONS``.
         pivots: Of a pivot report.
         keep_empty_rows: Whether rows whose metrics are all zero are kept.
+        tells_quota: Whether the response is to say what is left of the property's quotas.
         now_us: UTC µs of the asking.
         time_zone: Of the property.
         currency: Of the property.
@@ -94,6 +95,7 @@ class ReportRequest:
     aggregations: tuple[str, ...] = ()
     pivots: tuple[Pivot, ...] = ()
     keep_empty_rows: bool = False
+    tells_quota: bool = False
     now_us: int
     time_zone: str
     currency: str
@@ -209,6 +211,7 @@ class _Parser:
             aggregations=self._read_aggregations(),
             pivots=pivots,
             keep_empty_rows=reader.flag("keepEmptyRows"),
+            tells_quota=reader.flag("returnPropertyQuota"),
             now_us=now_us,
             time_zone=time_zone,
             currency=currency,
@@ -216,7 +219,6 @@ class _Parser:
         )
 
     def _read_ranges(self, now_us: int, time_zone: str) -> tuple[TimeRange, ...]:
-        self._reader.flag("returnPropertyQuota")
         if self._method is CHECK_COMPATIBILITY:
             return ()
         if self._method is RUN_REALTIME_REPORT:

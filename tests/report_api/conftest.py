@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -170,13 +171,14 @@ def client(shop: Shop, store: WideRows) -> FlaskClient:
     return client_of(shop, store)
 
 
-def client_of(shop: Shop, store: WideRows) -> FlaskClient:
+def client_of(shop: Shop, store: WideRows, **options: Any) -> FlaskClient:
     cache = FileRulesCache(shop.rules_path, clock=time.time)
     app = create_app(
         wide_rows=store,
         rules_cache=cache,
         now_us=lambda: shop.now_us,
         collector_url="https://collect.example",
+        **options,
     )
     return app.test_client()
 
@@ -199,18 +201,23 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def serving(shop: Shop) -> Iterator[Server]:
-    """Granian with the store of a shop."""
+def serving(shop: Shop, **settings: Any) -> Iterator[Server]:
+    """Granian with the store of a shop, and other settings than the usual where they are named."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     code = (
-        "import sys; from pathlib import Path;"
+        "import json, sys; from pathlib import Path; from tallymark.quotas import QuotaLimits;"
         "from report_api.server import serve; from report_api.settings import ReportSettings;"
+        "settings = json.loads(sys.argv[4]);"
+        "settings['quotas'] = QuotaLimits(**settings.get('quotas', {}));"
         "serve(ReportSettings(data_dir=Path(sys.argv[1]), port=int(sys.argv[2]),"
-        " wide_rows_url='sqlite:' + sys.argv[3], collector_url='https://collect.example'))"
+        " wide_rows_url=sys.argv[3], collector_url='https://collect.example', **settings))"
     )
-    command = [sys.executable, "-c", code, str(shop.data_dir), str(port), str(shop.store_path)]
+    store_url = settings.pop("wide_rows_url", f"sqlite:{shop.store_path}")
+    command = [
+        sys.executable, "-c", code, str(shop.data_dir), str(port), store_url, json.dumps(settings),
+    ]  # fmt: skip
     process = subprocess.Popen(command, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{port}"
