@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from flask import Blueprint, Flask, Response, g, request, send_from_directory
+from flask import Blueprint, Flask, Response, g, request
 
-from report_api import errors, failures, health
+from report_api import errors, failures, health, pages, standard
 from report_api.answer_cache import AnswerCache
 from report_api.hit_reader import HitLimits, HitReader
 from report_api.metrics import ReportMetrics
-from report_api.overview import overview_document
 from report_api.parts import Parts, parts
 from report_api.quotas import Quotas
 from report_api.reader import ReportReader, rules_at
@@ -27,6 +26,7 @@ from tallymark.report_names import STANDARD, names_of
 from tallymark.reports import RUN_PIVOT_REPORT, RUN_REALTIME_REPORT, RUN_REPORT, Method
 from tallymark.reports.batches import batch_requests
 from tallymark.reports.catalogue import metadata_document
+from tallymark.reports.services import BOTH, Services
 from tallymark.reports.serving import Freshness
 
 MAX_BODY_BYTES: Final = 262_144
@@ -39,7 +39,6 @@ SECURITY_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_STATIC: Final = Path(__file__).parent / "static"
 
 routes = Blueprint("reports", __name__)
 
@@ -55,6 +54,7 @@ def create_app(
     quota_limits: QuotaLimits = UNLIMITED,
     quotas_path: Path | None = None,
     answer_cache: AnswerCache | None = None,
+    services: Services = BOTH,
 ) -> Flask:
     """The WSGI application.
 
@@ -70,13 +70,14 @@ def create_app(
         quotas_path: The file in which workers tell each other what was asked; ``None``: this
             worker is the only one.
         answer_cache: Keeps answers; ``None``: each is computed anew.
+        services: The report services that it answers.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     hits = None if archive is None else HitReader(archive, wide_rows, now_us, hit_limits)
     answers = answer_cache or AnswerCache(0, seed=0)
     app.extensions["tallymark"] = Parts(
-        ReportReader(wide_rows, now_us, hits, answers),
+        ReportReader(wide_rows, now_us, hits, answers, services),
         answers,
         Quotas(quota_limits, now_us, is_server_error=failures.is_server_error, path=quotas_path),
         rules_cache,
@@ -86,8 +87,12 @@ def create_app(
         wide_rows,
         None if archive is None else Passports(archive, wide_rows, rules_cache, now_us),
         collector_url,
+        services,
     )
     app.register_blueprint(routes)
+    app.register_blueprint(standard.routes)
+    if services.is_all:  # both make the page
+        app.register_blueprint(pages.routes)
     app.register_blueprint(health.routes)
     failures.register(app)
     app.before_request(_begin)
@@ -136,19 +141,10 @@ def check_compatibility(property_id: str) -> Response:
 def metadata(property_id: str) -> Response:
     """The names that reports can ask for; of the property 0 those that all can."""
     if property_id == "0" and key_that_came():
-        return json_response(metadata_document(0, STANDARD))
+        return json_response(metadata_document(0, parts().services.of(STANDARD)))
     with admitted(property_id) as (owner, _):
-        names = names_of(rules_at(owner, parts().now_us()))
+        names = parts().services.of(names_of(rules_at(owner, parts().now_us())))
         return json_response(metadata_document(owner.property_id, names))
-
-
-@routes.get("/v1/properties/<property_id>/overview")
-def overview(property_id: str) -> Response:
-    """What the page shows."""
-    owner = authorised(property_id)
-    of = parts()
-    shown = overview_document(of.reader, owner, of.now_us)
-    return json_response(shown | {"collectorUrl": of.collector_url})
 
 
 @routes.get("/v1/properties/<property_id>/hits/<hit_id>")
@@ -159,18 +155,6 @@ def hit(property_id: str, hit_id: str) -> Response:
     if passports is None:
         raise errors.no_archive()
     return json_response(passports.passport(HitName.parse(hit_id), owner))
-
-
-@routes.get("/")
-def page() -> Response:
-    """The merchant's page."""
-    return send_from_directory(_STATIC, "index.html", max_age=0)
-
-
-@routes.get("/static/<path:name>")
-def static_file(name: str) -> Response:
-    """A file of the page."""
-    return send_from_directory(_STATIC, name, max_age=0)
 
 
 def _report(property_id: str, method: Method) -> Response:

@@ -13,6 +13,7 @@ from stores.live_audits import AuditNotes
 from stores.passports import Passports
 from stores.rules_cache.port import RulesCache
 from stores.wide_rows.port import WideRows
+from tallymark.reports.services import Services
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Parts:
     wide_rows: WideRows
     passports: Passports | None
     collector_url: str
+    services: Services
 
 
 def parts() -> Parts:

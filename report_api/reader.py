@@ -34,6 +34,7 @@ from tallymark.reports import (
 )
 from tallymark.reports.compatibility import compatibility_document
 from tallymark.reports.currencies import DatedRate
+from tallymark.reports.services import BOTH, Services
 from tallymark.reports.serving import Freshness, Pointers
 from tallymark.rollup_choice import TOTALS
 from tallymark.rule_documents import Rules
@@ -65,6 +66,7 @@ class ReportReader:
         now_us: UTC µs.
         hits: Reads hits; ``None`` where there is no archive.
         answers: Keeps answers from cells; ``None``: each is computed anew.
+        services: What may be asked for.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class ReportReader:
         now_us: Callable[[], int],
         hits: HitReader | None = None,
         answers: AnswerCache | None = None,
+        services: Services = BOTH,
     ) -> None:
         self._answers = answers or AnswerCache(0, seed=0)
+        self._services = services
         self._pointers = PointerStore(wide_rows)
         self._cells = CellReader(wide_rows)
         self._receipts = Receipts(wide_rows, now_us)
@@ -196,13 +200,13 @@ class ReportReader:
             InvalidRequestError: when the request is wrong or does not go together itself.
         """
         parsed = self._parsed(owner, request, CHECK_COMPATIBILITY)
-        names = names_of(rules_at(owner, parsed.now_us))
+        names = self._services.of(names_of(rules_at(owner, parsed.now_us)))
         return compatibility_document(request, parsed, names, with_hits=self._hits is not None)
 
     def _parsed(self, owner: Property, request: Any, method: Method) -> ReportRequest:
         now_us = self._now_us()
         rules = rules_at(owner, now_us)
-        return parse_request(
+        parsed = parse_request(
             request,
             now_us=now_us,
             time_zone=rules.time_zone,
@@ -215,6 +219,8 @@ class ReportReader:
             ],
             property_id=owner.property_id,
         )
+        self._services.check(parsed)
+        return parsed
 
 
 def _wanted(planned: Plan, pointers: Pointers) -> Wanted:

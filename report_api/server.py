@@ -42,6 +42,7 @@ def load_application(settings: ReportSettings) -> Callable[..., Any]:
     from stores.rules_cache.opening import open_rules_cache  # noqa: PLC0415
     from stores.wide_rows.breaker import BreakingWideRows  # noqa: PLC0415
     from stores.wide_rows.opening import open_wide_rows  # noqa: PLC0415
+    from tallymark.reports.services import Services  # noqa: PLC0415
 
     app = create_app(
         wide_rows=BreakingWideRows(open_wide_rows(settings.wide_rows_url), clock=time.monotonic),
@@ -52,6 +53,7 @@ def load_application(settings: ReportSettings) -> Callable[..., Any]:
         quota_limits=settings.quotas,
         quotas_path=settings.quotas_path,
         answer_cache=AnswerCache(settings.answer_cache_bytes, seed=secrets.randbits(64)),
+        services=Services(settings.services),
     )
     gc.freeze()  # what is loaded stays; no collection has to look through it
     return app.wsgi_app

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tallymark.quotas import GOOGLES, QuotaLimits
+from tallymark.reports.services import SERVICES, ServiceName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class ReportSettings:
             without hits; the page names a placeholder where it is "".
         quotas: How much may be asked of every property.
         answer_cache_bytes: What the answers that a worker keeps may take; 0: it keeps none.
+        services: The report services that it answers.
     """
 
     data_dir: Path
@@ -37,6 +39,7 @@ class ReportSettings:
     collector_url: str = ""
     quotas: QuotaLimits = GOOGLES
     answer_cache_bytes: int = 64 << 20
+    services: tuple[ServiceName, ...] = SERVICES
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` that names every setting that cannot be."""

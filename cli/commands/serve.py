@@ -206,6 +206,10 @@ def stream(
     "--archive", metavar="URL",
     help="For passports of hits  [default: the folder in --data, if there is one]",
 )  # fmt: skip
+@click.option(
+    "--only", type=click.Choice(("acquisition", "behaviour")),
+    help="Answer one report service alone, before the visit or during it; the page needs both.",
+)  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
 @_quota("tokens_per_day", "Tokens of a property in a day of its time zone")
 @_quota("tokens_per_hour", "Tokens of a property in an hour")
@@ -217,21 +221,25 @@ def stream(
     help="What the answers that a worker keeps may take; 0: it keeps none.",
 )  # fmt: skip
 def reports(
+    *,
     data: Path,
     wide_rows: str | None,
     archive: str | None,
     rules: str | None,
     answer_cache_mebibytes: int,
+    only: str | None,
     **settings: Any,
 ) -> None:
     """The report API and the pages that merchants look at.
 
     \b
-    Example:
+    Examples:
       tallymark serve reports --port 8001
+      tallymark serve reports --port 8011 --only acquisition
     """
     from report_api.server import serve as serve_reports  # noqa: PLC0415
     from report_api.settings import ReportSettings  # noqa: PLC0415
+    from tallymark.reports.services import services_named  # noqa: PLC0415
 
     quotas = {name: settings.pop(name) for name in _QUOTAS}
     folder = DataFolder(data)
@@ -244,6 +252,7 @@ def reports(
             rules_path=rules or "",
             quotas=QuotaLimits(**quotas),
             answer_cache_bytes=answer_cache_mebibytes << 20,
+            services=services_named(only),
             **settings,
         )
     )

@@ -221,7 +221,7 @@ def serving(shop: Shop, **settings: Any) -> Iterator[Server]:
     process = subprocess.Popen(command, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process)
+        wait_until_ready(url, process)
         yield Server(shop, url)
     finally:
         process.terminate()
@@ -232,7 +232,8 @@ def serving(shop: Shop, **settings: Any) -> Iterator[Server]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait for a report API that is being started."""
     for _ in range(300):
         assert process.poll() is None, "the server ended before it was ready"
         try:
