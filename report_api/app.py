@@ -13,7 +13,7 @@ from report_api.hit_reader import HitLimits, HitReader
 from report_api.metrics import ReportMetrics
 from report_api.parts import Parts, parts
 from report_api.quotas import Quotas
-from report_api.reader import ReportReader, rules_at
+from report_api.reader import STORE_SECONDS, ReportReader, rules_at
 from report_api.requests import admitted, authorised, json_body, json_response, key_that_came
 from stores.archive.port import Objects
 from stores.live_audits import AuditNotes
@@ -55,6 +55,7 @@ def create_app(
     quotas_path: Path | None = None,
     answer_cache: AnswerCache | None = None,
     services: Services = BOTH,
+    store_seconds: float = STORE_SECONDS,
 ) -> Flask:
     """The WSGI application.
 
@@ -71,13 +72,16 @@ def create_app(
             worker is the only one.
         answer_cache: Keeps answers; ``None``: each is computed anew.
         services: The report services that it answers.
+        store_seconds: How long the store may take for one report.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     hits = None if archive is None else HitReader(archive, wide_rows, now_us, hit_limits)
     answers = answer_cache or AnswerCache(0, seed=0)
     app.extensions["tallymark"] = Parts(
-        ReportReader(wide_rows, now_us, hits, answers, services),
+        ReportReader(
+            wide_rows, now_us, hits, answers=answers, services=services, seconds=store_seconds
+        ),
         answers,
         Quotas(quota_limits, now_us, is_server_error=failures.is_server_error, path=quotas_path),
         rules_cache,

@@ -99,6 +99,16 @@ def quota_exhausted(message: str, retry_after_seconds: int) -> ApiError:
     return ApiError(429, "RESOURCE_EXHAUSTED", message, {"Retry-After": str(retry_after_seconds)})
 
 
+def deadline_exceeded(retry_after_seconds: int) -> ApiError:
+    """504: the store is too slow; the same request may succeed later."""
+    return ApiError(
+        504,
+        "DEADLINE_EXCEEDED",
+        "Deadline expired before operation could complete.",
+        {"Retry-After": str(retry_after_seconds)},
+    )
+
+
 def unavailable(retry_after_seconds: int) -> ApiError:
     """503: the store does not answer; the same request may succeed later."""
     return ApiError(

@@ -13,12 +13,14 @@ from report_api.turns import TooManyReportsError
 from stores.archive.damage import ArchiveDamageError
 from stores.passports import HitNotFoundError
 from stores.rules_cache.port import RulesUnavailableError
+from stores.wide_rows.deadline import DeadlineExceededError
 from stores.wide_rows.port import WideRowsUnavailableError
 from tallymark.hit_names import HitNameError
 from tallymark.quotas import QuotaExhaustedError
 from tallymark.reports import InvalidRequestError
 
 _RULES_AGAIN_SECONDS: Final = 5
+_SLOW_AGAIN_SECONDS: Final = 5
 _STATUSES: Final = {404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT"}
 
 
@@ -31,6 +33,7 @@ _EXPECTED: Final = (
     QuotaExhaustedError,
     RulesUnavailableError,
     WideRowsUnavailableError,
+    DeadlineExceededError,
 )
 """What is no fault of the server, or passes by itself."""
 
@@ -47,6 +50,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(TooManyReportsError, _too_many)
     app.register_error_handler(WideRowsUnavailableError, _unavailable)
     app.register_error_handler(RulesUnavailableError, _without_rules)
+    app.register_error_handler(DeadlineExceededError, _too_slow)
     app.register_error_handler(QuotaExhaustedError, _exhausted)
 
 
@@ -95,6 +99,11 @@ def _damaged(error: ArchiveDamageError) -> Response:
 def _without_rules(error: RulesUnavailableError) -> Response:
     current_app.logger.warning("the rules cannot be asked: %s", error)
     return errors.unavailable(_RULES_AGAIN_SECONDS).response()
+
+
+def _too_slow(error: DeadlineExceededError) -> Response:
+    current_app.logger.warning("the wide rows are too slow: %s", error)
+    return errors.deadline_exceeded(_SLOW_AGAIN_SECONDS).response()
 
 
 def _unavailable(error: WideRowsUnavailableError) -> Response:

@@ -120,6 +120,11 @@ class HitReader:
         limited = self._limits
         self._turns = Turns(limited.at_once, waiting=limited.waiting, seconds=limited.seconds)
 
+    @property
+    def seconds(self) -> float:
+        """How long a report may take, and as long again for its turn."""
+        return 2 * self._limits.seconds
+
     def read(self, plan: Plan, owner: Property, pointers: Pointers) -> HitAnswer:
         """What the report's measures are by its keys.
 

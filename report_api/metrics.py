@@ -1,8 +1,10 @@
 """Metrics: every name that the report API shows, each declared and explained here."""
 
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from tallymark.circuit import State
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -63,6 +65,26 @@ class ReportMetrics:
         self._cache_bytes = Gauge(
             "tallymark_report_cache_bytes", "Bytes of answers kept", registry=self._registry
         )
+
+        # The circuit before the wide rows, of this worker: 1 for what it is now, and how often it
+        # has opened.
+        self._circuit = Gauge(
+            "tallymark_report_store_circuit",
+            "State of the circuit before the wide rows",
+            ["state"],
+            registry=self._registry,
+        )
+        self._circuit_opened = Gauge(
+            "tallymark_report_store_circuit_opened",
+            "How often the circuit before the wide rows has opened",
+            registry=self._registry,
+        )
+
+    def circuit(self, state: State, opened: int) -> None:
+        """Show what the circuit before the wide rows is."""
+        for each in get_args(State):
+            self._circuit.labels(each).set(each == state)
+        self._circuit_opened.set(opened)
 
     def cached(self, hits: int, misses: int, size_bytes: int) -> None:
         """Show what the cache of answers has done."""

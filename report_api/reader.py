@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,6 +13,7 @@ from report_api.receipts import Opened, Receipts, standard_error
 from report_api.turns import TooManyReportsError
 from stores.archive.damage import ArchiveDamageError
 from stores.pointers import PointerStore
+from stores.wide_rows.deadline import within
 from stores.wide_rows.port import WideRows
 from tallymark.day_cells import publications
 from tallymark.decoded_cells import DecodedCells
@@ -39,6 +40,8 @@ from tallymark.reports.serving import Freshness, Pointers
 from tallymark.rollup_choice import TOTALS
 from tallymark.rule_documents import Rules
 from tallymark.slots import HOUR_US
+
+STORE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class ReportReader:
         hits: Reads hits; ``None`` where there is no archive.
         answers: Keeps answers from cells; ``None``: each is computed anew.
         services: What may be asked for.
+        seconds: How long the store may take for one report; reading hits may take longer.
     """
 
     def __init__(
@@ -74,9 +78,12 @@ class ReportReader:
         wide_rows: WideRows,
         now_us: Callable[[], int],
         hits: HitReader | None = None,
+        *,
         answers: AnswerCache | None = None,
         services: Services = BOTH,
+        seconds: float = STORE_SECONDS,
     ) -> None:
+        self._seconds = seconds
         self._answers = answers or AnswerCache(0, seed=0)
         self._services = services
         self._pointers = PointerStore(wide_rows)
@@ -91,7 +98,8 @@ class ReportReader:
         Raises:
             WideRowsUnavailableError: when the store cannot be read.
         """
-        return self._pointers.pointers(property_id)
+        with within(self._seconds):
+            return self._pointers.pointers(property_id)
 
     def report(
         self,
@@ -117,7 +125,20 @@ class ReportReader:
             TooManyReportsError: when hits cannot be read now, as others read them.
             ArchiveDamageError: when hits cannot be read.
             WideRowsUnavailableError: when the store cannot be read.
+            DeadlineExceededError: when it takes too long.
         """
+        with within(self._seconds):
+            return self._report(owner, request, pointers, method, only_cells=only_cells)
+
+    def _report(
+        self,
+        owner: Property,
+        request: Any,
+        pointers: Pointers | None,
+        method: Method,
+        *,
+        only_cells: bool,
+    ) -> Answer:
         parsed = self._parsed(owner, request, method)
         hits = None if only_cells or parsed.is_realtime else self._hits
         planned = _planned(parsed, owner.property_id, is_with_hits=hits is not None)
@@ -162,21 +183,22 @@ class ReportReader:
     def _from_hits(
         self, hits: HitReader, planned: Plan, owner: Property, pointers: Pointers, opened: Opened
     ) -> Answer:
-        found = hits.read(planned, owner, pointers)
-        newest = found.newest_us
-        freshness = Freshness(
-            computed_from="hits",
-            newest_slot_us=None if newest is None else newest // HOUR_US * HOUR_US,
-            newest_hit_us=newest,
-            lineages=found.lineages,
-            rules_versions=found.rules_versions,
-            hits_read=found.hits,
-            pointer_map=pointers.map_version,
-            overrides=pointers.overrides_version,
-        )
-        receipt = self._receipts.completed(freshness, opened, owner, planned.spans)
-        document = _document(planned, found.decoded)
-        return Answer(document, receipt, tells_quota=planned.request.tells_quota)
+        with within(self._seconds + hits.seconds):
+            found = hits.read(planned, owner, pointers)
+            newest = found.newest_us
+            freshness = Freshness(
+                computed_from="hits",
+                newest_slot_us=None if newest is None else newest // HOUR_US * HOUR_US,
+                newest_hit_us=newest,
+                lineages=found.lineages,
+                rules_versions=found.rules_versions,
+                hits_read=found.hits,
+                pointer_map=pointers.map_version,
+                overrides=pointers.overrides_version,
+            )
+            receipt = self._receipts.completed(freshness, opened, owner, planned.spans)
+            document = _document(planned, found.decoded)
+            return Answer(document, receipt, tells_quota=planned.request.tells_quota)
 
     def _whole(
         self,

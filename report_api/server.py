@@ -10,6 +10,8 @@ from granian.constants import HTTPModes, Interfaces
 from report_api.settings import ReportSettings
 
 _DRAIN_SECONDS: Final = 10
+STORE_FAILURES: Final = 3
+"""So few that one report for each thread is enough to find out that the store is gone."""
 
 
 def serve(settings: ReportSettings) -> None:
@@ -42,16 +44,22 @@ def load_application(settings: ReportSettings) -> Callable[..., Any]:
     from stores.rules_cache.opening import open_rules_cache  # noqa: PLC0415
     from stores.wide_rows.breaker import BreakingWideRows  # noqa: PLC0415
     from stores.wide_rows.opening import open_wide_rows  # noqa: PLC0415
+    from tallymark.circuit import CircuitSettings  # noqa: PLC0415
     from tallymark.reports.services import Services  # noqa: PLC0415
 
     app = create_app(
-        wide_rows=BreakingWideRows(open_wide_rows(settings.wide_rows_url), clock=time.monotonic),
+        wide_rows=BreakingWideRows(
+            open_wide_rows(settings.wide_rows_url),
+            clock=time.monotonic,
+            settings=CircuitSettings(failures=STORE_FAILURES),
+        ),
         rules_cache=open_rules_cache(settings.rules_place, role="reports"),
         now_us=utc_us,
         archive=open_objects(settings.archive_url) if settings.archive_url else None,
         collector_url=settings.collector_url,
         quota_limits=settings.quotas,
         quotas_path=settings.quotas_path,
+        store_seconds=settings.store_seconds,
         answer_cache=AnswerCache(settings.answer_cache_bytes, seed=secrets.randbits(64)),
         services=Services(settings.services),
     )

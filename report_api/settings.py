@@ -26,6 +26,7 @@ class ReportSettings:
         quotas: How much may be asked of every property.
         answer_cache_bytes: What the answers that a worker keeps may take; 0: it keeps none.
         services: The report services that it answers.
+        store_seconds: How long the store may take for one report.
     """
 
     data_dir: Path
@@ -40,6 +41,7 @@ class ReportSettings:
     quotas: QuotaLimits = GOOGLES
     answer_cache_bytes: int = 64 << 20
     services: tuple[ServiceName, ...] = SERVICES
+    store_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` that names every setting that cannot be."""
@@ -49,6 +51,7 @@ class ReportSettings:
                 ("port", "1 to 65535", 0 < self.port < 65536),
                 ("workers", "at least 1", self.workers >= 1),
                 ("threads", "at least 1", self.threads >= 1),
+                ("store_seconds", "above 0", self.store_seconds > 0),
                 ("answer_cache_bytes", "at least 0", self.answer_cache_bytes >= 0),
                 ("wide_rows_url", "a URL", bool(self.wide_rows_url)),
             )

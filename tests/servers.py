@@ -16,7 +16,14 @@ BIGTABLE_EMULATOR = Path(__file__).parents[1] / ".servers" / "bin" / "bigtable-e
 
 @contextmanager
 def bigtable_emulator() -> Iterator[str]:
-    """A Bigtable emulator, empty; yields its ``HOST:PORT``.
+    """A Bigtable emulator, empty; yields its ``HOST:PORT``; see ``bigtable_process``."""
+    with bigtable_process() as (_, address):
+        yield address
+
+
+@contextmanager
+def bigtable_process() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A Bigtable emulator, empty, which may be suspended; yields it and its ``HOST:PORT``.
 
     Skips the test where the emulator is not installed, and fails it where ``CI`` is true.
     """
@@ -28,7 +35,7 @@ def bigtable_emulator() -> Iterator[str]:
         assert process.stdout is not None
         announcement = process.stdout.readline()  # "… running on 127.0.0.1:PORT"
         assert "running on" in announcement, f"the emulator did not start: {announcement!r}"
-        yield announcement.split()[-1]
+        yield process, announcement.split()[-1]
     finally:
         process.kill()
         process.communicate(timeout=20)

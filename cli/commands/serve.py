@@ -220,6 +220,10 @@ def stream(
     "--answer-cache-mebibytes", type=click.IntRange(0), default=64, show_default=True,
     help="What the answers that a worker keeps may take; 0: it keeps none.",
 )  # fmt: skip
+@click.option(
+    "--store-seconds", type=click.FloatRange(0.1, 600), default=5.0, show_default=True,
+    help="How long the store may take for one report; then 504.",
+)  # fmt: skip
 def reports(
     *,
     data: Path,

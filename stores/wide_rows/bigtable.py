@@ -15,6 +15,7 @@ from google.cloud.bigtable_admin_v2.services.bigtable_table_admin.transports imp
 from google.cloud.bigtable_v2.services.bigtable.transports import BigtableGrpcTransport
 
 from stores.wide_rows import bigtable_messages as messages
+from stores.wide_rows.deadline import seconds_left
 from stores.wide_rows.limits import (
     cells_of,
     check_document,
@@ -54,7 +55,8 @@ class BigtableWideRows:
         table: Table id.
         emulator: ``HOST:PORT`` of an emulator, else Bigtable with the default credentials.
         creates: Whether a table that is missing is created.
-        deadline_seconds: How long a call, with its repetitions, may take.
+        deadline_seconds: How long a call, with its repetitions, may take; less where the request
+            has less time left (``stores.wide_rows.deadline``).
     """
 
     def __init__(
@@ -163,12 +165,13 @@ class BigtableWideRows:
 
     def _repeatedly(self, attempt: Callable[[float], T]) -> T:
         """Try until it works or the deadline has passed; for what may be done twice."""
-        end = time.monotonic() + self._deadline_seconds
+        seconds = seconds_left(self._deadline_seconds)
+        end = time.monotonic() + seconds
         again = retry.Retry(
             predicate=retry.if_exception_type(*_TRANSIENT),
             initial=0.02,
             maximum=1.0,
-            timeout=self._deadline_seconds,
+            timeout=seconds,
         )
         with_time_left = again(lambda: attempt(max(0.001, end - time.monotonic())))
         return self._once(lambda _: with_time_left())

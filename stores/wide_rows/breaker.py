@@ -1,8 +1,6 @@
-"""A circuit breaker before wide rows: a store that is down is asked seldom.
+"""A circuit breaker before wide rows: a store that is down is asked seldom (``tallymark.circuit``).
 
-After some failures in a row the circuit opens: calls fail at once, without the store. When the
-pause is over one call is let through; if it succeeds the circuit closes, if it fails the pause
-doubles.
+While the circuit is open calls fail at once, without the store, so that no thread waits for it.
 """
 
 import threading
@@ -12,6 +10,7 @@ from typing import TypeVar
 import polars as pl
 
 from stores.wide_rows.port import WideRows, WideRowsUnavailableError
+from tallymark.circuit import Circuit, CircuitOpenError, CircuitSettings, State, Ticket
 
 T = TypeVar("T")
 
@@ -22,9 +21,7 @@ class BreakingWideRows:
     Args:
         wide_rows: The store behind it; closed with it.
         clock: Monotonic seconds.
-        failures: How many calls in a row have to fail before the circuit opens.
-        pause_seconds: How long it stays open at first.
-        longest_pause_seconds: The pause beyond which it is not doubled.
+        settings: When the circuit opens; ``None``: the usual.
     """
 
     def __init__(
@@ -32,24 +29,23 @@ class BreakingWideRows:
         wide_rows: WideRows,
         *,
         clock: Callable[[], float],
-        failures: int = 5,
-        pause_seconds: float = 1.0,
-        longest_pause_seconds: float = 30.0,
+        settings: CircuitSettings | None = None,
     ) -> None:
         self._wide_rows = wide_rows
         self._clock = clock
-        self._failures = failures
-        self._first_pause = pause_seconds
-        self._longest_pause = longest_pause_seconds
         self._lock = threading.Lock()
-        self._failed = 0
-        self._pause = pause_seconds
-        self._open_until = 0.0
+        self._circuit = Circuit(settings or CircuitSettings())
 
     @property
-    def is_open(self) -> bool:
-        """Whether the store is held to be down."""
-        return self._failed >= self._failures
+    def state(self) -> State:
+        """What the circuit is."""
+        with self._lock:
+            return self._circuit.state(self._clock())
+
+    @property
+    def opened(self) -> int:
+        """How often it has opened."""
+        return self._circuit.opened
 
     def write(self, cells: pl.DataFrame) -> None:
         """Write, unless the circuit is open."""
@@ -94,38 +90,31 @@ class BreakingWideRows:
         self._wide_rows.close()
 
     def _call(self, call: Callable[[], T]) -> T:
-        is_probe = self._admit()
+        ticket = self._admit()
         try:
             answer = call()
         except WideRowsUnavailableError as error:
-            self._note_failure(error, is_probe)
+            with self._lock:
+                now = self._clock()
+                self._circuit.failed(ticket, now)
+                left = self._circuit.left_seconds(now)
+            error.retry_after_seconds = left or error.retry_after_seconds
             raise
-        with self._lock:
-            self._failed, self._pause = 0, self._first_pause
+        except BaseException:  # the store answered, or nobody knows: no probe is left behind
+            self._succeed(ticket)
+            raise
+        self._succeed(ticket)
         return answer
 
-    def _admit(self) -> bool:
-        """Let the call through, as the probe of an open circuit or not, or refuse it."""
+    def _succeed(self, ticket: Ticket) -> None:
         with self._lock:
-            if not self.is_open:
-                return False
-            left = self._open_until - self._clock()
-            if left > 0:
-                raise WideRowsUnavailableError(
-                    f"the wide rows failed {self._failed} times in a row; next try in {left:.1f} s",
-                    retry_after_seconds=left,
-                )
-            # Until the probe has come back, or for a pause if it never does, the others wait.
-            self._open_until = self._clock() + self._pause
-            return True
+            self._circuit.succeeded(ticket, self._clock())
 
-    def _note_failure(self, error: WideRowsUnavailableError, is_probe: bool) -> None:
+    def _admit(self) -> Ticket:
         with self._lock:
-            was_open = self.is_open
-            self._failed += 1
-            if is_probe:
-                self._pause = min(2 * self._pause, self._longest_pause)
-            if is_probe or (self.is_open and not was_open):
-                self._open_until = self._clock() + self._pause
-            if self.is_open:
-                error.retry_after_seconds = max(0.0, self._open_until - self._clock())
+            try:
+                return self._circuit.admit(self._clock())
+            except CircuitOpenError as error:
+                raise WideRowsUnavailableError(
+                    f"the wide rows are not asked: {error}", retry_after_seconds=error.left_seconds
+                ) from error

@@ -10,6 +10,7 @@ import pytest
 from stores.wide_rows.breaker import BreakingWideRows
 from stores.wide_rows.port import CELL_SCHEMA, WideRowsUnavailableError
 from stores.wide_rows.sqlite import SqliteWideRows
+from tallymark.circuit import CircuitSettings
 
 CELLS = pl.DataFrame([(b"r", "n", b"q", 1, b"v")], schema=CELL_SCHEMA, orient="row")
 
@@ -29,7 +30,9 @@ class Scene:
         self.clock = Clock()
         self.store = SqliteWideRows(path, busy_timeout_seconds=0)
         self.breaker = BreakingWideRows(
-            self.store, clock=self.clock, failures=3, pause_seconds=2, longest_pause_seconds=7
+            self.store,
+            clock=self.clock,
+            settings=CircuitSettings(failures=3, pause_seconds=2, longest_pause_seconds=7),
         )
         self._holder = sqlite3.connect(path, isolation_level=None)
 
@@ -48,7 +51,7 @@ class Scene:
     def is_refused(self) -> bool:
         with pytest.raises(WideRowsUnavailableError) as raised:
             self.breaker.write(CELLS)
-        return "in a row" in str(raised.value)
+        return "are not asked" in str(raised.value)
 
     def close(self) -> None:
         self._holder.close()
@@ -75,10 +78,12 @@ def test_every_call_goes_through_a_closed_circuit(scene: Scene) -> None:
 def test_failures_in_a_row_open_the_circuit_for_reads_too(scene: Scene) -> None:
     scene.hold()
     scene.fail(2)
-    assert not scene.breaker.is_open
+    assert scene.breaker.state == "closed"
     assert scene.fail().retry_after_seconds == 2
-    assert scene.breaker.is_open
-    with pytest.raises(WideRowsUnavailableError, match=r"3 times in a row; next try in 2\.0 s"):
+    assert scene.breaker.state == "open"
+    with pytest.raises(
+        WideRowsUnavailableError, match=r"the last 3 of them failed; next try in 2\.0 s"
+    ):
         scene.breaker.read([(b"a", b"z")])
 
 
@@ -97,7 +102,22 @@ def test_a_success_in_between_starts_the_count_again(scene: Scene) -> None:
         scene.fail(2)
         scene.let_go()
         scene.breaker.write(CELLS)
-    assert not scene.breaker.is_open
+        scene.clock.seconds += 11
+    assert scene.breaker.state == "closed"
+
+
+def test_failures_among_as_many_good_calls_open_the_circuit_too(scene: Scene) -> None:
+    for _ in range(2):
+        scene.breaker.write(CELLS)
+        scene.hold()
+        scene.fail()
+        scene.let_go()
+    scene.breaker.write(CELLS)
+    assert scene.breaker.state == "closed"
+    scene.hold()
+    scene.fail()
+    assert scene.breaker.state == "open"
+    assert scene.breaker.opened == 1
 
 
 def test_the_call_after_the_pause_closes_the_circuit_if_it_succeeds(scene: Scene) -> None:
@@ -106,7 +126,7 @@ def test_the_call_after_the_pause_closes_the_circuit_if_it_succeeds(scene: Scene
     scene.let_go()
     scene.clock.seconds += 2
     scene.breaker.write(CELLS)
-    assert not scene.breaker.is_open
+    assert scene.breaker.state == "closed"
     scene.hold()
     scene.fail(2)
     assert scene.fail().retry_after_seconds == 2, "the pause is the first one again"
@@ -127,4 +147,4 @@ def test_a_call_that_breaks_a_limit_is_no_failure_of_the_store(scene: Scene) -> 
     for _ in range(5):
         with pytest.raises(ValueError, match="families"):
             scene.breaker.read([], ("x",))
-    assert not scene.breaker.is_open
+    assert scene.breaker.state == "closed"
