@@ -15,7 +15,7 @@ from google.cloud.bigtable_admin_v2.services.bigtable_table_admin.transports imp
 from google.cloud.bigtable_v2.services.bigtable.transports import BigtableGrpcTransport
 
 from stores.wide_rows import bigtable_messages as messages
-from stores.wide_rows.deadline import seconds_left
+from stores.wide_rows.deadline import spending
 from stores.wide_rows.limits import (
     cells_of,
     check_document,
@@ -165,16 +165,16 @@ class BigtableWideRows:
 
     def _repeatedly(self, attempt: Callable[[float], T]) -> T:
         """Try until it works or the deadline has passed; for what may be done twice."""
-        seconds = seconds_left(self._deadline_seconds)
-        end = time.monotonic() + seconds
-        again = retry.Retry(
-            predicate=retry.if_exception_type(*_TRANSIENT),
-            initial=0.02,
-            maximum=1.0,
-            timeout=seconds,
-        )
-        with_time_left = again(lambda: attempt(max(0.001, end - time.monotonic())))
-        return self._once(lambda _: with_time_left())
+        with spending(self._deadline_seconds) as seconds:
+            end = time.monotonic() + seconds
+            again = retry.Retry(
+                predicate=retry.if_exception_type(*_TRANSIENT),
+                initial=0.02,
+                maximum=1.0,
+                timeout=seconds,
+            )
+            with_time_left = again(lambda: attempt(max(0.001, end - time.monotonic())))
+            return self._once(lambda _: with_time_left())
 
     def _once(self, attempt: Callable[[float], T]) -> T:
         try:

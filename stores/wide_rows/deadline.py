@@ -1,16 +1,29 @@
-"""How long the calls of one request may take together, known to the stores that it asks."""
+"""How long stores may take for one request, however many calls it makes.
+
+Only time that is spent in a store counts: who computes for long between two calls does not find the
+store too slow.
+"""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from stores.wide_rows.port import WideRowsUnavailableError
 
-_UNTIL: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+@dataclass
+class _Time:
+    """What is left of a request's time, in seconds."""
+
+    left: float
 
 
-class DeadlineExceededError(Exception):
+_TIME: ContextVar[_Time | None] = ContextVar("time of the request", default=None)
+
+
+class DeadlineExceededError(WideRowsUnavailableError):
     """The store is too slow: the time of a request is over."""
 
 
@@ -21,28 +34,33 @@ def within(seconds: float) -> Iterator[None]:
     Raises:
         DeadlineExceededError: when one failed as the time was over.
     """
-    until = time.monotonic() + seconds
-    token = _UNTIL.set(until)
+    of_request = _Time(seconds)
+    token = _TIME.set(of_request)
     try:
         yield
     except WideRowsUnavailableError as error:
-        if time.monotonic() >= until:
-            raise DeadlineExceededError(f"not answered within {seconds:g} s: {error}") from error
-        raise
+        if of_request.left > 0 or isinstance(error, DeadlineExceededError):
+            raise
+        raise DeadlineExceededError(f"not answered within {seconds:g} s: {error}") from error
     finally:
-        _UNTIL.reset(token)
+        _TIME.reset(token)
 
 
-def seconds_left(most: float) -> float:
-    """How long a call may take that may take ``most`` by itself.
+@contextmanager
+def spending(most_seconds: float) -> Iterator[float]:
+    """A call of a store that may take ``most_seconds`` by itself; yields what it may take now.
 
     Raises:
         WideRowsUnavailableError: when no time is left.
     """
-    until = _UNTIL.get()
-    if until is None:
-        return most
-    left = until - time.monotonic()
-    if left <= 0:
+    of_request = _TIME.get()
+    if of_request is None:
+        yield most_seconds
+        return
+    if of_request.left <= 0:
         raise WideRowsUnavailableError("the time of the request is over")
-    return min(most, left)
+    began = time.monotonic()
+    try:
+        yield min(most_seconds, of_request.left)
+    finally:
+        of_request.left -= time.monotonic() - began

@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from stores.wide_rows.deadline import seconds_left
+from stores.wide_rows.deadline import spending
 from stores.wide_rows.limits import (
     cells_of,
     check_document,
@@ -159,7 +159,7 @@ class SqliteWideRows:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._connection() as connection:
+        with spending(self._busy_timeout_seconds), self._connection() as connection:
             connection.execute(begin)
             yield connection
             connection.execute("COMMIT")
@@ -167,7 +167,6 @@ class SqliteWideRows:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """A connection of one call's own; it is closed, which rolls back, if the call fails."""
-        seconds_left(self._busy_timeout_seconds)
         connection = None
         try:
             connection = self._idle_connection() or self._connect(self._path)
