@@ -112,9 +112,9 @@ def rows_of(rollup: Rollup, hits: pl.DataFrame) -> pl.DataFrame:
 
 
 def fill(store: SqliteWideRows, hits: pl.DataFrame) -> None:
-    """Store all cells but those of minutes."""
+    """Store all cells but those of minutes and of custom definitions."""
     for rollup in ROLLUPS:
-        if rollup.grain != "minute":
+        if rollup.grain != "minute" and not rollup.within:
             rows = rows_of(rollup, hits)
             touched = rows.select(SLOT_COLUMNS).unique()
             store.write(encode(rollup, rows, touched, lineage="gen-0", version=1))

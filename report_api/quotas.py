@@ -82,6 +82,7 @@ class Quotas:
         self._now_us = now_us
         self._is_server_error = is_server_error
         self._lock = threading.Lock()
+        self._exchanging = threading.Lock()
         self._accounts = None if path is None else QuotaAccounts(path, uuid.uuid4().hex)
         self._tidied_at = now_us()
         self._is_shared = True
@@ -122,15 +123,18 @@ class Quotas:
 
     def exchange(self) -> None:
         """Say what this worker has used, and hear what others have."""
-        if self._accounts is None:
-            return
+        if self._accounts is not None:
+            with self._exchanging:
+                self._exchange(self._accounts)
+
+    def _exchange(self, accounts: QuotaAccounts) -> None:
         now_us = self._now_us()
         with self._lock:
             amounts, running = self._ledger.unsaid(), self._ledger.running
         try:
-            others, elsewhere = self._accounts.exchange(amounts, running, now_us)
+            others, elsewhere = accounts.exchange(amounts, running, now_us)
             if now_us - self._tidied_at > HOUR_US:
-                self._accounts.forget(now_us)
+                accounts.forget(now_us)
         except sqlite3.Error as error:
             with self._lock:
                 self._ledger.say_again(amounts)

@@ -8,6 +8,7 @@ import polars as pl
 
 from tallymark.dimensions import NOT_SET
 from tallymark.reports.fields import Enum, Reader
+from tallymark.reports.patterns import MAX_WEIGHT, weight
 
 MAX_LEAVES: Final = 200
 MAX_TEXT_CHARACTERS: Final = 2_000
@@ -51,6 +52,7 @@ class Leaf:
 
     field: str
     test: Test
+    pattern: "Pattern | None" = None
 
     def expression(self, column: Callable[[str], pl.Expr]) -> pl.Expr:
         """Whether a row passes; ``column`` gives a field's values."""
@@ -59,6 +61,11 @@ class Leaf:
     def fields(self) -> Iterator[str]:
         """The fields it needs."""
         yield self.field
+
+    def patterns(self) -> "Iterator[Pattern]":
+        """The regular expression, if it is one."""
+        if self.pattern is not None:
+            yield self.pattern
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,11 @@ class Group:
         for member in self.members:
             yield from member.fields()
 
+    def patterns(self) -> "Iterator[Pattern]":
+        """Its regular expressions."""
+        for member in self.members:
+            yield from member.patterns()
+
 
 @dataclass(frozen=True)
 class Not:
@@ -92,6 +104,10 @@ class Not:
     def fields(self) -> Iterator[str]:
         """The fields it needs."""
         return self.member.fields()
+
+    def patterns(self) -> "Iterator[Pattern]":
+        """Its regular expressions."""
+        return self.member.patterns()
 
 
 Filter = Leaf | Group | Not
@@ -110,7 +126,44 @@ def read_filter(reader: Reader | None, kinds: Collection[str] = _LEAF_KINDS) -> 
     if found is not None and sum(1 for _ in found.fields()) > MAX_LEAVES:
         reader.complain(f"expected at most {MAX_LEAVES} filters")
         return None
+    if found is not None and not _can_compile(reader, list(found.patterns())):
+        return None
     return found
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A regular expression as a request gives it, and as it is matched.
+
+    Attributes:
+        given: In the request.
+        matched: With what its match type and case mean.
+        reader: Where it stands.
+    """
+
+    given: str
+    matched: str
+    reader: Reader
+
+
+def _can_compile(reader: Reader, patterns: list[Pattern]) -> bool:
+    """Whether patterns are good, and not too large together; problems go to the reader's list."""
+    if sum(weight(pattern.given) for pattern in patterns) > MAX_WEIGHT:
+        reader.complain(
+            "expected regular expressions that repeat less: compiled they would be too large"
+        )
+        return False
+    good = True
+    for pattern in patterns:
+        try:
+            for candidate in (pattern.given, pattern.matched):
+                pl.Series([""]).str.contains(candidate)
+        except pl.exceptions.ComputeError:
+            pattern.reader.complain(
+                f"value: expected a regular expression in RE2 syntax, got {pattern.given!r:.200}"
+            )
+            good = False
+    return good
 
 
 NUMERIC_KINDS: Final = ("numericFilter", "betweenFilter")
@@ -148,16 +201,18 @@ def _read_leaf(reader: Reader, kinds: Collection[str]) -> Leaf | None:
         return None
     inner = reader.object(given[0])
     assert inner is not None
-    test = _TESTS[given[0]](inner)
-    return None if test is None else Leaf(field, test)
+    if given[0] == "stringFilter":
+        return _read_string(field, inner)
+    return Leaf(field, _TESTS[given[0]](inner))
 
 
-def _read_string(reader: Reader) -> Test | None:
+def _read_string(field: str, reader: Reader) -> Leaf:
     reader.only("matchType", "value", "caseSensitive")
     match = reader.enum("matchType", MATCH_TYPES, "EXACT")
     value, is_sensitive = _limited(reader, reader.text("value")), reader.flag("caseSensitive")
     if match.endswith("REGEXP"):
-        return _regular(reader, value, is_full=match == "FULL_REGEXP", is_sensitive=is_sensitive)
+        pattern = _pattern(reader, value, is_full=match == "FULL_REGEXP", is_sensitive=is_sensitive)
+        return Leaf(field, lambda column: column.str.contains(pattern.matched), pattern)
     wanted = _folded(pl.lit(value), is_sensitive)
 
     def test(column: pl.Expr) -> pl.Expr:
@@ -170,20 +225,13 @@ def _read_string(reader: Reader) -> Test | None:
             return text.str.contains(wanted, literal=True)
         return text == wanted
 
-    return test
+    return Leaf(field, test)
 
 
-def _regular(reader: Reader, value: str, *, is_full: bool, is_sensitive: bool) -> Test | None:
+def _pattern(reader: Reader, value: str, *, is_full: bool, is_sensitive: bool) -> Pattern:
     """Patterns are of Rust's regex crate, close to RE2: linear time, no look-around."""
     pattern = rf"\A(?:{value})\z" if is_full else value
-    pattern = pattern if is_sensitive else f"(?i){pattern}"
-    try:
-        for candidate in (value, pattern):
-            pl.Series([""]).str.contains(candidate)
-    except pl.exceptions.ComputeError:
-        reader.complain(f"value: expected a regular expression in RE2 syntax, got {value!r:.200}")
-        return None
-    return lambda column: column.str.contains(pattern)
+    return Pattern(value, pattern if is_sensitive else f"(?i){pattern}", reader)
 
 
 def _read_in_list(reader: Reader) -> Test:
@@ -236,8 +284,7 @@ def _read_empty(reader: Reader) -> Test:
     return lambda column: column.is_in(["", NOT_SET])
 
 
-_TESTS: Final[dict[str, Callable[[Reader], Test | None]]] = {
-    "stringFilter": _read_string,
+_TESTS: Final[dict[str, Callable[[Reader], Test]]] = {
     "inListFilter": _read_in_list,
     "numericFilter": _read_numeric,
     "betweenFilter": _read_between,

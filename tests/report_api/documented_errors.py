@@ -48,6 +48,28 @@ def pivoted(**others: Any) -> dict[str, Any]:
     return sessions(dimensions=named("sessionSource"), pivots=[pivot | others])
 
 
+def matching(*patterns: str) -> dict[str, Any]:
+    """Sources that match one of the patterns."""
+    leaves = [
+        {
+            "filter": {
+                "fieldName": "sessionSource",
+                "stringFilter": {"matchType": "PARTIAL_REGEXP", "value": pattern},
+            }
+        }
+        for pattern in patterns
+    ]
+    return sessions(dimensionFilter={"orGroup": {"expressions": leaves}})
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """A filter that is denied so often."""
+    found: dict[str, Any] = {"filter": {"fieldName": "sessionSource", "emptyFilter": {}}}
+    for _ in range(depth):
+        found = {"notExpression": found}
+    return found
+
+
 ERRORS = [
     Error(
         name="nothing at all", request={}, message="A dateRange is required.", source=RECORDED
@@ -350,6 +372,99 @@ ERRORS = [
         message=(
             "metrics[0]: expression: expected a metric, a number or (, got the end, in"
             " 'sessions / '."
+        ),
+        source=OURS,
+    ),
+    Error(
+        name="metrics made of each other",
+        request=sessions(
+            metrics=[{"name": "a", "expression": "b + 1"}, {"name": "b", "expression": "a + 1"}]
+        ),
+        message=(
+            "metrics[1]: expression: Field a is not a valid metric.\n"
+            "metrics[0]: expression: Field b is not a valid metric."
+        ),
+        source=OURS,
+    ),
+    Error(
+        name="dimension made of itself",
+        request=sessions(
+            dimensions=[
+                {"name": "a", "dimensionExpression": {"lowerCase": {"dimensionName": "a"}}}
+            ]
+        ),
+        message=(
+            "dimensions[0].dimensionExpression.lowerCase: Field a is not a valid dimension."
+        ),
+        source=OURS,
+    ),
+    Error(
+        name="metrics that double",
+        request=sessions(
+            metrics=[
+                {"name": "m0", "expression": "sessions + sessions"},
+                *(
+                    {"name": f"m{n}", "expression": f"m{n - 1} + m{n - 1}"} for n in range(1, 7)
+                ),
+            ]
+        ),
+        message="metrics[6]: expression: expected at most 100 metrics, got 128.",
+        source=OURS,
+    ),
+    Error(
+        name="pattern that explodes",
+        request=matching("(((a{1,100}){1,100}){1,100}){1,100}"),
+        message=(
+            "dimensionFilter: expected regular expressions that repeat less: compiled they would"
+            " be too large."
+        ),
+        source=OURS,
+    ),
+    Error(
+        name="patterns that are large together",
+        request=matching(*[r"\w{80}"] * 5),
+        message=(
+            "dimensionFilter: expected regular expressions that repeat less: compiled they would"
+            " be too large."
+        ),
+        source=OURS,
+    ),
+    Error(
+        name="pattern with a reference back",
+        request=matching(r"(a)\1"),
+        message=(
+            "dimensionFilter.orGroup.expressions[0].filter.stringFilter: value: expected a regular"
+            " expression in RE2 syntax, got '(a)\\\\1'."
+        ),
+        source=OURS,
+    ),
+    Error(
+        name="201 filters",
+        request=matching(*["a"] * 201),
+        message="dimensionFilter: expected at most 200 filters.",
+        source=OURS,
+    ),
+    Error(
+        name="filters in each other",
+        request=sessions(dimensionFilter=nested(45)),
+        message="The request is nested deeper than 40 levels.",
+        source=OURS,
+    ),
+    Error(
+        name="long formula",
+        request=sessions(metrics=[{"name": "x", "expression": "sessions" + "+1" * 300}]),
+        message="metrics[0]: expression: expected at most 500 characters.",
+        source=OURS,
+    ),
+    Error(
+        name="ten dimensions with those of filters",
+        request=sessions(
+            dimensions=named("date year month day week hour isoWeek nthDay isoYear"),
+            dimensionFilter={"filter": {"fieldName": "minute", "stringFilter": {"value": "1"}}},
+        ),
+        message=(
+            "Requests are limited to 9 dimensions within a nested request.\n"
+            "  This request is for 10 dimensions."
         ),
         source=OURS,
     ),
