@@ -139,9 +139,8 @@ class Asked:
         label = {"range": f"'{part.name}'"} if len(self.ranges) > 1 else {}
         by = {name: sql.replace("{start}", str(part.first)) for name, sql in self.by.items()}
         columns = by | dict(self.labels) | label
-        chosen = ", ".join(
-            f'{sql} as "{name}"' for name, sql in {**columns, **self.metrics}.items()
-        )
+        worked_out = {name: f"coalesce({sql}, 0)" for name, sql in self.metrics.items()}
+        chosen = ", ".join(f'{sql} as "{name}"' for name, sql in {**columns, **worked_out}.items())
         days = f"local::date between date '{part.first}' and date '{part.last}'"
         grouped = f"group by {', '.join(by.values())}" if by else ""
         says = " or ".join(f'"{name}" <> 0' for name in self.metrics) or "true"

@@ -5,7 +5,6 @@ import struct
 
 import polars as pl
 import pytest
-import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,7 @@ from tallymark.cells import SLOT_COLUMNS
 from tallymark.decoded_cells import decode
 from tallymark.rollups import BY_NAME, ROLLUPS
 from tests.e2e.cells_reader import LAYOUTS, Cells, decode_cell
-from tests.e2e.oracle import OracleHit, Settings, differences, expected_cells
+from tests.e2e.oracle import Settings, differences, expected_cells
 from tests.strategies import (
     HOUR_US,
     MIDNIGHT_US,
@@ -27,6 +26,7 @@ from tests.strategies import (
     hits_of,
     visits,
 )
+from tests.tallymark.oracle_hits import oracle_hit, with_named_clients
 
 GAP_US = 30 * MINUTE_US
 SETTINGS = {
@@ -38,35 +38,6 @@ SETTINGS = {
     )
     for owner in (1, 2, 3)
 }
-
-
-def with_named_clients(hits: pl.DataFrame) -> pl.DataFrame:
-    """Clients called by their number, hashed as everywhere."""
-    clients = hits.get_column("client_hash").unique().sort().to_list()
-    hashes = [xxhash.xxh3_64_intdigest(str(number).encode()) for number in range(len(clients))]
-    return hits.with_columns(
-        pl.col("client_hash").replace_strict(clients, hashes, return_dtype=pl.UInt64),
-        client_id=pl.col("client_hash").replace_strict(
-            clients, [str(number) for number in range(len(clients))], return_dtype=pl.String
-        ),
-    )
-
-
-def oracle_hit(row: dict) -> OracleHit:  # type: ignore[type-arg]
-    source = (row["source"], row["medium"], row["campaign"], row["channel"])
-    return OracleHit(
-        source=source if row["source"] else None,
-        device=(row["device_category"], row["browser"], row["operating_system"]),
-        customs=tuple((said["name"], said["value"], said["micros"]) for said in row["customs"]),
-        **{
-            name: row[name]
-            for name in (
-                "hit_id", "property_id", "client_id", "received_at", "event_at", "event_name",
-                "opens_session", "host", "path", "engagement_ms", "is_first_visit", "value_micros",
-                "transaction_id",
-            )
-        },
-    )  # fmt: skip
 
 
 def cells_of(hits: pl.DataFrame) -> Cells:
