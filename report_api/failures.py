@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from report_api import errors
 from report_api.errors import ApiError
 from report_api.hit_reader import BeyondLimitsError
-from report_api.turns import TooManyReportsError
+from report_api.turns import NoTurnError, TooManyReportsError
 from stores.archive.damage import ArchiveDamageError
 from stores.passports import HitNotFoundError
 from stores.rules_cache.port import RulesUnavailableError
@@ -30,6 +30,7 @@ _EXPECTED: Final = (
     HitNotFoundError,
     BeyondLimitsError,
     TooManyReportsError,
+    NoTurnError,
     QuotaExhaustedError,
     RulesUnavailableError,
     WideRowsUnavailableError,
@@ -48,6 +49,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(ArchiveDamageError, _damaged)
     app.register_error_handler(BeyondLimitsError, _beyond_limits)
     app.register_error_handler(TooManyReportsError, _too_many)
+    app.register_error_handler(NoTurnError, _no_turn)
     app.register_error_handler(WideRowsUnavailableError, _unavailable)
     app.register_error_handler(RulesUnavailableError, _without_rules)
     app.register_error_handler(DeadlineExceededError, _too_slow)
@@ -85,6 +87,10 @@ def _beyond_limits(error: BeyondLimitsError) -> Response:
 
 def _too_many(error: TooManyReportsError) -> Response:
     return errors.too_many(f"No rollup holds this combination, and {error}.").response()
+
+
+def _no_turn(_: NoTurnError) -> Response:
+    return errors.too_many("So many reports are being computed that this one was not.").response()
 
 
 def _exhausted(error: QuotaExhaustedError) -> Response:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from report_api.reader import Answer, rules_at
+from report_api.turns import FairTurns
 from stores.quota_accounts import QuotaAccounts
 from tallymark.properties import Property, secret_hash
 from tallymark.quotas import Account, Category, Moment, QuotaLedger, QuotaLimits
@@ -18,6 +19,9 @@ from tallymark.slots import HOUR_US
 
 EXCHANGE_SECONDS: Final = 0.5
 """How old what a worker knows of the others may be."""
+AT_ONCE: Final = 4
+"""Requests that a worker computes at a time: of these one may wait for the store, two for hits."""
+TURN_SECONDS: Final = 30.0
 _CALLER_CHARACTERS: Final = 16
 """Of a key's hash; enough to tell the keys of a property apart."""
 _LOG: Final = logging.getLogger(__name__)
@@ -84,6 +88,7 @@ class Quotas:
         self._lock = threading.Lock()
         self._exchanging = threading.Lock()
         self._accounts = None if path is None else QuotaAccounts(path, uuid.uuid4().hex)
+        self._turns = FairTurns(AT_ONCE, seconds=TURN_SECONDS)
         self._tidied_at = now_us()
         self._is_shared = True
         if self._accounts is not None:
@@ -96,6 +101,7 @@ class Quotas:
 
         Raises:
             QuotaExhaustedError: when it may not be answered.
+            NoTurnError: when others were computed all the time.
         """
         now_us = self._now_us()
         moment = Moment.of(now_us, rules_at(owner, now_us).time_zone)
@@ -105,7 +111,8 @@ class Quotas:
         admission = Admission(self, account, moment)
         failed = False
         try:
-            yield admission
+            with self._turns.taken(owner.property_id):
+                yield admission
         except BaseException as error:
             failed = self._is_server_error(error)
             raise

@@ -1,5 +1,6 @@
 """The report API as a server: granian in front of the application."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -16,6 +17,8 @@ STORE_FAILURES: Final = 3
 
 def serve(settings: ReportSettings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests that are being answered."""
+    # It warns of many threads: most of them wait for their turn, and few compute.
+    logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.msg)
     Granian(
         "report_api",
         address=settings.host,

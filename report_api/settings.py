@@ -18,8 +18,8 @@ class ReportSettings:
         wide_rows_url: For ``stores.wide_rows.opening.open_wide_rows``.
         rules_path: For ``stores.rules_cache.opening``; "" means the file in ``data_dir``.
         workers: Worker processes.
-        threads: Requests that a worker answers at a time; while one waits for the store, another
-            computes.
+        threads: Requests that a worker takes at a time; more than one property may have at a time,
+            so that there is always one for another. Few of them are computed at a time.
         archive_url: For ``stores.archive.opening.open_objects``; without it no hit has a passport.
         collector_url: Where sites send hits, for the snippet that the page shows to a merchant
             without hits; the page names a placeholder where it is "".
@@ -35,7 +35,7 @@ class ReportSettings:
     host: str = "127.0.0.1"
     rules_path: str = ""
     workers: int = 1
-    threads: int = 4
+    threads: int = 12
     archive_url: str = ""
     collector_url: str = ""
     quotas: QuotaLimits = GOOGLES

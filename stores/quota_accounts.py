@@ -16,7 +16,7 @@ from tallymark.slots import HOUR_US
 
 KEPT_US: Final = 50 * HOUR_US
 """Longer than any local day lasts."""
-ALIVE_US: Final = 5_000_000
+ALIVE_US: Final = 2_000_000
 """A worker that has said nothing for so long answers no requests any more."""
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS amounts (
