@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "sweep": "cli.commands.sweep:sweep",
     "retention": "cli.commands.retention:retention",
     "erase": "cli.commands.erase:erase",
+    "export": "cli.commands.export:export_group",
     "hit": "cli.commands.hit:hit",
     "hits": "cli.commands.hits:hits",
     "dead-letters": "cli.commands.dead_letters:dead_letters",

@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import Blueprint, Flask, Response, g, request
 
-from report_api import errors, failures, health, pages, standard
+from report_api import errors, exports, failures, health, pages, standard
 from report_api.answer_cache import AnswerCache
 from report_api.hit_reader import HitLimits, HitReader
 from report_api.metrics import ReportMetrics
@@ -95,6 +95,7 @@ def create_app(
     )
     app.register_blueprint(routes)
     app.register_blueprint(standard.routes)
+    app.register_blueprint(exports.routes)
     if services.is_all:  # both make the page
         app.register_blueprint(pages.routes)
     app.register_blueprint(health.routes)

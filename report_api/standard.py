@@ -40,9 +40,18 @@ def standard_report(property_id: str, service: str, name: str) -> Response:
 def run_standard_report(property_id: str, service: str, name: str) -> Response:
     """One of them, answered; the body may change its dates, filters, orders and pages."""
     with admitted(property_id) as (owner, admission):
-        report = _report(service, name)
-        found = parts().reader.report(owner, report.request(_changes(json_body())))
+        found = parts().reader.report(owner, standard_request(service, name))
         return json_response(admission.charged(found), found.freshness)
+
+
+def standard_request(service: str, name: str) -> dict[str, Any]:
+    """The request of a standard report, as the body of this one changes it.
+
+    Raises:
+        ApiError: 404 when it is not answered here.
+        InvalidRequestError: when the body changes what cannot be changed.
+    """
+    return _report(service, name).request(_changes(json_body()))
 
 
 def _answered(service: str) -> None:
