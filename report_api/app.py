@@ -7,14 +7,16 @@ from typing import Final
 
 from flask import Blueprint, Flask, Response, g, request
 
-from report_api import errors, exports, failures, health, pages, standard
+from report_api import errors, exports, failures, health, pages, sequences, standard
 from report_api.answer_cache import AnswerCache
-from report_api.hit_reader import HitLimits, HitReader
+from report_api.hit_limits import HitLimits
+from report_api.hit_reader import HitReader
 from report_api.metrics import ReportMetrics
 from report_api.parts import Parts, parts
 from report_api.quotas import Quotas
 from report_api.reader import STORE_SECONDS, ReportReader, rules_at
 from report_api.requests import admitted, authorised, json_body, json_response, key_that_came
+from report_api.sequence_reader import SequenceReader
 from stores.archive.port import Objects
 from stores.live_audits import AuditNotes
 from stores.passports import Passports
@@ -92,10 +94,12 @@ def create_app(
         None if archive is None else Passports(archive, wide_rows, rules_cache, now_us),
         collector_url,
         services,
+        None if hits is None else SequenceReader(hits, wide_rows, now_us),
     )
     app.register_blueprint(routes)
     app.register_blueprint(standard.routes)
     app.register_blueprint(exports.routes)
+    app.register_blueprint(sequences.routes)
     if services.is_all:  # both make the page
         app.register_blueprint(pages.routes)
     app.register_blueprint(health.routes)

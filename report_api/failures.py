@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from report_api import errors
 from report_api.errors import ApiError
-from report_api.hit_reader import BeyondLimitsError
+from report_api.hit_limits import BeyondLimitsError
 from report_api.turns import NoTurnError, TooManyReportsError
 from stores.archive.damage import ArchiveDamageError
 from stores.passports import HitNotFoundError

@@ -4,12 +4,14 @@ limits, and so few at a time that other reports do not wait for them.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 import polars as pl
 
+from report_api.hit_limits import BeyondLimitsError, HitLimits, check_hours, check_size
 from report_api.turns import Turns
 from stores.archive.clean_files import hash_range
 from stores.archive.port import Objects
@@ -33,33 +35,6 @@ CLIENTS_A_READ: Final = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class HitLimits:
-    """How much one report may take.
-
-    Attributes:
-        hours: Hours of events, those around the range included on which its sessions depend.
-        hits: Hits of all properties in the files that have to be looked through.
-        requests: Recorded requests of all properties that have to be processed, of open hours.
-        seconds: From the first read to the last.
-        hits_together: About how many hits are held in memory at a time.
-        at_once: Reports of hits that are computed at a time in one process.
-        waiting: How many more may wait for their turn, as long as ``seconds``.
-    """
-
-    hours: int = 95 * 24
-    hits: int = 8_000_000
-    requests: int = 1_000_000
-    seconds: float = 30.0
-    hits_together: int = 200_000
-    at_once: int = 1
-    waiting: int = 1
-
-
-class BeyondLimitsError(Exception):
-    """A report of hits that takes more than one may; says how to ask for less."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class HitAnswer:
     """What hits say.
 
@@ -76,6 +51,49 @@ class HitAnswer:
     lineages: tuple[str, ...]
     rules_versions: tuple[int, ...]
     hits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HitsAsked:
+    """Which hits a report is made of.
+
+    Attributes:
+        columns: Of ``HIT_SCHEMA``, ``CLIENT``, ``event_at`` and ``excluded_by`` among them.
+        with_params: Whether items and parameters are wanted.
+        less: How to ask for less, as a sentence.
+    """
+
+    columns: list[str]
+    with_params: bool
+    less: str
+
+
+@dataclass(kw_only=True)
+class FoldedHits:
+    """What was made of hits, of some clients at a time.
+
+    Attributes:
+        parts: What each set of clients came to.
+        newest_us: UTC µs of the newest hit; ``None`` where there is none.
+        lineages: Which serve the hours.
+        rules_versions: With which the hits were processed.
+        hits: How many were read.
+    """
+
+    parts: list[pl.DataFrame] = field(default_factory=list)
+    newest_us: int | None = None
+    lineages: set[str] = field(default_factory=set)
+    rules_versions: set[int] = field(default_factory=set)
+    hits: int = 0
+
+    def add(self, hits: pl.DataFrame, part: pl.DataFrame) -> None:
+        """Note what some hits came to."""
+        self.parts.append(part)
+        self.hits += hits.height
+        if hits.height:
+            newest = int(hits.select(pl.col("event_at").max()).item())
+            self.newest_us = max(newest, self.newest_us or newest)
+            self.rules_versions |= set(hits.get_column("rules_version").unique())
 
 
 @dataclass(frozen=True)
@@ -134,9 +152,50 @@ class HitReader:
             ArchiveDamageError: when a file is missing or cannot be read.
             WideRowsUnavailableError: when the store cannot be read.
         """
+        with self._turn(owner):
+            return self._read(Needs(plan), owner, pointers)
+
+    def fold(
+        self,
+        asked: HitsAsked,
+        owner: Property,
+        pointers: Pointers,
+        span: tuple[int, int],
+        compute: Callable[[pl.DataFrame], pl.DataFrame],
+    ) -> FoldedHits:
+        """Compute something of all hits in a span (UTC µs), those of a client at once.
+
+        Args:
+            asked: Which columns, ``rules_version`` among them.
+            owner: Whose hits.
+            pointers: What serves them.
+            span: Half-open.
+            compute: Is given the hits of some clients, in no order, and of every client once.
+
+        Raises:
+            BeyondLimitsError: as ``read`` does, and so on.
+        """
+        with self._turn(owner):
+            deadline = self._clock() + self._limits.seconds
+            folded = FoldedHits()
+            for start_us, end_us in self._past((span,)):
+                window = Span(start_us // HOUR_US * HOUR_US, -(-end_us // HOUR_US) * HOUR_US)
+                check_hours(self._limits, len(window))
+                held = self._served.look_up(owner, pointers.served, window)
+                check_size(self._limits, held, window, asked.less)
+                part = _Part(start_us, end_us, window, start_us)
+                passes = self._passes(held.hits(window))
+                for number in range(passes):
+                    found = self._hits(asked, held, part, hash_range(number, passes), deadline)
+                    folded.add(found, compute(found.filter(_is_inside(part))))
+                folded.lineages |= {pointers.served.lineage_at(hour) or "" for hour in window}
+            return folded
+
+    @contextmanager
+    def _turn(self, owner: Property) -> Iterator[None]:
         with self._turns.taken(owner.property_id):
             try:
-                return self._read(Needs(plan), owner, pointers)
+                yield
             except HitsNotKeptError as error:
                 raise BeyondLimitsError(
                     f"It is answered from single hits, and {error}. Ask for later days."
@@ -147,16 +206,17 @@ class HitReader:
         spans = self._past(needs.plan.spans)
         gap_us = max(one.rules.session_gap_seconds for one in owner.versions) * 1_000_000
         whole = [_part(needs, span, gap_us) for span in spans]
-        self._check_hours(whole)
+        check_hours(self._limits, sum(len(part.window) for part in whole))
         facts: list[Facts] = []
         hits = 0
         for span, around in zip(spans, whole, strict=True):
             held = self._served.look_up(owner, pointers.served, around.window)
-            self._check_size(needs, held, around.window)
+            asked = HitsAsked(columns=needs.columns, with_params=needs.items, less=_less(needs))
+            check_size(self._limits, held, around.window, asked.less)
             for part in self._parts(needs, span, gap_us, held):
                 passes = self._passes(held.hits(part.window))
                 for number in range(passes):
-                    found = self._hits(needs, held, part, hash_range(number, passes), deadline)
+                    found = self._hits(asked, held, part, hash_range(number, passes), deadline)
                     hits += found.height
                     facts.append(self._facts(needs, found, part, pointers))
         newest = [part.newest_us for part in facts if part.newest_us is not None]
@@ -176,25 +236,25 @@ class HitReader:
 
     def _hits(
         self,
-        needs: Needs,
+        asked: HitsAsked,
         held: HeldHits,
         part: _Part,
         hashes: tuple[int, int],
         deadline: float,
     ) -> pl.DataFrame:
         """The hits of a part's window, of the clients with one in its slots."""
-        empty = pl.DataFrame(schema={name: HIT_SCHEMA[name] for name in needs.columns})
+        empty = pl.DataFrame(schema={name: HIT_SCHEMA[name] for name in asked.columns})
         frames = [empty]
-        for frame in held.read(part.window, needs.columns, hashes, with_params=needs.items):
+        for frame in held.read(part.window, asked.columns, hashes, with_params=asked.with_params):
             frames.append(frame)
             if self._clock() > deadline:
                 raise BeyondLimitsError(
                     "It is answered from single hits, which takes longer than the "
-                    f"{self._limits.seconds:g} seconds that it may. {_less(needs)}"
+                    f"{self._limits.seconds:g} seconds that it may. {asked.less}"
                 )
         hits = pl.concat(frames)
-        is_inside = pl.col("event_at").is_between(part.start_us, part.end_us, closed="left")
-        return hits.join(hits.filter(is_inside).select(CLIENT).unique(), on=CLIENT, how="semi")
+        inside = hits.filter(_is_inside(part))
+        return hits.join(inside.select(CLIENT).unique(), on=CLIENT, how="semi")
 
     def _facts(
         self, needs: Needs, hits: pl.DataFrame, part: _Part, pointers: Pointers
@@ -233,25 +293,6 @@ class HitReader:
             passes *= 2
         return passes
 
-    def _check_hours(self, parts: list[_Part]) -> None:
-        hours = sum(len(part.window) for part in parts)
-        if hours > self._limits.hours:
-            raise BeyondLimitsError(
-                f"It is answered from single hits, and those of {hours // 24:,} days would have "
-                f"to be read, {self._limits.hours // 24:,} may be. Ask for fewer days."
-            )
-
-    def _check_size(self, needs: Needs, held: HeldHits, window: Span) -> None:
-        for count, most, what in (
-            (held.hits(window), self._limits.hits, "hits"),
-            (held.requests(window), self._limits.requests, "requests of hours not sealed yet"),
-        ):
-            if count > most:
-                raise BeyondLimitsError(
-                    f"It is answered from single hits: {count:,} {what} would have to be looked "
-                    f"through, {most:,} may be. {_less(needs)}"
-                )
-
 
 def _less(needs: Needs) -> str:
     """How to ask for less."""
@@ -259,6 +300,10 @@ def _less(needs: Needs) -> str:
     _, lacking = smallest_rollup(request.dimensions, request.filter_dimensions, request.metrics)
     others = f", or leave {', '.join(lacking)} out: the rest is in a rollup" if lacking else ""
     return f"Ask for fewer days{others}."
+
+
+def _is_inside(part: _Part) -> pl.Expr:
+    return pl.col("event_at").is_between(part.start_us, part.end_us, closed="left")
 
 
 def _hours(part: _Part) -> Span:

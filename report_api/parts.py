@@ -9,6 +9,7 @@ from report_api.answer_cache import AnswerCache
 from report_api.metrics import ReportMetrics
 from report_api.quotas import Quotas
 from report_api.reader import ReportReader
+from report_api.sequence_reader import SequenceReader
 from stores.live_audits import AuditNotes
 from stores.passports import Passports
 from stores.rules_cache.port import RulesCache
@@ -31,6 +32,7 @@ class Parts:
     passports: Passports | None
     collector_url: str
     services: Services
+    sequences: SequenceReader | None
 
 
 def parts() -> Parts:

@@ -8,7 +8,8 @@ import orjson
 
 from report_api.answer_cache import AnswerCache
 from report_api.cell_reader import CellReader, FoundCells, Wanted
-from report_api.hit_reader import BeyondLimitsError, HitReader
+from report_api.hit_limits import BeyondLimitsError
+from report_api.hit_reader import HitReader
 from report_api.receipts import Opened, Receipts, standard_error
 from report_api.turns import TooManyReportsError
 from stores.archive.damage import ArchiveDamageError

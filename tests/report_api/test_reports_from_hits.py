@@ -10,7 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from report_api.app import create_app
-from report_api.hit_reader import HitLimits, HitReader
+from report_api.hit_limits import HitLimits
+from report_api.hit_reader import HitReader
 from report_api.reader import ReportReader
 from stores.archive.raw import RawArchive
 from stores.rules_cache.file import FileRulesCache
