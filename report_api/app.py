@@ -99,7 +99,8 @@ def create_app(
     app.register_blueprint(routes)
     app.register_blueprint(standard.routes)
     app.register_blueprint(exports.routes)
-    app.register_blueprint(sequences.routes)
+    if "behaviour" in services.names:
+        app.register_blueprint(sequences.routes)
     if services.is_all:  # both make the page
         app.register_blueprint(pages.routes)
     app.register_blueprint(health.routes)

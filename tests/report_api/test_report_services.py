@@ -146,6 +146,11 @@ def test_each_service_is_deployed_on_its_own_and_says_what_both_together_say(tmp
             assert over_http(server, "/v1/services")[1]["services"][0]["name"] == name
             assert over_http(server, "/")[0] == 404
             assert over_http(server, "/readyz")[0] == 200
+        funnel = f"/v1alpha/properties/{shop.property_id}:runFunnelReport"
+        assert over_http(alone["acquisition"], funnel, {})[0] == 404
+        assert (
+            over_http(alone["behaviour"], funnel, {})[0] == over_http(joint, funnel, {})[0] == 501
+        )
         run = f"/v1beta/properties/{shop.property_id}:runReport"
         pages = TODAY | {"dimensions": [{"name": "pagePath"}], "metrics": [{"name": "sessions"}]}
         assert over_http(alone["behaviour"], run, pages) == over_http(joint, run, pages)
