@@ -28,7 +28,7 @@ check: $(INSTALLED)
 	scripts/check.sh
 
 bench: $(INSTALLED)
-	for name in collector redaction decode rules bus wide_rows rules_cache report streaming ruled_streaming replay freshness restart memory; do \
+	for name in collector redaction decode rules bus wide_rows rules_cache report report_ranges report_load streaming ruled_streaming replay freshness restart memory; do \
 	    $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 soak: $(INSTALLED)

@@ -38,15 +38,21 @@ from tests.property_files import CreatedProperty, create_property
 
 FIRST_US = 1_767_225_600_000_000  # 2026-01-01
 DAYS = 45
-NOW_US = FIRST_US + DAYS * DAY_US - HOUR_US
 SOURCES = [(f"source{index}", f"medium{index % 4}", f"campaign{index % 9}") for index in range(20)]
 
 
-def hits_of(property_id: int, count: int, rng: np.random.Generator) -> pl.DataFrame:
-    """Hits of 45 days, about seven a session, whose dimensions follow a steep distribution."""
+def now_of(days: int) -> int:
+    """UTC µs of the last hour of so many days of hits."""
+    return FIRST_US + days * DAY_US - HOUR_US
+
+
+def hits_of(
+    property_id: int, count: int, rng: np.random.Generator, days: int = DAYS
+) -> pl.DataFrame:
+    """Hits of some days, about seven a session, whose dimensions follow a steep distribution."""
     sessions = count // 7
     session = rng.integers(0, sessions, count)
-    start = rng.integers(0, DAYS * DAY_US, sessions)
+    start = rng.integers(0, days * DAY_US, sessions)
     client = rng.integers(0, 2**64, max(1, sessions // 2), dtype=np.uint64)
 
     def steep(names: list[str], size: int) -> pl.Series:
@@ -158,18 +164,22 @@ VALUES = {
 }
 
 
-def varied_request(rng: random.Random) -> tuple[dict[str, Any], str]:
-    """A request of 30 days, and its SQL with ``{parquet}`` and ``{owner}`` left open."""
+def varied_request(
+    rng: random.Random, length: int = 30, days: int = DAYS
+) -> tuple[dict[str, Any], str]:
+    """A request of ``length`` days, and its SQL with ``{parquet}`` and ``{owner}`` left open."""
     dimensions, metrics, kind = rng.choice(SHAPES)
-    first = rng.randrange(0, DAYS - 30)
+    first = rng.randrange(0, days - length + 1)
     start_us = FIRST_US + first * DAY_US
     request: dict[str, Any] = {
-        "dateRanges": [{"startDate": _day(start_us), "endDate": _day(start_us + 29 * DAY_US)}],
+        "dateRanges": [
+            {"startDate": _day(start_us), "endDate": _day(start_us + (length - 1) * DAY_US)}
+        ],
         "dimensions": [{"name": name} for name in dimensions.split()],
         "metrics": [{"name": name} for name in metrics.split()],
         "limit": rng.choice([10, 25, 50, 100]),
     }
-    where = f"event_at >= {start_us} AND event_at < {start_us + 30 * DAY_US}"
+    where = f"event_at >= {start_us} AND event_at < {start_us + length * DAY_US}"
     if kind != "all":
         column, text = (
             ("sessionSource", f"source{rng.randrange(20)}")
@@ -274,12 +284,12 @@ def main() -> None:
         hits.write_parquet(parquet, row_group_size=100_000)
         store = SqliteWideRows(folder / "wide_rows.sqlite")
         fill(store, hits)
-        _serve(store)
+        serve(store)
         cache = FileRulesCache(folder / "properties.json", clock=time.time)
         if not arguments.hours_only:
-            made = Compaction(store, cache, lambda: NOW_US).run_once()
+            made = Compaction(store, cache, lambda: now_of(DAYS)).run_once()
             print(f"made the cells of {made} days")
-        app = create_app(wide_rows=store, rules_cache=cache, now_us=lambda: NOW_US)
+        app = create_app(wide_rows=store, rules_cache=cache, now_us=lambda: now_of(DAYS))
         call = caller(app.wsgi_app, owners[0])
         connection = duckdb.connect()
         owner_id = owners[0].created.property_id
@@ -298,7 +308,8 @@ def main() -> None:
         store.close()
 
 
-def _serve(store: SqliteWideRows) -> None:
+def serve(store: SqliteWideRows) -> None:
+    """Let the cells be served."""
     store.compare_and_set(
         POINTER_MAP_KEY,
         pointer_map.QUALIFIER,
