@@ -9,6 +9,7 @@ from flask import Blueprint, Flask, Response, g, request
 
 from report_api import errors, exports, failures, health, pages, sequences, standard
 from report_api.answer_cache import AnswerCache
+from report_api.hit_export import HitExport
 from report_api.hit_limits import HitLimits
 from report_api.hit_reader import HitReader
 from report_api.metrics import ReportMetrics
@@ -95,6 +96,7 @@ def create_app(
         collector_url,
         services,
         None if hits is None else SequenceReader(hits, wide_rows, now_us),
+        None if hits is None else HitExport(hits, wide_rows, now_us),
     )
     app.register_blueprint(routes)
     app.register_blueprint(standard.routes)

@@ -1,10 +1,10 @@
-"""Routes of exports: any report as a file."""
+"""Routes of exports: any report, and the hits of a day, as a file."""
 
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import orjson
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, request, send_file
 
 from report_api import errors
 from report_api.parts import parts
@@ -15,6 +15,7 @@ from tallymark.properties import Property
 from tallymark.quotas import Category
 from tallymark.reports import RUN_PIVOT_REPORT, RUN_REALTIME_REPORT, RUN_REPORT, Method
 from tallymark.reports.files import FORMATS, table_of
+from tallymark.reports.prices import price
 
 Kind = TypeVar("Kind")
 METHODS: Final = {each.name: each for each in (RUN_REPORT, RUN_PIVOT_REPORT, RUN_REALTIME_REPORT)}
@@ -35,6 +36,26 @@ def export_standard_report(property_id: str, service: str, name: str) -> Respons
     return _exported(
         property_id, RUN_REPORT, lambda: standard_request(service, name), f"{service}-{name}"
     )
+
+
+@routes.get("/v1/properties/<property_id>/hits/<day>.parquet")
+def export_hits(property_id: str, day: str) -> Response:
+    """All hits of a day, in the schema of GA4's BigQuery export."""
+    with admitted(property_id) as (owner, admission):
+        export = parts().hit_export
+        if export is None:
+            raise errors.no_archive()
+        found = export.day(owner, day)
+        admission.charge(price(hits=found.freshness.hits_read, rows=found.rows))
+    name = f"tallymark-{owner.property_id}-events_{day.replace('-', '')}.parquet"
+    response = send_file(
+        found.content,
+        mimetype=FORMATS["parquet"].media_type,
+        as_attachment=True,
+        download_name=name,
+    )
+    response.headers[FRESHNESS_HEADER] = orjson.dumps(found.freshness).decode()
+    return response
 
 
 def _exported(property_id: str, method: Method, asked: Any, title: str) -> Response:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flask import current_app
 
 from report_api.answer_cache import AnswerCache
+from report_api.hit_export import HitExport
 from report_api.metrics import ReportMetrics
 from report_api.quotas import Quotas
 from report_api.reader import ReportReader
@@ -33,6 +34,7 @@ class Parts:
     collector_url: str
     services: Services
     sequences: SequenceReader | None
+    hit_export: HitExport | None
 
 
 def parts() -> Parts:

@@ -99,7 +99,7 @@ class SequenceReader:
         opened = self._receipts.opened(owner, [span], pointers)
         folded = self._hits.fold(asked, owner, pointers, span, compute)
         empty = compute(_no_hits(asked))
-        receipt = self._receipts.completed(_freshness(folded, pointers), opened, owner, [span])
+        receipt = self._receipts.completed(freshness_of(folded, pointers), opened, owner, [span])
         return Answer(document(pl.concat([empty, *folded.parts])), receipt)
 
 
@@ -107,7 +107,8 @@ def _no_hits(asked: HitsAsked) -> pl.DataFrame:
     return empty_hits().select(asked.columns)
 
 
-def _freshness(folded: FoldedHits, pointers: Pointers) -> Freshness:
+def freshness_of(folded: FoldedHits, pointers: Pointers) -> Freshness:
+    """What folded hits say of an answer from them."""
     newest = folded.newest_us
     return Freshness(
         computed_from="hits",

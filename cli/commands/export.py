@@ -1,8 +1,9 @@
-"""``tallymark export``: reports as files."""
+"""``tallymark export``: reports and hits as files."""
 
 import json
 import os
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +16,18 @@ TIMEOUT_SECONDS: Final = 120.0
 _KEY: Final = "TALLYMARK_KEY"
 
 
+_URL = click.option(
+    "--url", default="http://127.0.0.1:8001", show_default=True, help="The report API."
+)
+_KEY_FILE = click.option(
+    "--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=f"Holds a read key of the property  [default: the variable {_KEY}]",
+)  # fmt: skip
+
+
 @click.group(name="export")
 def export_group() -> None:
-    """Take reports out as files."""
+    """Take reports, and hits themselves, out as files."""
 
 
 @export_group.command()
@@ -32,9 +42,8 @@ def export_group() -> None:
               help="The file  [default: standard output]")  # fmt: skip
 @click.option("--method", default="runReport", show_default=True,
               help="Of a request in a file: runReport, runPivotReport, …")  # fmt: skip
-@click.option("--url", default="http://127.0.0.1:8001", show_default=True, help="The report API.")
-@click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help=f"Holds a read key of the property  [default: the variable {_KEY}]")  # fmt: skip
+@_URL
+@_KEY_FILE
 def report(
     *,
     what: str,
@@ -61,14 +70,56 @@ def report(
     chosen = form or (out.suffix.removeprefix(".") if out else "csv")
     if chosen not in FORMATS:
         raise click.BadParameter(f"expected a name ending in {', '.join(FORMATS)}, or --format")
-    content = _answer(
-        f"{url.rstrip('/')}{path}", {"format": chosen, "method": method}, body, _key(key_file)
-    )
+    query = {"format": chosen, "method": method}
+    content = _answer("POST", f"{url.rstrip('/')}{path}", _key(key_file), params=query, json=body)
     if out is None:
         sys.stdout.buffer.write(content)
         return
     out.write_bytes(content)
     click.echo(f"{out}: {len(content):,} bytes", err=True)
+
+
+@export_group.command()
+@click.option("--property", "property_id", required=True, type=int, help="Whose hits.")
+@click.option("--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]),
+              help="The first day, in the property's time zone.")  # fmt: skip
+@click.option("--to", "last", required=True, type=click.DateTime(["%Y-%m-%d"]),
+              help="The last day.")  # fmt: skip
+@click.option("--into", required=True, type=click.Path(file_okay=False, path_type=Path),
+              help="A folder; made where there is none.")  # fmt: skip
+@_URL
+@_KEY_FILE
+def hits(
+    *,
+    property_id: int,
+    first: datetime,
+    last: datetime,
+    into: Path,
+    url: str,
+    key_file: Path | None,
+) -> None:
+    """Write the hits of days as Parquet, in the schema of GA4's BigQuery export.
+
+    A file a day, events_YYYYMMDD.parquet. Days that are there already are written anew; what fails
+    leaves no file.
+
+    \b
+    Example:
+      tallymark export hits --property 123456789 --from 2026-01-01 --to 2026-01-31 --into hits
+    """
+    if last < first:
+        raise click.BadParameter(f"expected --to at or after --from, got {last:%Y-%m-%d}")
+    key = _key(key_file)
+    into.mkdir(parents=True, exist_ok=True)
+    for number in range((last - first).days + 1):
+        day = first + timedelta(days=number)
+        name = into / f"events_{day:%Y%m%d}.parquet"
+        path = f"/v1/properties/{property_id}/hits/{day:%Y-%m-%d}.parquet"
+        content = _answer("GET", f"{url.rstrip('/')}{path}", key)
+        part = name.with_suffix(".part")
+        part.write_bytes(content)
+        part.replace(name)
+        click.echo(f"{name}: {len(content):,} bytes", err=True)
 
 
 def _asked(what: str, property_id: int, days: dict[str, str]) -> tuple[str, Any]:
@@ -94,12 +145,10 @@ def _key(key_file: Path | None) -> str:
     return key
 
 
-def _answer(url: str, query: dict[str, str], body: Any, key: str) -> bytes:
+def _answer(verb: str, url: str, key: str, **asked: Any) -> bytes:
     headers = {"Authorization": f"Bearer {key}"}
     try:
-        response = httpx.post(
-            url, params=query, json=body, headers=headers, timeout=TIMEOUT_SECONDS
-        )
+        response = httpx.request(verb, url, headers=headers, timeout=TIMEOUT_SECONDS, **asked)
     except httpx.HTTPError as error:
         raise click.ClickException(f"{url} does not answer: {error}") from error
     if response.is_success:

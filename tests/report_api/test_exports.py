@@ -149,3 +149,9 @@ def test_the_command_writes_files_and_says_what_is_wrong(server: Server, tmp_pat
         failed = run(*arguments)
         assert failed.exit_code != 0
         assert said in failed.output
+    days = ["hits", "--from=2026-01-02", f"--into={tmp_path / 'hits'}", *common]
+    for last, said in (("2026-01-02", "501: "), ("2026-01-01", "expected --to at or after --from")):
+        failed = CliRunner().invoke(export_group, [*days, f"--to={last}"])
+        assert failed.exit_code != 0
+        assert said in failed.output
+    assert not list((tmp_path / "hits").iterdir()), "what fails leaves no file"

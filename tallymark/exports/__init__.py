@@ -1,0 +1,1 @@
+"""What leaves the house in the forms of others."""
