@@ -20,14 +20,18 @@ def event_values(hits: pl.DataFrame, ruled: RuledHits, properties: pl.DataFrame)
     without a rate has none.
 
     Args:
-        hits: With ``is_key_event``, and with their parameters where their property has default
-            values.
+        hits: With ``is_key_event``, ``event_value_micros``, and with their parameters where their
+            property has default values.
         ruled: Their rules.
         properties: ``PROPERTY_SCHEMA``; every version that a hit was claimed with.
     """
     asked = ruled.asked(lambda rules: [_SENT] if rules.has_event_values else [])
     put = asked.rows.select("row", key=pl.lit(_SENT))
-    sent = put.with_columns(first_sent(hits, "params", put).get_column("micros"))
+    # One beyond the parameters that are kept is known by itself, as what sales are worth is.
+    known = hits.get_column("event_value_micros").gather(put.get_column("row"))
+    sent = put.with_columns(first_sent(hits, "params", put).get_column("micros")).with_columns(
+        pl.coalesce("micros", pl.select(pl.when(known != 0).then(known)).to_series())
+    )
     defaults = ruled.asked(lambda rules: [e for e in rules.key_events if e.default_value])
     at = defaults.rows.get_column("row")
     is_meant = hits.get_column("is_key_event").gather(at) & (

@@ -1,5 +1,6 @@
 """Rules of every kind: what a hit is like before and after, alone and among hits of others."""
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -432,6 +433,68 @@ def test_a_key_event_without_a_value_is_worth_its_default(
     expected = [] if micros is None else [{"name": "eventValue", "value": "", "micros": micros}]
     assert hit["customs"] == expected
     assert hit["value_micros"] == 0
+
+
+MANY = {f"p{number}": number for number in range(30)}
+"""More parameters than are kept of an event."""
+
+
+def posted(params: dict[str, Any], name: str = "sign_up") -> dict[str, Any]:
+    """An event by Measurement Protocol."""
+    event = {"name": name, "params": params}
+    body = json.dumps({"client_id": "1.2", "events": [event]})
+    return server(body, query="measurement_id=G-1&api_secret=*")
+
+
+def universal(query: str) -> dict[str, Any]:
+    """A hit of Universal Analytics."""
+    return web(f"v=1&tid=G-1&cid=1.2&t=event&ec=a&ea=sign_up{query}", path="/collect")
+
+
+@pytest.mark.parametrize("with_params", [False, True], ids=["streaming", "replay"])
+@pytest.mark.parametrize(
+    ("request_", "micros"),
+    [
+        pytest.param(posted({}), 12_500_000, id="posted without a value"),
+        pytest.param(posted({"value": 4, "currency": "EUR"}), 2_000_000, id="posted with one"),
+        pytest.param(posted({"value": "4"}), 4_000_000, id="posted as text"),
+        pytest.param(posted({"value": "x"}), 12_500_000, id="posted as no number"),
+        pytest.param(posted(MANY | {"value": 4}), 4_000_000, id="posted beyond what is kept"),
+        pytest.param(universal(""), 12_500_000, id="Universal Analytics without a value"),
+        pytest.param(universal("&ev=7"), 7_000_000, id="Universal Analytics with one"),
+    ],
+)
+def test_default_values_hold_for_every_protocol(
+    request_: dict[str, Any], micros: int, with_params: bool
+) -> None:
+    hit = after(request_, with_params=with_params, **DEFAULTS)
+    assert hit["customs"] == [{"name": "eventValue", "value": "", "micros": micros}]
+
+
+def test_what_a_sale_is_worth_is_its_event_value_wherever_it_was_sent() -> None:
+    rules = DEFAULTS | {"key_events": [{"event": "purchase", "default_value": "9"}]}
+    hit = after(posted(MANY | {"value": 4}, "purchase"), **rules)
+    assert hit["value_micros"] == hit["customs"][0]["micros"] == 4_000_000
+
+
+@pytest.mark.parametrize("with_params", [False, True], ids=["streaming", "replay"])
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (posted({"x": "1"}), "t"),
+        (posted({"x": 1}), "t"),
+        (posted({"x": 2}), ""),
+        (universal("&ev=1"), ""),
+        (web("v=2&tid=G-1&cid=1.2&en=a&ep.x=1"), "t"),
+    ],
+)
+def test_a_tested_filter_tells_the_hits_of_every_protocol(
+    request_: dict[str, Any], told: str, with_params: bool
+) -> None:
+    when = {"field": "param.x", "is": "1"}
+    rules = {"filters": [{"name": "t", "when": when, "state": "testing"}]}
+    hit = after(request_, with_params=with_params, **rules)
+    assert hit["customs"] == [{"name": "testDataFilterName", "value": told, "micros": None}]
 
 
 def created(*requests: dict[str, Any], with_params: bool = False, **rules: Any) -> pl.DataFrame:
