@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, Response, g, request
 
 from report_api import errors, exports, failures, health, pages, sequences, standard
 from report_api.answer_cache import AnswerCache
-from report_api.hit_export import HitExport
+from report_api.folded_hits import HitFolder
 from report_api.hit_limits import HitLimits
 from report_api.hit_reader import HitReader
 from report_api.metrics import ReportMetrics
@@ -17,7 +17,6 @@ from report_api.parts import Parts, parts
 from report_api.quotas import Quotas
 from report_api.reader import STORE_SECONDS, ReportReader, rules_at
 from report_api.requests import admitted, authorised, json_body, json_response, key_that_came
-from report_api.sequence_reader import SequenceReader
 from stores.archive.port import Objects
 from stores.live_audits import AuditNotes
 from stores.passports import Passports
@@ -95,8 +94,7 @@ def create_app(
         None if archive is None else Passports(archive, wide_rows, rules_cache, now_us),
         collector_url,
         services,
-        None if hits is None else SequenceReader(hits, wide_rows, now_us),
-        None if hits is None else HitExport(hits, wide_rows, now_us),
+        None if hits is None else HitFolder(hits, wide_rows, now_us),
     )
     app.register_blueprint(routes)
     app.register_blueprint(standard.routes)

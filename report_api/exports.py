@@ -7,6 +7,7 @@ import orjson
 from flask import Blueprint, Response, request, send_file
 
 from report_api import errors
+from report_api.hit_export import day_of_hits
 from report_api.parts import parts
 from report_api.reader import Answer
 from report_api.requests import FRESHNESS_HEADER, admitted, json_body
@@ -42,10 +43,10 @@ def export_standard_report(property_id: str, service: str, name: str) -> Respons
 def export_hits(property_id: str, day: str) -> Response:
     """All hits of a day, in the schema of GA4's BigQuery export."""
     with admitted(property_id) as (owner, admission):
-        export = parts().hit_export
-        if export is None:
+        folder = parts().folder
+        if folder is None:
             raise errors.no_archive()
-        found = export.day(owner, day)
+        found = day_of_hits(folder, owner, day)
         admission.charge(price(hits=found.freshness.hits_read, rows=found.rows))
     name = f"tallymark-{owner.property_id}-events_{day.replace('-', '')}.parquet"
     response = send_file(

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from flask import current_app
 
 from report_api.answer_cache import AnswerCache
-from report_api.hit_export import HitExport
+from report_api.folded_hits import HitFolder
 from report_api.metrics import ReportMetrics
 from report_api.quotas import Quotas
 from report_api.reader import ReportReader
-from report_api.sequence_reader import SequenceReader
 from stores.live_audits import AuditNotes
 from stores.passports import Passports
 from stores.rules_cache.port import RulesCache
@@ -33,8 +32,7 @@ class Parts:
     passports: Passports | None
     collector_url: str
     services: Services
-    sequences: SequenceReader | None
-    hit_export: HitExport | None
+    folder: HitFolder | None
 
 
 def parts() -> Parts:

@@ -79,6 +79,23 @@ class Reader:
         else:
             self.say(f'{_PAYLOAD} Unknown name "": Root element must be a message.')
 
+    @classmethod
+    def of(cls, document: Any) -> "Reader":
+        """The reader of a whole request.
+
+        Raises:
+            InvalidRequestError: when it is no object, or nested too deeply.
+        """
+        reader = cls(normalised(document), "", [])
+        if reader.problems:
+            raise InvalidRequestError(reader.problems)
+        return reader
+
+    def check_property(self, property_id: int) -> None:
+        """Complain where the request names another property; 0 stands for any."""
+        if property_id and self.text("property") not in ("", f"properties/{property_id}"):
+            self.complain(f"property: expected none or properties/{property_id}")
+
     def say(self, sentence: str) -> None:
         """Add a problem as it stands."""
         self.problems.append(sentence)

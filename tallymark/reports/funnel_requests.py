@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tallymark.reports.dates import DateRange, read_date_ranges
-from tallymark.reports.fields import Enum, Reader, normalised
+from tallymark.reports.fields import Enum, Reader
 from tallymark.reports.filters import Filter, read_filter
 from tallymark.reports.hit_fields import HIT_FIELDS, PARAMETER
 from tallymark.reports.problems import InvalidRequestError
@@ -91,14 +91,11 @@ def parse_funnel(
     Raises:
         InvalidRequestError: with all that is wrong.
     """
-    problems: list[str] = []
-    reader = Reader(normalised(document), "", problems)
-    if problems:
-        raise InvalidRequestError(problems)
+    reader = Reader.of(document)
+    problems = reader.problems
     _refuse_unserved(reader)
     reader.only(*_FIELDS, *_NOT_SERVED)
-    if reader.text("property") not in ("", f"properties/{property_id}") and property_id:
-        reader.complain(f"property: expected none or properties/{property_id}")
+    reader.check_property(property_id)
     ranges = read_date_ranges(reader, now_us, time_zone)
     if len(ranges) > 1:
         reader.complain("dateRanges: expected one")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from tallymark.reports.dates import DateRange, read_date_ranges
-from tallymark.reports.fields import Reader, normalised
+from tallymark.reports.fields import Reader
 from tallymark.reports.hit_fields import with_fields
 from tallymark.reports.problems import InvalidRequestError
 
@@ -50,20 +50,19 @@ class PathRequest:
     nodes: int
 
 
-def parse_path(document: Any, *, now_us: int, time_zone: str) -> PathRequest:
-    """Check a request.
+def parse_path(document: Any, *, now_us: int, time_zone: str, property_id: int = 0) -> PathRequest:
+    """Check a request; ``parse_funnel`` says what it is given.
 
     Raises:
         InvalidRequestError: with all that is wrong.
     """
-    problems: list[str] = []
-    reader = Reader(normalised(document), "", problems)
-    if problems:
-        raise InvalidRequestError(problems)
+    reader = Reader.of(document)
+    problems = reader.problems
     reader.only(
-        "dateRanges", "node", "startingPoint", "endingPoint", "steps", "nodesPerStep",
+        "property", "dateRanges", "node", "startingPoint", "endingPoint", "steps", "nodesPerStep",
         "returnPropertyQuota",
     )  # fmt: skip
+    reader.check_property(property_id)
     ranges = read_date_ranges(reader, now_us, time_zone)
     if len(ranges) > 1:
         reader.complain("dateRanges: expected one")

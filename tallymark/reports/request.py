@@ -12,7 +12,7 @@ from tallymark.reports.columns import DATE_RANGE, invalid_field, limit_columns, 
 from tallymark.reports.comparisons import COMPARISON, Comparison, read_comparisons
 from tallymark.reports.currencies import DatedRate, Money, read_currency
 from tallymark.reports.dates import TimeRange, read_date_ranges
-from tallymark.reports.fields import Reader, normalised
+from tallymark.reports.fields import Reader
 from tallymark.reports.filters import NUMERIC_KINDS, Filter, read_filter
 from tallymark.reports.orders import Orderable, OrderBy, read_orders
 from tallymark.reports.pivots import Pivot, pivot_fields, read_pivots
@@ -154,16 +154,13 @@ def parse_request(
     Raises:
         InvalidRequestError: with all that is wrong.
     """
-    problems: list[str] = []
-    reader = Reader(normalised(document), "", problems)
-    if problems:
-        raise InvalidRequestError(problems)
+    reader = Reader.of(document)
+    problems = reader.problems
     reader.only(*method.fields)
     request = _Parser(reader, method, REALTIME if method is RUN_REALTIME_REPORT else names).request(
         now_us, time_zone, currency, rates
     )
-    if reader.text("property") not in ("", f"properties/{property_id}") and property_id:
-        reader.complain(f"property: expected none or properties/{property_id}")
+    reader.check_property(property_id)
     is_empty = not (request.dimensions or request.listed) and method is not CHECK_COMPATIBILITY
     if is_empty and not problems:
         reader.say("Requests require dimensions and/or metrics. Most requests include both.")

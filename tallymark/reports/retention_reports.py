@@ -6,7 +6,7 @@ from typing import Any, Final
 import polars as pl
 
 from tallymark.reports.dates import DateRange, read_date_ranges
-from tallymark.reports.fields import Reader, normalised
+from tallymark.reports.fields import Reader
 from tallymark.reports.hit_fields import local_time
 from tallymark.reports.problems import InvalidRequestError
 
@@ -37,17 +37,18 @@ class RetentionRequest:
     time_zone: str
 
 
-def parse_retention(document: Any, *, now_us: int, time_zone: str) -> RetentionRequest:
-    """Check a request.
+def parse_retention(
+    document: Any, *, now_us: int, time_zone: str, property_id: int = 0
+) -> RetentionRequest:
+    """Check a request; ``parse_funnel`` says what it is given.
 
     Raises:
         InvalidRequestError: with all that is wrong.
     """
-    problems: list[str] = []
-    reader = Reader(normalised(document), "", problems)
-    if problems:
-        raise InvalidRequestError(problems)
-    reader.only("dateRanges", "period", "returnPropertyQuota")
+    reader = Reader.of(document)
+    problems = reader.problems
+    reader.only("property", "dateRanges", "period", "returnPropertyQuota")
+    reader.check_property(property_id)
     ranges = read_date_ranges(reader, now_us, time_zone)
     period = reader.text("period") or "week"
     if period not in PERIODS:
