@@ -88,9 +88,12 @@ def test_the_catalogue_names_what_can_be_asked_for(client: FlaskClient, shop: Sh
     found = client.get(
         f"/v1beta/properties/{shop.property_id}/metadata", headers={"X-Goog-Api-Key": shop.read_key}
     ).json
-    assert {"apiName": "browser", "uiName": "Browser", "category": "Platform / Device"} in found[
-        "dimensions"
-    ]
+    assert {
+        "apiName": "browser",
+        "uiName": "Browser",
+        "description": "The browser of the session.",
+        "category": "Platform / Device",
+    } in found["dimensions"]
     assert {entry["apiName"] for entry in found["metrics"]} >= {"sessions", "activeUsers"}
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tallymark import report_descriptions
 from tallymark.dimensions import DIMENSIONS, REALTIME_DIMENSIONS
 from tallymark.hit_keys import HITS, ITEMS
-from tallymark.metrics import METRICS, Metric
+from tallymark.metrics import METRICS, REALTIME_METRICS, Metric
 from tallymark.report_names import STANDARD
 from tallymark.rollup_choice import NOT_ADDITIVE, TOTALS, missing, smallest_rollup
 from tallymark.rollups import BY_NAME, ROLLUPS
@@ -106,6 +107,13 @@ def test_a_former_name_is_understood_and_kept() -> None:
     assert found is not None
     assert (found.name, found.of) == ("conversions", "key_events")
     assert STANDARD.dimension("nothing") is STANDARD.metric("nothing") is None
+
+
+def test_every_name_is_described_and_no_other() -> None:
+    assert set(report_descriptions.DIMENSIONS) == {*DIMENSIONS, *REALTIME_DIMENSIONS}
+    assert set(report_descriptions.METRICS) == {*METRICS, *REALTIME_METRICS, "eventValue"}
+    for text in (*report_descriptions.DIMENSIONS.values(), *report_descriptions.METRICS.values()):
+        assert text.endswith(".")
 
 
 def test_an_empty_key_is_not_set() -> None:
