@@ -22,6 +22,7 @@ SHARDS = "tests/tallymark/test_shards.py"
 CELLS = "tests/tallymark/test_cells.py"
 UNIQUES = "tests/tallymark/test_uniques.py"
 TRANSACTIONS = "tests/tallymark/test_transactions.py"
+KEY_EVENTS = "tests/tallymark/test_key_events.py"
 VECTORS = "tests/tallymark/test_vectors.py"
 CONTROL = "tests/beam_pipelines/test_control.py"
 KEEPER = "tests/beam_pipelines/test_shard_keeper.py"
@@ -77,7 +78,7 @@ MUTATIONS = (
     ),
     Mutation(
         "of equal instants in merged pieces, any one comes first",
-        "tallymark/pieces.py",
+        "tallymark/compaction.py",
         "descending=[False, is_last, is_last]",
         "descending=[False, is_last, not is_last]",
         (SESSIONS,),
@@ -192,6 +193,20 @@ MUTATIONS = (
         "tallymark/shards.py",
         "transactions = pl.concat([sales_of, fresh.transactions])",
         "transactions = fresh.transactions",
+        (SHARDS,),
+    ),
+    Mutation(
+        "of a piece the last key event of a name is kept",
+        "tallymark/key_events.py",
+        '[*_OF_NAME, "opens_session", "piece"], keep="first"',
+        '[*_OF_NAME, "opens_session", "piece"], keep="last"',
+        (KEY_EVENTS,),
+    ),
+    Mutation(
+        "key events of hours that were let go stand for none any more",
+        "tallymark/shards.py",
+        'key_events=self.tables.key_events.filter(pl.col("slot_start") >= needed)',
+        "key_events=self.tables.key_events.filter(still)",
         (SHARDS,),
     ),
     Mutation(
