@@ -61,6 +61,7 @@ class ModelDatabase:
         self.properties: dict[int, Property] = {}
         self.log: list[tuple[int, int, list[str]]] = []
         self.history: dict[int, list[tuple[int, Property | None]]] = {}
+        self.noted_at: dict[int, int] = {}
         self.position = 0
         self.kept_after = 0
 
@@ -109,7 +110,7 @@ class ModelDatabase:
         return self._answer(changes=changes, position=position, answered_at=answered_at)
 
     def lookup(self, measurement_ids: list[str], property_ids: list[int], *, lag: int = 0) -> bytes:
-        """The answer, of a replica that is ``lag`` changes behind."""
+        """The answer as it was ``lag`` changes ago: it says so, as one that is on its way long."""
         wanted = set(measurement_ids)
         position = max(0, self.position - lag)
         properties = self.as_of(position) if lag else self.properties
@@ -118,15 +119,16 @@ class ModelDatabase:
             for owner in properties.values()
             if owner.property_id in property_ids or wanted & set(owner.measurement_ids)
         )
-        return self._found(owners, position)
+        answered_at = self.noted_at.get(position + 1, self.now_us)
+        return self._found(owners, position, answered_at)
 
     def page(self, after: int, limit: int = 1_000) -> bytes:
         ids = sorted(one for one in self.properties if one > after)[:limit]
-        return self._found((self.properties[one] for one in ids), self.position)
+        return self._found((self.properties[one] for one in ids), self.position, self.now_us)
 
-    def _found(self, owners: Iterator[Property], position: int) -> bytes:
+    def _found(self, owners: Iterator[Property], position: int, answered_at: int) -> bytes:
         rows = json.loads(encode_properties(owners))["properties"]
-        return self._answer(properties=rows, position=position, answered_at=self.now_us)
+        return self._answer(properties=rows, position=position, answered_at=answered_at)
 
     def _answer(self, **facts: Any) -> bytes:
         return orjson.dumps({"database_id": self.database_id, **facts})
@@ -136,6 +138,7 @@ class ModelDatabase:
         ids = {one for owner in (old, new) if owner for one in owner.measurement_ids}
         self.position += 1
         self.log.append((self.position, property_id, sorted(ids)))
+        self.noted_at[self.position] = self.now_us
         self.history.setdefault(property_id, []).append((self.position, new))
 
 

@@ -402,8 +402,8 @@ def test_a_property_that_cannot_be_read_spoils_no_other(
     ids = saved(server, 1, 2)
     healthy = ModelDatabase._found
 
-    def spoilt(self, owners, position):
-        return healthy(self, owners, position).replace(b'"Shop 2"', b'""')
+    def spoilt(self, *answer):
+        return healthy(self, *answer).replace(b'"Shop 2"', b'""')
 
     monkeypatch.setattr(ModelDatabase, "_found", spoilt)
     cache = follow(IMPATIENT)
